@@ -1,0 +1,42 @@
+# `make demo` sets up and runs the main job; `make test` sets up and runs every check.
+# PYTHON=… picks the interpreter (3.11 or 3.12); REAL_DATA=… the folder of real data for tests.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types test-fast bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/ready  ## make .venv, install the pinned versions, resolve Delta's JARs (once)
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	  || { echo "mrl4rec needs Python 3.11 or 3.12: install it, or name it: make PYTHON=/path/to/python3.11 …"; exit 1; }
+	@echo "Setting up .venv with $(PYTHON): about 2 minutes and 7 GB, once."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@sh infra/install.sh $(BIN)
+	@$(BIN)/mrl4rec setup
+	@touch $@
+
+demo: setup  ## the main job on MovieLens 100K: tables, models, leaderboard, report
+	@$(BIN)/mrl4rec run --dataset ml-100k
+
+lint: setup
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache | tail -n 6
+
+types: setup
+	@$(BIN)/mypy
+
+test: lint types  ## lint, types, import directions and the whole test suite
+	@$(BIN)/python -m pytest
+
+test-fast: setup  ## the tests without the slow ones
+	@$(BIN)/python -m pytest -m "not slow"
+
+bench: setup  ## speed and memory on the real Phones dump (needs ../shared/data or MRL4REC_REAL_DATA)
+	@$(BIN)/mrl4rec bench
+
+clean:  ## remove what was set up (not the warehouse)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

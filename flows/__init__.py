@@ -1,0 +1,1 @@
+"""Prefect flows: wiring only, no data is touched here."""

@@ -1,0 +1,133 @@
+"""The flow ``mrl4rec``: data sets × methods × level sets × seeds → results, MLflow runs, report."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows import records
+from flows.pipeline import Done, Pipeline
+from flows.request import DEFAULT_LEVELS, DEFAULT_METHODS, Request
+from mrl4rec.settings import Settings
+from mrl4rec.tracking import Tracker
+
+log = logging.getLogger("mrl4rec")
+
+
+def prefect_step(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Run a stage as a Prefect task. Prefect caches nothing: the stage keys do."""
+
+    def stage() -> Any:
+        result = function(*args, **kwargs)
+        records.artifact(name, result)
+        return result
+
+    wrapped = task(name=name, task_run_name=name, persist_result=False, cache_policy=NO_CACHE)
+    return wrapped(stage)()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a benchmark came to."""
+
+    rows: list[dict[str, Any]]
+    """The leaderboard's rows of this benchmark's cells."""
+    report: Path
+    """The HTML page."""
+    notes: list[str]
+    """What a person should know: sources used, what was found done."""
+
+
+def run_benchmark(requests: Sequence[Request], settings: Settings, step: Any) -> Outcome:
+    """All Spark stages first, then Spark ends, then every cell is trained and evaluated."""
+    from jobs import spark
+    from mrl4rec import report
+
+    tracker = Tracker(settings)
+    tracker.replay()
+    pipelines = [Pipeline(request, settings, step) for request in requests]
+    for pipeline in pipelines:
+        pipeline.prepare()
+    spark.stop()  # its memory is worth more to the training
+    bench = records.Benchmark(pipelines, tracker, settings)
+    try:
+        done = {p.request.dataset: _train_all(p, bench) for p in pipelines}
+        page: Path = step("report", report.build, settings, [r.dataset for r in requests], None)
+        bench.finish("FINISHED", page)
+    except BaseException:
+        bench.finish("FAILED", None)
+        raise
+    return Outcome(bench.rows(done), page, [f"{p.request.dataset}: {p.used}" for p in pipelines])
+
+
+def _train_all(pipeline: Pipeline, bench: records.Benchmark) -> list[Done]:
+    cells = pipeline.request.cells
+    done = []
+    for number, cell in enumerate(cells, start=1):
+        log.info("[%d/%d] %s: %s", number, len(cells), pipeline.request.dataset, cell.label)
+        train = pipeline.train(cell)
+        result = pipeline.evaluate(train, cell, bench.on_evaluated(pipeline, cell, train))
+        finished = Done(cell, train, result)
+        bench.log_found(pipeline, finished)
+        done.append(finished)
+    return done
+
+
+@flow(name="mrl4rec", persist_result=False, validate_parameters=True)
+def benchmark(
+    datasets: list[str] = ["ml-100k", "planted"],  # noqa: B006  Prefect shows it as the default
+    source: list[str] | None = None,
+    format: str | None = None,
+    kcore: int | None = None,
+    split: str | None = None,
+    split_files: str | None = None,
+    methods: list[str] = list(DEFAULT_METHODS),  # noqa: B006
+    levels: list[str] = list(DEFAULT_LEVELS),  # noqa: B006
+    seeds: list[int] = [0],  # noqa: B006
+    split_seed: int = 0,
+    protocol: str = "clean",
+    overrides: list[str] = [],  # noqa: B006
+    epochs: int = 300,
+    device: str = "auto",
+    devices: int = 1,
+    min_rating: float | None = None,
+    as_of: str | None = None,
+    warehouse: str | None = None,
+) -> Outcome:
+    """Run every method × level set × seed on every data set; the options are those of the CLI."""
+    settings = Settings(warehouse=Path(warehouse)) if warehouse else Settings()
+    shared: dict[str, Any] = {
+        "source": tuple(source or ()),
+        "format": format,
+        "kcore": kcore,
+        "split": split,
+        "split_files": split_files,
+        "methods": tuple(methods),
+        "levels": tuple(levels),
+        "seeds": tuple(seeds),
+        "split_seed": split_seed,
+        "protocol": protocol,
+        "overrides": tuple(overrides),
+        "epochs": epochs,
+        "device": device,
+        "devices": devices,
+        "min_rating": min_rating,
+        "as_of": as_of,
+    }
+    requests = [Request(dataset=name, **shared) for name in datasets]
+    outcome = run_benchmark(requests, settings, prefect_step)
+    create_markdown_artifact(records.leaderboard_markdown(outcome.rows), key="leaderboard")
+    create_link_artifact(outcome.report.absolute().as_uri(), "the HTML report", key="report")
+    get_run_logger().info("report: %s", outcome.report)
+    return outcome

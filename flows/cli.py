@@ -1,0 +1,72 @@
+"""``mrl4rec``: the flow and its stages from the command line, without a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from flows.options import build_parser
+from mrl4rec.errors import Mrl4recError
+
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 20 s is missed on a busy machine
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the command line speaks for itself
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    arguments = build_parser().parse_args(argv)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    from flows import console
+
+    console.start_logging()
+    try:
+        return _dispatch(arguments)
+    except Mrl4recError as error:
+        return _failed(arguments, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _failed(arguments, "stopped by hand; run the same command again to go on", 130)
+    except OSError as error:
+        if error.errno != 28:
+            raise
+        where = error.filename or getattr(arguments, "warehouse", None) or "the warehouse"
+        return _failed(
+            arguments,
+            f"the disk is full\n  where: {where}\n  what to do: make room and "
+            "run the same command again; what is finished is kept",
+            1,
+        )
+
+
+def _dispatch(arguments: Any) -> int:
+    from flows import commands
+
+    if arguments.warehouse:
+        os.environ["MRL4REC_WAREHOUSE"] = os.path.abspath(arguments.warehouse)
+    name = arguments.command
+    handler = getattr(commands, name, None) or (lambda a: commands.stage(a, name))
+    answer: Any = handler(arguments)
+    if arguments.json and answer is not None:
+        json.dump(answer, sys.stdout, default=str, allow_nan=False)
+        sys.stdout.write("\n")
+    return 1 if isinstance(answer, dict) and answer.get("ok") is False else 0
+
+
+def _failed(arguments: Any, message: str, code: int) -> int:
+    if arguments.json:
+        print(json.dumps({"error": message}))
+    print(f"mrl4rec {arguments.command}: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

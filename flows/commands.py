@@ -1,0 +1,259 @@
+"""One function a command. Each prints for people, or returns what ``--json`` prints."""
+
+from __future__ import annotations
+
+import logging
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from flows import console
+from flows.request import Request
+from mrl4rec.errors import UsageError
+from mrl4rec.settings import Settings
+
+log = logging.getLogger("mrl4rec")
+
+
+def _request(arguments: Namespace) -> Request:
+    from flows.options import _names, _seeds
+
+    methods, seeds = arguments.methods, arguments.seeds
+    return Request(
+        dataset=arguments.dataset,
+        source=tuple(arguments.source),
+        format=arguments.format,
+        kcore=arguments.kcore,
+        split=arguments.split,
+        split_files=arguments.split_files,
+        methods=tuple(_names(methods) if isinstance(methods, str) else methods),
+        levels=tuple(arguments.levels),
+        seeds=tuple(_seeds(seeds) if isinstance(seeds, str) else seeds),
+        split_seed=arguments.split_seed,
+        protocol=arguments.protocol,
+        overrides=tuple(arguments.overrides),
+        epochs=arguments.epochs,
+        device=arguments.device,
+        devices=arguments.devices,
+        min_rating=arguments.min_rating,
+        as_of=arguments.as_of,
+    )
+
+
+def run(arguments: Namespace) -> Any:
+    """The flow, on Prefect's ephemeral API unless PREFECT_API_URL names a server."""
+    request = _request(arguments)
+    settings = Settings()
+    _opening(request, settings)
+    from flows.benchmark import benchmark
+
+    asked = request.parameters()
+    outcome = benchmark(
+        datasets=[asked.pop("dataset")], **{**asked, "source": asked["source"] or None}
+    )
+    if arguments.json:
+        return outcome.rows
+    from mrl4rec import report
+
+    report.print_leaderboard(outcome.rows)
+    for note in outcome.notes:
+        print(f"data    {note}")
+    print(f"report  {outcome.report}")
+    print(f"runs    MLFLOW_TRACKING_URI={settings.mlflow_uri()}")
+    print(
+        f"next    mrl4rec up --warehouse {settings.warehouse}   (MLflow and Prefect in the browser)"
+    )
+    return None
+
+
+def _opening(request: Request, settings: Settings) -> None:
+    cells = len(request.cells)
+    source = ", ".join(request.source) or f"the catalogue's {request.dataset}"
+    log.info(
+        "data set %s from %s; %d models to train or find, protocol %s; warehouse %s",
+        request.dataset,
+        source,
+        cells,
+        request.protocol,
+        settings.warehouse.absolute(),
+    )
+    log.info(
+        "steps: ingest → k-core → split (Spark), then train → evaluate each model; every one "
+        "behind its gate, none done twice"
+    )
+
+
+def stage(arguments: Namespace, until: str) -> Any:
+    """One stage, with what it needs before it (found done where it is)."""
+    from flows.pipeline import Pipeline
+
+    request, settings = _request(arguments), Settings()
+    pipeline = Pipeline(request, settings)
+    if until in ("ingest", "kcore", "split"):
+        prepared = pipeline.prepare(until)
+        commit = {"ingest": prepared.ingest, "kcore": prepared.core, "split": prepared.split}[until]
+        assert commit is not None
+        return _stage_answer(arguments, until, commit)
+    pipeline.prepare()
+    answers = []
+    for cell in request.cells:
+        train = pipeline.train(cell)
+        done = pipeline.evaluate(train, cell) if until == "evaluate" else train
+        answers.append(
+            {"model": cell.label, "stage_key": done.key, "found": done.found, **dict(done.summary)}
+        )
+    if arguments.json:
+        return answers
+    console.table(
+        until,
+        ["model", "stage key", "state"],
+        [[a["model"], a["stage_key"], "found done" if a["found"] else "ran"] for a in answers],
+    )
+    return None
+
+
+def _stage_answer(arguments: Namespace, until: str, commit: Any) -> Any:
+    summary = commit.summary
+    if until == "ingest":
+        answer = {"sources": summary["sources"], "total": summary["total"]}
+        if arguments.json:
+            return answer
+        columns = [
+            "path",
+            "format",
+            "rows_read",
+            "rows_accepted",
+            "rows_duplicate",
+            "rows_quarantined",
+        ]
+        rows = [[source[name] for name in columns] for source in summary["sources"]]
+        rows.append(["total", "", *(summary["total"][name] for name in columns[2:])])
+        console.table(f"reviews version {commit.table_version('reviews')}", columns, rows)
+        for rule, count in sorted(summary.get("rules", {}).items()):
+            print(f"quarantined  {count:,}  {rule}")
+        for note in summary.get("notes", []):
+            print(f"note  {note}")
+        return None
+    if arguments.json:
+        names = ("interactions", "users", "items", "rounds") if until == "kcore" else tuple(summary)
+        return {name: summary[name] for name in names}
+    console.table(
+        f"{commit.table} version {commit.version}",
+        ["fact", "value"],
+        [[name, str(value)] for name, value in summary.items()],
+    )
+    return None
+
+
+def datasets(arguments: Namespace) -> Any:
+    """The catalogue."""
+    from mrl4rec.catalog import CATALOG
+
+    rows = [[e.name, e.title, e.kcore, e.split, e.licence] for e in CATALOG.values()]
+    columns = ["name", "title", "kcore", "split", "licence"]
+    if arguments.json:
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+    console.table("mrl4rec run --dataset NAME", columns, rows)
+    return None
+
+
+def compare(arguments: Namespace) -> Any:
+    """The leaderboard of what has been run."""
+    from mrl4rec import report
+
+    rows = report.leaderboard(Settings(), arguments.dataset)
+    if arguments.json:
+        return rows
+    report.print_leaderboard(rows)
+    return None
+
+
+def report(arguments: Namespace) -> Any:
+    """The HTML page."""
+    from mrl4rec import report as pages
+
+    chosen = [arguments.dataset] if arguments.dataset else None
+    page = pages.build(Settings(), chosen, Path(arguments.out) if arguments.out else None)
+    if arguments.json:
+        return {"report": str(page)}
+    print(page)
+    return None
+
+
+def tables(arguments: Namespace) -> Any:
+    """What is in the warehouse."""
+    from flows.inspect_tables import history_of, overview
+
+    settings = Settings()
+    if arguments.name:
+        columns, rows = history_of(settings, arguments.name, arguments.dataset)
+    else:
+        columns, rows = overview(settings, arguments.dataset)
+    if arguments.json:
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+    console.table(str(settings.warehouse), columns, rows)
+    return None
+
+
+def export(arguments: Namespace) -> Any:
+    """Vectors to serve."""
+    from mrl4rec import export as exporting
+
+    settings = Settings()
+    folder = _model_folder(settings, arguments.model)
+    name = f"{folder.name[:12]}-{arguments.width or 'full'}{'-rotated' if arguments.rotate else ''}"
+    out = Path(arguments.out) if arguments.out else settings.warehouse / "export" / name
+    written = exporting.run(folder, arguments.width, arguments.rotate, arguments.format, out)
+    if arguments.json:
+        return {"export": str(written)}
+    print(written)
+    return None
+
+
+def _model_folder(settings: Settings, name: str) -> Path:
+    if (Path(name) / "model.json").exists():
+        return Path(name)
+    hits = sorted(settings.warehouse.glob(f"*/models/{name}*/model.json")) if name.isalnum() else []
+    if len(hits) != 1:
+        known = sorted(p.parent.name[:12] for p in settings.warehouse.glob("*/models/*/model.json"))
+        raise UsageError(
+            f"{len(hits) or 'no'} model folders match {name!r}",
+            where=str(settings.warehouse),
+            todo="give one of: "
+            + (", ".join(known[:20]) or "none yet; train one by `mrl4rec run`"),
+        )
+    return hits[0].parent
+
+
+def up(arguments: Namespace) -> Any:
+    """Servers on loopback."""
+    from flows.stack import up as start
+
+    return start(Settings(), arguments.prefect_port, arguments.mlflow_port, arguments.json)
+
+
+def doctor(arguments: Namespace) -> Any:
+    """What is missing here."""
+    from flows.doctor import examine
+
+    findings = examine(Settings())
+    ok = all(finding.ok for finding in findings)
+    if arguments.json:
+        return {"ok": ok, "findings": [vars(finding) for finding in findings]}
+    for finding in findings:
+        print(f"{'ok  ' if finding.ok else 'MISS'}  {finding.what}")
+        if not finding.ok:
+            print(f"      what to do: {finding.todo}")
+    return {"ok": ok}
+
+
+def setup(arguments: Namespace) -> Any:
+    """Delta's JARs, once."""
+    from jobs.jars import resolve
+
+    settings = Settings()
+    jars = resolve(settings)
+    if arguments.json:
+        return {"jars": jars}
+    print(f"{len(jars)} io.delta JARs in {settings.jars}")
+    return None

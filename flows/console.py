@@ -1,0 +1,48 @@
+"""What people read while a command works: progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+log = logging.getLogger("mrl4rec")
+
+
+class _Line(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Time and message; the level only where it is more than information."""
+        text = f"{self.formatTime(record, '%H:%M:%S')}  {record.getMessage()}"
+        if record.levelno > logging.INFO:
+            text = text.replace("  ", f"  {record.levelname.lower()}: ", 1)
+        return text
+
+
+def start_logging() -> None:
+    """Send the project's own log lines to stderr, once."""
+    if not any(isinstance(h.formatter, _Line) for h in log.handlers):
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Line())
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """Print one table to stdout; numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(title=title, title_justify="left", header_style="bold")
+    for number, name in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[number], int | float) for row in rows)
+        grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(_text(value) for value in row))
+    Console(width=None if sys.stdout.isatty() else 140).print(grid)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,169 @@
+"""``mrl4rec doctor``: what this machine lacks, each with what to type."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.settings import Settings
+
+LEAST_DISK_MB = 2000
+LEAST_MEMORY_GB = 6
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    ok: bool
+    what: str
+    todo: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything a run needs; nothing is changed, no server started."""
+    looks: list[Callable[[], Finding]] = [
+        _python,
+        _java,
+        lambda: _jars(settings),
+        lambda: _warehouse(settings),
+        lambda: _disk(settings),
+        _memory,
+        lambda: _port(4200, "Prefect"),
+        lambda: _port(5000, "MLflow"),
+        _versions,
+        _device,
+    ]
+    return [look() for look in looks]
+
+
+def java_version() -> int | None:
+    """Major version of the Java that Spark would take, or None where there is none."""
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    if not java:
+        return None
+    try:
+        done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    match = re.search(r'version "(\d+)', done.stderr + done.stdout)
+    return int(match.group(1)) if match else None
+
+
+def _python() -> Finding:
+    found = sys.version_info[:2]
+    return Finding(
+        (3, 11) <= found <= (3, 12),
+        f"Python {found[0]}.{found[1]} (3.11 or 3.12)",
+        "make clean; make setup PYTHON=/path/to/python3.11",
+    )
+
+
+def _java() -> Finding:
+    found = java_version()
+    todo = (
+        "Spark 4.2 needs Java 17 or 21, with the module jdk.incubator.vector (a Java from PyPI "
+        "lacks it): `apt-get install openjdk-17-jre-headless`, or set JAVA_HOME"
+    )
+    if found is None:
+        return Finding(False, "Java was not found", todo)
+    return Finding(found >= 17, f"Java {found} (17 or newer)", todo)
+
+
+def _jars(settings: Settings) -> Finding:
+    from jobs.spark import delta_jars
+
+    try:
+        jars = delta_jars(settings)
+    except Mrl4recError as error:
+        return Finding(False, error.what, "mrl4rec setup")
+    return Finding(True, f"{len(jars)} io.delta JARs in {settings.jars}")
+
+
+def _warehouse(settings: Settings) -> Finding:
+    folder = settings.warehouse.absolute()
+    at = next(p for p in (folder, *folder.parents) if p.exists())
+    return Finding(
+        os.access(at, os.W_OK),
+        f"warehouse {folder} can be written",
+        "choose another: --warehouse DIR, or set MRL4REC_WAREHOUSE",
+    )
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.warehouse.absolute()
+    at = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(at).free // 2**20
+    return Finding(
+        free >= LEAST_DISK_MB,
+        f"{free:,} MB free for the warehouse",
+        f"make room: at least {LEAST_DISK_MB:,} MB, or choose another disk by --warehouse",
+    )
+
+
+def _memory() -> Finding:
+    import psutil
+
+    total = psutil.virtual_memory().total / 2**30
+    return Finding(
+        total >= LEAST_MEMORY_GB,
+        f"{total:.0f} GB of memory",
+        "lower MRL4REC_SPARK_MEMORY (3g) on a smaller machine",
+    )
+
+
+def _port(port: int, who: str) -> Finding:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        busy = probe.connect_ex(("127.0.0.1", port)) == 0
+    state = "is taken; `mrl4rec up` takes the next free one" if busy else "is free"
+    return Finding(True, f"port {port} ({who}) {state}")
+
+
+def _versions() -> Finding:
+    pins = _pins()
+    wrong = []
+    for name, wanted in pins.items():
+        try:
+            found = metadata.version(name).split("+")[0]
+        except metadata.PackageNotFoundError:
+            continue
+        if found != wanted:
+            wrong.append(f"{name} {found} (tested: {wanted})")
+    core = [
+        w
+        for w in wrong
+        if w.split()[0].replace("_", "-")
+        in {"fastapi", "pyspark", "delta-spark", "pandas", "deltalake", "prefect", "mlflow"}
+    ]
+    return Finding(
+        not core,
+        f"package versions: {'as tested' if not wrong else ', '.join(wrong)}",
+        "make clean; make setup (constraints.txt has the versions that work together)",
+    )
+
+
+def _pins() -> dict[str, str]:
+    file = Path(__file__).resolve().parents[1] / "constraints.txt"
+    if not file.exists():  # installed without the checkout: nothing to hold against
+        return {}
+    lines = (line.split("#")[0].strip() for line in file.read_text().splitlines())
+    return dict(line.split("==", 1) for line in lines if "==" in line)
+
+
+def _device() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding(True, f"training on {torch.cuda.get_device_name()}")
+    return Finding(True, f"training on the CPU, {os.cpu_count()} cores (no GPU was found)")

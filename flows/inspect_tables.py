@@ -1,0 +1,97 @@
+"""What lies in the warehouse: tables, versions, rows and stage keys, read without Spark."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mrl4rec.errors import UsageError, nearest
+from mrl4rec.settings import Settings
+from mrl4rec.stage import history, open_table
+from mrl4rec.tables import TABLES
+
+Rows = tuple[list[str], list[list[Any]]]
+
+
+def datasets(settings: Settings) -> list[str]:
+    """Data sets that have at least one table."""
+    found = {path.parents[1].name for path in settings.warehouse.glob("*/*/_delta_log")}
+    return sorted(found)
+
+
+def overview(settings: Settings, dataset: str | None) -> Rows:
+    """Every table of every data set: newest version, rows, key of its newest stage."""
+    columns = ["dataset", "table", "version", "rows", "stage", "stage key", "meaning"]
+    rows = []
+    for name in _chosen(settings, dataset):
+        for table in TABLES.values():
+            uri = settings.table_uri(name, table.name)
+            delta = open_table(uri)
+            if delta is None:
+                continue
+            stages = history(uri, table.name)
+            rows.append(
+                [
+                    name,
+                    table.name,
+                    delta.version(),
+                    delta.count(),
+                    stages[0].stage if stages else None,
+                    stages[0].key[:12] if stages else None,
+                    table.meaning,
+                ]
+            )
+    return columns, rows
+
+
+def history_of(settings: Settings, table: str, dataset: str | None) -> Rows:
+    """Every version of one table: when, by which operation, by which stage, how many rows."""
+    if table not in TABLES:
+        raise UsageError(f"there is no table {table!r}", todo=nearest(table, TABLES))
+    columns = ["dataset", "version", "at (UTC)", "operation", "stage", "stage key", "rows"]
+    rows = []
+    for name in _chosen(settings, dataset):
+        uri = settings.table_uri(name, table)
+        delta = open_table(uri)
+        if delta is None:
+            continue
+        stages = {commit.version: commit for commit in history(uri, table)}
+        for entry in delta.history():
+            version = int(entry["version"])
+            commit = stages.get(version)
+            at = datetime.fromtimestamp(entry["timestamp"] / 1000, UTC).strftime(
+                "%Y-%m-%d %H:%M:%S"
+            )
+            old = open_table(uri, version)
+            rows.append(
+                [
+                    name,
+                    version,
+                    at,
+                    entry.get("operation"),
+                    commit.stage if commit else None,
+                    commit.key[:12] if commit else None,
+                    old.count() if old else None,
+                ]
+            )
+    return columns, rows
+
+
+def _chosen(settings: Settings, dataset: str | None) -> list[str]:
+    known = datasets(settings)
+    if dataset is None:
+        if not known:
+            raise UsageError(
+                "the warehouse is empty",
+                where=str(Path(settings.warehouse).absolute()),
+                todo="run `mrl4rec run`, or name another: --warehouse DIR",
+            )
+        return known
+    if dataset not in known:
+        raise UsageError(
+            f"no data set {dataset!r} in the warehouse",
+            where=str(Path(settings.warehouse).absolute()),
+            todo=nearest(dataset, known),
+        )
+    return [dataset]

@@ -1,0 +1,180 @@
+"""The options of ``mrl4rec``, each with its default in ``--help``. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any, NoReturn
+
+from flows.request import DEFAULT_LEVELS, DEFAULT_METHODS, DEVICES, PROTOCOLS, STRATEGIES
+
+EPILOG = "Exit codes: 0 done, 1 failed with a reason, 2 wrong usage, 3 stopped by a gate."
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage ends with exit code 2, as JSON on stdout where ``--json`` was asked for."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what was wrong and how to see the options, then exit 2."""
+        if "--json" in sys.argv:
+            print(json.dumps({"error": message}))
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: {message}\n  what to do: see `{self.prog} --help`\n")
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        # A default of None is told in words by the option's own help.
+        return (
+            action.help if action.default in (None, False, []) else super()._get_help_string(action)
+        )
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(part) for part in _names(text)]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of whole numbers like 0,1,2"
+        ) from None
+
+
+def build_parser() -> Parser:
+    """The whole command line."""
+    parser = Parser(
+        prog="mrl4rec",
+        description="From a review dump to compared, servable nested recommenders (MRL4Rec).",
+        epilog=EPILOG,
+        formatter_class=_Help,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    helps = {
+        "run": "the main job: dump → tables → models → leaderboard, MLflow runs, report",
+        "ingest": "read a dump into reviews, with quarantine and counts",
+        "kcore": "…and filter it to its k-core",
+        "split": "…and split it into train, valid and test",
+        "train": "…and train the models",
+        "evaluate": "…and evaluate them",
+    }
+    for name, text in helps.items():
+        _pipeline_options(_command(commands, name, text), name)
+    _compare(_command(commands, "compare", "the leaderboard of what has been run"))
+    report = _command(commands, "report", "one self-contained HTML page of what has been run")
+    report.add_argument("--dataset", help="only this data set; unset: every one in the warehouse")
+    report.add_argument("--out", help="where to write it; unset: report.html in the warehouse")
+    _command(commands, "datasets", "the catalogue of known data sets")
+    tables = _command(commands, "tables", "tables, their versions, rows and stage keys")
+    tables.add_argument("name", nargs="?", help="one table: its whole history")
+    tables.add_argument("--dataset", help="only this data set")
+    _export(_command(commands, "export", "the vectors to serve, at a width you can afford"))
+    _up(_command(commands, "up", "Prefect server, MLflow UI and the deployments, on loopback"))
+    _command(commands, "doctor", "what is missing on this machine, and what to type")
+    _command(commands, "setup", "resolve Delta's JARs into their folder, once")
+    return parser
+
+
+def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=EPILOG,
+        formatter_class=_Help,
+    )
+    command.add_argument(
+        "--warehouse", help="folder of all tables, models and reports; unset: ./warehouse"
+    )
+    command.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    return command
+
+
+def _pipeline_options(command: argparse.ArgumentParser, name: str) -> None:
+    add = command.add_argument
+    add(
+        "--dataset",
+        default="ml-100k" if name == "run" else None,
+        required=name != "run",
+        help="folder in the warehouse; without --source also the entry of the catalogue",
+    )
+    add(
+        "--source",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATH",
+        help="files, folders or globs of the dump; unset: the catalogue's",
+    )
+    add("--format", help="the dump's format; unset: seen from its content")
+    add(
+        "--kcore",
+        type=int,
+        help="least pairs of every user and item; unset: the catalogue's, else 5 (authors': 0)",
+    )
+    add(
+        "--split",
+        choices=STRATEGIES,
+        help="unset: the catalogue's, else random (predefined for authors' files)",
+    )
+    add("--split-files", metavar="DIR", help="train.txt and test.txt of --split predefined")
+    add("--methods", type=_names, default=",".join(DEFAULT_METHODS), help="comma-separated")
+    add(
+        "--levels",
+        nargs="+",
+        default=list(DEFAULT_LEVELS),
+        metavar="SET",
+        help="level sets like 4,8,16,32,64, several apart by spaces",
+    )
+    add("--seeds", type=_seeds, default="0", help="training seeds, comma-separated")
+    add("--split-seed", type=int, default=0, help="seed of the split, not of the training")
+    add(
+        "--protocol",
+        choices=PROTOCOLS,
+        default="clean",
+        help="clean: epoch chosen on valid, then refit; paper: stopped on test, as the authors do",
+    )
+    add(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="METHOD.NAME=VALUE",
+        help="change one value of a method, as EASE.lam=500; may be repeated",
+    )
+    add("--epochs", type=int, default=300, help="most epochs of a training")
+    add("--device", choices=DEVICES, default="auto", help="where to train")
+    add("--devices", type=int, default=1, help="processes to train with (DDP)")
+    add("--min-rating", type=float, help="reviews rated below are no interactions; unset: all are")
+    add(
+        "--as-of",
+        metavar="TIME",
+        help="reviews after this ISO time are in the future; unset: the time of ingestion",
+    )
+
+
+def _compare(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--dataset", help="only this data set; unset: every one")
+
+
+def _export(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("model", help="a model folder, or its stage key (or the beginning of it)")
+    add("--width", type=int, help="first so many dimensions; unset: all")
+    add("--rotate", action="store_true", help="rotate first (exact SVD): better narrow prefixes")
+    add("--format", choices=("npy", "parquet", "faiss"), default="npy", help="form of the files")
+    add("--out", help="folder to write; unset: export/<key>-<width> in the warehouse")
+
+
+def _up(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add(
+        "--prefect-port", type=int, default=4200, help="the next free one is taken where it is busy"
+    )
+    add("--mlflow-port", type=int, default=5000, help="the next free one is taken where it is busy")

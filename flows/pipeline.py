@@ -1,0 +1,266 @@
+"""The order of the stages, once, for the flow and the command line alike.
+
+A ``Step`` runs one stage function under a name: the Prefect flow gives one that makes it a task,
+the single-stage commands one that just calls it. Every stage holds its lease while it runs, looks
+for its own key first, and is followed by its gate.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flows.request import CUTOFFS, Cell, Request
+from mrl4rec.errors import UsageError, nearest
+from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit, canonical
+
+if TYPE_CHECKING:
+    from mrl4rec.interactions import Interactions
+
+log = logging.getLogger("mrl4rec")
+
+STAGES = ("ingest", "kcore", "split", "train", "evaluate")
+
+
+class Step(Protocol):
+    """Runs one function under a name and gives its result back."""
+
+    def __call__(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run ``function(*args, **kwargs)``."""
+
+
+def plain(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The step of the single-stage commands: call it."""
+    return function(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set ready to train on: the commits of its three Spark stages."""
+
+    ingest: Commit
+    core: Commit | None
+    split: Commit | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """One cell, trained and (where asked) evaluated."""
+
+    cell: Cell
+    train: Commit
+    result: Commit | None
+
+
+class Pipeline:
+    """The stages of one request, each run at most once and found again afterwards."""
+
+    def __init__(self, request: Request, settings: Settings, step: Step = plain) -> None:
+        self.request, self.settings, self.step = request, settings, step
+        self.used: str | None = None
+        """Where the data came from, in words."""
+        self._prepared: Prepared | None = None
+
+    @property
+    def prepared(self) -> Prepared:
+        """What ``prepare`` came to; asking before is a mistake of the caller."""
+        assert self._prepared is not None, "prepare() first"
+        return self._prepared
+
+    # ---------------------------------------------------------------- Spark stages
+
+    def prepare(self, until: str = "split") -> Prepared:
+        """Source → reviews → core → splits, each behind its gate, as far as ``until``."""
+        ingest = self._ingest()
+        core = self._core(ingest) if until != "ingest" else None
+        split = self._split(ingest, core) if core is not None and until != "kcore" else None
+        self._prepared = Prepared(ingest, core, split)
+        return self._prepared
+
+    def _ingest(self) -> Commit:
+        from flows import gates
+        from jobs import ingest_reviews
+
+        request = self.request
+        files = self._files()
+        if files is None:
+            commit = self._newest_ingest()
+        else:
+            wanted = ingest_reviews.IngestRequest(
+                request.dataset, files, request.format, request.as_of_time()
+            )
+            commit = self._leased("ingest", ingest_reviews.run, wanted, self.settings)
+        self.step("gate reviews", gates.check_reviews, request.dataset, commit, self.settings)
+        return commit
+
+    def _files(self) -> tuple[Path, ...] | None:
+        """The dump's files: those named, else the catalogue's; None: what is in the warehouse."""
+        from mrl4rec.catalog import CATALOG
+        from mrl4rec.formats import expand
+
+        if self.request.source:
+            self.used = ", ".join(self.request.source)
+            return expand(self.request.source)
+        if self.request.dataset in CATALOG:
+            from mrl4rec.downloads import fetch
+
+            fetched = self.step("fetch", fetch, self.request.dataset, self.settings)
+            self.used = fetched.used
+            return tuple(fetched.files)
+        return None
+
+    def _newest_ingest(self) -> Commit:
+        from mrl4rec.catalog import CATALOG
+        from mrl4rec.versions import newest_good
+
+        commit = newest_good(self.settings, self.request.dataset, "sources")
+        if commit is None:
+            raise UsageError(
+                f"there is no data set {self.request.dataset!r}",
+                where=str(self.settings.dataset_dir(self.request.dataset)),
+                todo=f"give --source FILE, or {nearest(self.request.dataset, CATALOG)}",
+            )
+        self.used = f"reviews already in {self.settings.dataset_dir(self.request.dataset)}"
+        return commit
+
+    def _authors_form(self, ingest: Commit) -> bool:
+        return ingest.summary.get("ids") == "integer"
+
+    def _default(self, field: str, authors: Any, otherwise: Any, ingest: Commit) -> Any:
+        """What was asked, else the catalogue's (for its own source), else by the dump's form."""
+        from mrl4rec.catalog import CATALOG
+
+        asked = getattr(self.request, field)
+        if asked is not None:
+            return asked
+        if not self.request.source and self.request.dataset in CATALOG:
+            return getattr(CATALOG[self.request.dataset], field)
+        return authors if self._authors_form(ingest) else otherwise
+
+    def _core(self, ingest: Commit) -> Commit:
+        from flows import gates
+        from jobs import filter_kcore
+
+        core: Commit = self._leased(
+            "kcore",
+            filter_kcore.run,
+            self.request.dataset,
+            ingest,
+            k=self._default("kcore", 0, 5, ingest),
+            min_rating=self.request.min_rating,
+            settings=self.settings,
+        )
+        self.step("gate core", gates.check_core, self.request.dataset, core, self.settings)
+        return core
+
+    def _split(self, ingest: Commit, core: Commit) -> Commit:
+        from flows import gates
+        from jobs import split_interactions
+
+        strategy = self._default("split", "predefined", "random", ingest)
+        files = self.request.split_files
+        if strategy == "predefined" and files is None and self.request.source:
+            files = self.request.source[0]
+        split: Commit = self._leased(
+            "split",
+            split_interactions.run,
+            self.request.dataset,
+            core,
+            strategy=strategy,
+            split_seed=self.request.split_seed,
+            split_files=Path(files) if files and strategy == "predefined" else None,
+            settings=self.settings,
+        )
+        self.step("gate split", gates.check_split, self.request.dataset, split, self.settings)
+        return split
+
+    # ---------------------------------------------------------------- PyTorch stages
+
+    @cached_property
+    def data(self) -> Interactions:
+        """The split's interactions in memory, read once, and only when a stage needs them."""
+        from mrl4rec.interactions import load
+
+        assert self.prepared.split is not None
+        return load(self.settings, self.request.dataset, self.prepared.split)
+
+    def train(self, cell: Cell) -> Commit:
+        """Train one cell (or find it trained) and pass its vectors through their gate."""
+        from flows import gates
+        from mrl4rec import training
+
+        split = self.prepared.split
+        request = self.request
+        wanted = training.TrainRequest(
+            method=cell.method,
+            levels=cell.levels,
+            seed=cell.seed,
+            protocol=request.protocol,
+            epochs=request.epochs,
+            device=request.device if request.device != "auto" else self.settings.device,
+            devices=request.devices,
+        )
+        commit: Commit = self._leased(
+            f"train {cell.label}", training.run, request.dataset, split, wanted, self.settings
+        )
+        folder = self.settings.dataset_dir(request.dataset) / "models" / commit.key
+        self.step(
+            f"gate vectors {cell.label}",
+            gates.check_vectors,
+            request.dataset,
+            folder,
+            self.settings,
+        )
+        return commit
+
+    def evaluate(self, train: Commit, cell: Cell, on_evaluated: Any = None) -> Commit:
+        """Evaluate one trained cell on test (or find it evaluated) and gate its results."""
+        from flows import gates
+        from mrl4rec import evaluation
+
+        split = self.prepared.split
+        assert split is not None
+        commit: Commit = self._leased(
+            f"evaluate {cell.label}",
+            evaluation.run,
+            self.request.dataset,
+            split,
+            train,
+            self.settings,
+            ks=CUTOFFS,
+            data=lambda: self.data,
+            on_evaluated=on_evaluated,
+        )
+        self.step(
+            f"gate results {cell.label}",
+            gates.check_results,
+            self.request.dataset,
+            commit,
+            self.settings,
+        )
+        return commit
+
+    # ---------------------------------------------------------------- leases
+
+    def _leased(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run a stage while holding its lease, so that a second flow waits instead of racing."""
+        from mrl4rec.lease import Lease
+
+        slug = canonical(name).strip('"').replace(" ", "_").replace("·", "").replace("/", "-")
+        path = self.settings.dataset_dir(self.request.dataset) / ".leases" / f"{slug}.json"
+
+        def stage(*a: Any, **k: Any) -> Any:
+            with Lease(path, self.settings.lease_stale_seconds):
+                return function(*a, **k)
+
+        stage.__name__ = getattr(function, "__name__", name)
+        commit = self.step(name, stage, *args, **kwargs)
+        log.info(
+            "%s: %s", name, "found done" if commit.found else f"done, version {commit.version}"
+        )
+        return commit

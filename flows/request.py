@@ -1,0 +1,174 @@
+"""What a person asked for: checked as a whole before any work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mrl4rec.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from mrl4rec.methods import Method
+
+STRATEGIES = ("random", "per_user_random", "last_out", "global_time", "predefined")
+PROTOCOLS = ("clean", "paper")
+DEVICES = ("auto", "cpu", "cuda")
+DEFAULT_METHODS = ("Pop", "EASE", "BPR", "BPR-D", "BPR-M", "MRL-D", "MRL-M", "MRL-M@lightgcn-1")
+DEFAULT_LEVELS = ("4,8,16,32,64",)
+CUTOFFS = (10, 20, 50)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model to train: a method, its level set and its seed (None where it has none)."""
+
+    method: Method
+    levels: tuple[int, ...] | None
+    seed: int | None
+
+    @property
+    def label(self) -> str:
+        """The name a person reads in progress lines and in MLflow."""
+        parts = [self.method.name]
+        if self.levels is not None:
+            parts.append(",".join(map(str, self.levels)))
+        if self.seed is not None:
+            parts.append(f"seed {self.seed}")
+        return " · ".join(parts)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One benchmark on one data set. Raises UsageError where it cannot be served as asked."""
+
+    dataset: str
+    """Folder in the warehouse and, where no source is given, the catalogue's entry."""
+    source: tuple[str, ...] = ()
+    """Files, folders or globs of the dump; empty: the catalogue's."""
+    format: str | None = None
+    """Name of the dump's format; None: seen from its content."""
+    kcore: int | None = None
+    """Least pairs of every user and item; None: the catalogue's, else 5 (0 for authors' files)."""
+    split: str | None = None
+    """Split strategy; None: the catalogue's, else random (predefined for authors' files)."""
+    split_files: str | None = None
+    """Folder of train.txt and test.txt, for ``split="predefined"``."""
+    methods: tuple[str, ...] = DEFAULT_METHODS
+    """Names of methods, any case."""
+    levels: tuple[str, ...] = DEFAULT_LEVELS
+    """Level sets, each like "4,8,16,32,64"."""
+    seeds: tuple[int, ...] = (0,)
+    """Training seeds."""
+    split_seed: int = 0
+    """Seed of the split's hash; not the training seed."""
+    protocol: str = "clean"
+    """clean: epoch chosen on valid, refit, test looked at once; paper: stopped on test."""
+    overrides: tuple[str, ...] = ()
+    """METHOD.name=value pairs."""
+    epochs: int = 300
+    """Most epochs of a training."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    devices: int = 1
+    """Processes to train with (DDP by torchrun where more than one)."""
+    min_rating: float | None = None
+    """Reviews rated below are no interactions; None: every review is one."""
+    as_of: str | None = None
+    """ISO time; reviews after it are in the future. None: the time of ingestion."""
+    cells: tuple[Cell, ...] = field(init=False, repr=False, compare=False, default=())
+    """The models to train, derived from the above."""
+
+    def __post_init__(self) -> None:
+        self._check_name()
+        _one_of("--split", self.split, (*STRATEGIES, None))
+        _one_of("--protocol", self.protocol, PROTOCOLS)
+        _one_of("--device", self.device, DEVICES)
+        for option, value, least in (
+            ("--epochs", self.epochs, 1),
+            ("--devices", self.devices, 1),
+            ("--kcore", self.kcore or 0, 0),
+        ):
+            if value < least:
+                raise UsageError(f"{option} is {value}", todo=f"give at least {least}")
+        if self.split == "predefined" and not self.split_files and self.source:
+            self._authors_folder_or_fail()
+        if self.split_files and not Path(self.split_files).is_dir():
+            raise UsageError("--split-files is not a folder", where=self.split_files)
+        self.as_of_time()
+        object.__setattr__(self, "cells", tuple(self._cells()))
+
+    def as_of_time(self) -> datetime | None:
+        """``as_of`` as a time in UTC."""
+        if self.as_of is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(self.as_of)
+        except ValueError as error:
+            raise UsageError(
+                f"--as-of is no ISO time: {self.as_of!r}", todo="write it like 2014-07-23"
+            ) from error
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+
+    def parameters(self) -> dict[str, Any]:
+        """What was asked, as JSON-ready values."""
+        return {k: v for k, v in asdict_shallow(self).items() if k != "cells"}
+
+    def _check_name(self) -> None:
+        allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+        if not self.dataset or self.dataset[0] in ".-" or not set(self.dataset) <= allowed:
+            raise UsageError(
+                f"--dataset {self.dataset!r} cannot name a folder",
+                todo="use letters, digits, '-', '_' and '.', beginning with a letter or digit",
+            )
+
+    def _authors_folder_or_fail(self) -> None:
+        folder = Path(self.source[0])
+        if len(self.source) != 1 or not folder.is_dir():
+            raise UsageError(
+                "--split predefined needs the files that define it",
+                todo="give --split-files DIR with train.txt and test.txt",
+            )
+
+    def _cells(self) -> Iterable[Cell]:
+        from mrl4rec.methods import parse_levels, resolve
+
+        if not self.methods or not self.levels or not self.seeds:
+            raise UsageError("nothing to run", todo="name at least one method, level set and seed")
+        methods = [resolve(name, list(self.overrides)) for name in self.methods]
+        self._check_overrides(methods)
+        seen: set[tuple[str, object, object]] = set()
+        for method in methods:
+            for text in self.levels if method.has_levels else (None,):
+                levels = parse_levels(text, method.dim) if text is not None else None
+                for seed in (None,) if method.deterministic else self.seeds:
+                    if (method.name, levels, seed) not in seen:
+                        seen.add((method.name, levels, seed))
+                        yield Cell(method, levels, seed)
+
+    def _check_overrides(self, methods: Sequence[Method]) -> None:
+        names = {method.name.lower() for method in methods}
+        names |= {name.split("@")[0] for name in names}
+        for pair in self.overrides:
+            owner = pair.partition("=")[0].rpartition(".")[0]
+            if owner.lower() not in names:
+                raise UsageError(
+                    f"--set {pair}: {owner or pair!r} is not among the methods of this run",
+                    todo=f"write METHOD.name=value; {nearest(owner, sorted(names))}",
+                )
+
+
+def asdict_shallow(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name, tuples as lists."""
+    return {
+        name: list(v) if isinstance(v, tuple) else v
+        for name, v in ((f, getattr(value, f)) for f in value.__dataclass_fields__)
+    }
+
+
+def _one_of(option: str, value: str | None, known: Sequence[str | None]) -> None:
+    if value not in known:
+        names = [name for name in known if name is not None]
+        raise UsageError(f"{option} {value!r} is unknown", todo=nearest(str(value), names))

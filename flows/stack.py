@@ -1,0 +1,202 @@
+"""``mrl4rec up``: Prefect server, MLflow UI and the deployments as processes on loopback."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.settings import Settings
+
+log = logging.getLogger("mrl4rec")
+
+HOST = "127.0.0.1"
+STARTUP_SECONDS = 180
+
+
+@dataclass
+class Service:
+    """One process of the stack."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def fail(self, why: str) -> Mrl4recError:
+        """The error to raise when this service did not come up or ended."""
+        tail = "\n".join(self.log.read_text(errors="replace").strip().splitlines()[-8:])
+        return Mrl4recError(f"{self.name} {why}:\n{tail}", where=str(self.log),
+                            todo="`mrl4rec doctor` says what is missing")  # fmt: skip
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port, or the next free one of the following hundred."""
+    for port in range(wanted, wanted + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise Mrl4recError(f"no free port from {wanted} to {wanted + 99}", todo="give --prefect-port N")
+
+
+def up(settings: Settings, prefect_port: int, mlflow_port: int, as_json: bool) -> None:
+    """Start the stack, print its links, and stay until Ctrl-C or SIGTERM; then end every process.
+
+    Raises Mrl4recError with the end of its log when a service does not answer or ends by itself.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    logs = settings.warehouse.absolute() / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    ports = free_port(prefect_port), free_port(mlflow_port)
+    api = f"http://{HOST}:{ports[0]}/api"
+    environment = _environment(settings, api)
+    with ExitStack() as stack:
+        prefect = _start(stack, "prefect", _prefect_command(ports[0]), environment, logs)
+        services = [prefect]
+        if settings.tracking_uri is None:
+            command = _mlflow_command(settings, ports[1])
+            mlflow = _start(stack, "mlflow", command, environment, logs)
+            services.append(mlflow)
+            _wait(mlflow, f"http://{HOST}:{ports[1]}/health")
+            # The runs of this stack go through the server, so that its UI and they agree.
+            environment["MRL4REC_TRACKING_URI"] = f"http://{HOST}:{ports[1]}"
+        _wait(prefect, f"{api}/health")
+        deployments = [sys.executable, "-m", "flows.deployments"]
+        services.append(_start(stack, "deployments", deployments, environment, logs))
+        _wait_for_deployments(services[-1], api)
+        _announce(api, environment.get("MRL4REC_TRACKING_URI", settings.mlflow_uri()), as_json)
+        _watch(services)
+
+
+def _environment(settings: Settings, api: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PREFECT_API_URL": api,
+        "PREFECT_LOGGING_LEVEL": "INFO",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "mrl4rec",  # stage progress on the run's page
+        "MRL4REC_WAREHOUSE": str(settings.warehouse.absolute()),
+    }
+
+
+def _prefect_command(port: int) -> list[str]:
+    return [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+
+
+def _mlflow_command(settings: Settings, port: int) -> list[str]:
+    artifacts = (settings.warehouse.absolute() / "mlartifacts").as_uri()
+    return [
+        sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port),
+        "--workers", "1",
+        "--backend-store-uri", settings.mlflow_uri(),
+        "--artifacts-destination", artifacts,
+    ]  # fmt: skip
+
+
+def _start(
+    stack: ExitStack, name: str, command: list[str], environment: Mapping[str, str], logs: Path
+) -> Service:
+    path = logs / f"{name}.log"
+    out = stack.enter_context(path.open("wb"))
+    process = subprocess.Popen(
+        command, stdout=out, stderr=subprocess.STDOUT, env=dict(environment), start_new_session=True
+    )
+    stack.callback(_end, name, process)
+    log.info("starting %s (process %d, log %s)", name, process.pid, path)
+    return Service(name, process, path)
+
+
+def _end(name: str, process: subprocess.Popen[bytes]) -> None:
+    """End the process and what it started: it leads a process group of its own."""
+    for sign, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+        try:
+            os.killpg(process.pid, sign)
+            process.wait(patience)
+        except ProcessLookupError:
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    log.info("ended %s", name)
+
+
+def _get(url: str, data: bytes | None = None) -> bytes | None:
+    headers = {"Content-Type": "application/json"}
+    try:
+        request = urllib.request.Request(url, data=data, headers=headers)
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            body: bytes = answer.read()
+            return body
+    except (urllib.error.URLError, OSError):
+        return None
+
+
+def _wait(service: Service, url: str) -> None:
+    _until(service, lambda: _get(url) is not None)
+
+
+def _wait_for_deployments(service: Service, api: str) -> None:
+    from flows.deployments import DEPLOYMENTS
+
+    def registered() -> bool:
+        body = _get(f"{api}/deployments/filter", b"{}")
+        return body is not None and len(json.loads(body)) >= len(DEPLOYMENTS)
+
+    _until(service, registered)
+
+
+def _until(service: Service, ready: object) -> None:
+    assert callable(ready)
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while not ready():
+        if service.process.poll() is not None:
+            raise service.fail(f"ended with code {service.process.returncode}")
+        if time.monotonic() > deadline:
+            raise service.fail(f"did not answer within {STARTUP_SECONDS} s")
+        time.sleep(0.3)
+
+
+def _announce(api: str, tracking: str, as_json: bool) -> None:
+    links = {"prefect": api.removesuffix("/api"), "prefect_api": api, "mlflow": tracking}
+    if as_json:
+        print(json.dumps(links), flush=True)
+        return
+    print(
+        f"Prefect   {links['prefect']}\n"
+        f"MLflow    {tracking}\n\n"
+        "In another terminal:\n"
+        f"  export PREFECT_API_URL={api}\n"
+        "  prefect deployment run mrl4rec/smoke --watch\n"
+        "  prefect deployment run mrl4rec/full-benchmark\n\n"
+        "Ctrl-C ends all of it.",
+        flush=True,
+    )
+
+
+def _watch(services: list[Service]) -> None:
+    try:
+        while True:
+            for service in services:
+                if service.process.poll() is not None:
+                    raise service.fail(f"ended by itself, code {service.process.returncode}")
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        log.info("ending")
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,1 @@
+"""Spark jobs: pure DataFrame → DataFrame functions, each file with a thin ``main(argv)``."""

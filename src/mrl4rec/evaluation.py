@@ -1,0 +1,117 @@
+"""The evaluate stage: a trained model on the test fold, every metric, cut-off and width at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit, find, stage_key
+from mrl4rec.tables import RESULTS
+from mrl4rec.tables.store import commit_rows
+
+if TYPE_CHECKING:
+    from mrl4rec.interactions import Interactions
+    from mrl4rec.model_folder import ModelCard
+    from mrl4rec.ranking.evaluate import Evaluation
+
+CODE = 1
+"""Raised when the numbers of this stage change for the same model and split."""
+
+log = logging.getLogger("mrl4rec")
+
+OnEvaluated = Callable[["Evaluation", "ModelCard", str, Path], str | None]
+"""Called before the commit with (evaluation, card, stage key, per-user file); gives the run id."""
+
+
+def key(split: Commit, train: Commit, ks: Sequence[int]) -> str:
+    """The stage key of evaluating this model on this split at these cut-offs."""
+    return stage_key("evaluate", CODE, {"split": split.key, "model": train.key}, {"ks": list(ks)})
+
+
+def per_user_path(settings: Settings, dataset: str, stage_key_: str) -> Path:
+    """Where the per-user values of one evaluation lie."""
+    return settings.dataset_dir(dataset) / "results_per_user" / f"{stage_key_}.parquet"
+
+
+def run(
+    dataset: str,
+    split: Commit,
+    train: Commit,
+    settings: Settings,
+    *,
+    ks: Sequence[int],
+    data: Callable[[], Interactions],
+    on_evaluated: OnEvaluated | None = None,
+) -> Commit:
+    """Rank the test users (train and valid items masked) and commit the rows of ``results``.
+
+    ``data`` gives the split's interactions and is called only where there is work to do.
+    """
+    uri = settings.table_uri(dataset, RESULTS.name)
+    this = key(split, train, ks)
+    done = find(uri, RESULTS.name, this)
+    if done is not None and per_user_path(settings, dataset, this).exists():
+        return done
+
+    from mrl4rec import model_folder
+    from mrl4rec.ranking.evaluate import evaluate
+
+    folder = settings.dataset_dir(dataset) / "models" / train.key
+    model, card, _, _ = model_folder.load(folder)
+    interactions = data()
+    evaluation = evaluate(
+        model,
+        interactions.csr("train", "valid"),
+        interactions.csr("test"),
+        ks=ks,
+        memory_mb=settings.ranking_memory_mb,
+    )
+    path = per_user_path(settings, dataset, this)
+    _write_per_user(path, evaluation.per_user)
+    run_id = on_evaluated(evaluation, card, this, path) if on_evaluated else None
+    commit = Commit(
+        stage="evaluate",
+        key=this,
+        table=RESULTS.name,
+        version=-1,
+        summary={"model": train.key, "split": split.key, "users": evaluation.n_users},
+    )
+    rows = _rows(evaluation, card, this, run_id)
+    version = commit_rows(uri, RESULTS, rows, commit.metadata())
+    return Commit(**{**commit.__dict__, "version": version})
+
+
+def _write_per_user(path: Path, table: pa.Table) -> None:
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    pq.write_table(table, partial)
+    partial.rename(path)
+
+
+def _rows(evaluation: Evaluation, card: ModelCard, this: str, run_id: str | None) -> pa.Table:
+    levels = ",".join(map(str, card.levels)) if card.levels else None
+    rows = [
+        {
+            "stage_key": this,
+            "metric": value.metric,
+            "k": value.k,
+            "width": value.width,
+            "dataset": card.dataset,
+            "method": card.method_name,
+            "levels": levels,
+            "seed": card.seed,
+            "protocol": card.protocol,
+            "epoch": card.epoch,
+            "value": value.value,
+            "run_id": run_id,
+        }
+        for value in evaluation.values
+    ]
+    return pa.Table.from_pylist(rows, schema=RESULTS.schema)

@@ -1,0 +1,110 @@
+"""What a stage is: its key, the versions it read, and the one commit that says it is done.
+
+A stage is a function of (input table versions, parameters, code version); its *stage key* is the
+SHA-256 of the three. It commits its marker table last, with the key and the versions of its other
+outputs in the commit's ``userMetadata``. To ask whether a stage is done is to look for its key in
+the marker's history: nothing else holds state, so a killed run resumes by being run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from deltalake import CommitProperties, DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+METADATA = "userMetadata"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A reference to a finished stage: small, serialisable, and enough to read what it made."""
+
+    stage: str
+    """Name of the stage: ingest, kcore, split, train or evaluate."""
+    key: str
+    """The stage key, 64 hex digits."""
+    table: str
+    """Name of the marker table."""
+    version: int
+    """Version of the marker table."""
+    outputs: Mapping[str, int] = field(default_factory=dict)
+    """Versions of the stage's other tables, by name."""
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    """Small facts to print (counts, rounds): JSON only, never data."""
+    found: bool = False
+    """True when the stage was found done and nothing ran."""
+
+    def metadata(self) -> str:
+        """The JSON that goes into ``userMetadata`` of the marker's commit."""
+        body = {k: v for k, v in asdict(self).items() if k not in {"version", "found", "table"}}
+        return json.dumps(body, sort_keys=True)
+
+    def table_version(self, table: str) -> int:
+        """The version of one of the stage's tables, the marker included."""
+        return self.version if table == self.table else self.outputs[table]
+
+
+def canonical(value: Any) -> str:
+    """JSON with one spelling for one value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=str)
+
+
+def stage_key(stage: str, code: int, inputs: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+    """The SHA-256 of what a stage's output is a function of, as 64 hex digits.
+
+    ``inputs`` are keys of earlier stages or digests of files, never paths; ``code`` is the stage's
+    code version, raised whenever its output changes for the same inputs.
+    """
+    body = canonical({"stage": stage, "code": code, "inputs": inputs, "params": params})
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
+    """The Delta table at ``uri``, or None where there is none yet."""
+    try:
+        return DeltaTable(uri, version=version)
+    except TableNotFoundError:
+        return None
+
+
+def properties(metadata: str) -> CommitProperties:
+    """Commit properties under which delta-rs writes what Spark calls ``userMetadata``."""
+    return CommitProperties(custom_metadata={METADATA: metadata})
+
+
+def history(uri: str, table: str) -> list[Commit]:
+    """The stage commits of a marker table, newest first; other commits (restores) are left out."""
+    delta = open_table(uri)
+    if delta is None:
+        return []
+    commits = []
+    for entry in delta.history():
+        body = _body(entry)
+        if body is not None:
+            commits.append(Commit(table=table, version=int(entry["version"]), **body))
+    return commits
+
+
+def find(uri: str, table: str, key: str) -> Commit | None:
+    """The newest commit with this stage key whose version can still be opened, or None."""
+    for commit in history(uri, table):
+        if commit.key == key and open_table(uri, commit.version) is not None:
+            return Commit(**{**asdict(commit), "found": True})
+    return None
+
+
+def _body(entry: Mapping[str, Any]) -> dict[str, Any] | None:
+    raw = entry.get(METADATA)
+    if not isinstance(raw, str):
+        return None
+    try:
+        body = json.loads(raw)
+    except ValueError:  # somebody else's metadata: not one of our stages
+        return None
+    names = {"stage", "key", "outputs", "summary"}
+    return {k: body[k] for k in names} if isinstance(body, dict) and names <= body.keys() else None

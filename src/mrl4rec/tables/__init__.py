@@ -1,0 +1,41 @@
+"""One file a Delta table: columns, types, key, meaning, and its expectations beside them."""
+
+from mrl4rec.tables.expectation import Expectation, Suite
+from mrl4rec.tables.gates import GATES
+from mrl4rec.tables.interactions import CORE_SUITE, INTERACTIONS
+from mrl4rec.tables.items import ITEMS
+from mrl4rec.tables.quarantine import QUARANTINE
+from mrl4rec.tables.results import RESULTS, RESULTS_SUITE
+from mrl4rec.tables.reviews import REVIEWS, REVIEWS_SUITE
+from mrl4rec.tables.sources import SOURCES
+from mrl4rec.tables.splits import SPLITS, split_suite
+from mrl4rec.tables.table import Column, Table
+from mrl4rec.tables.users import USERS
+from mrl4rec.tables.vectors import VECTOR_SUITES
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (REVIEWS, QUARANTINE, SOURCES, USERS, ITEMS, INTERACTIONS, SPLITS, GATES, RESULTS)
+}
+
+__all__ = [
+    "CORE_SUITE",
+    "GATES",
+    "INTERACTIONS",
+    "ITEMS",
+    "QUARANTINE",
+    "RESULTS",
+    "RESULTS_SUITE",
+    "REVIEWS",
+    "REVIEWS_SUITE",
+    "SOURCES",
+    "SPLITS",
+    "TABLES",
+    "USERS",
+    "VECTOR_SUITES",
+    "Column",
+    "Expectation",
+    "Suite",
+    "Table",
+    "split_suite",
+]

@@ -1,0 +1,119 @@
+"""Table ``splits``: every interaction with its fold; the marker of the split stage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+import pyarrow as pa
+
+from mrl4rec.tables.expectation import Expectation, Suite, none
+from mrl4rec.tables.table import Column, Table
+
+SPLITS = Table(
+    name="splits",
+    key=("user_idx", "item_idx"),
+    meaning="every interaction with its fold; the marker of the split stage",
+    columns={
+        "user_idx": Column(pa.int32(), "row of users"),
+        "item_idx": Column(pa.int32(), "row of items"),
+        "reviewed_at": Column(pa.timestamp("us", tz="UTC"), "first time of the pair, UTC", nullable=True),
+        "fold": Column(pa.string(), "train, valid or test"),
+        "strategy": Column(pa.string(), "how the fold was chosen"),
+        "split_seed": Column(pa.int64(), "seed of the split's hash"),
+    },
+)
+
+FOLDS = ("train", "valid", "test")
+
+FOLD_SIZES = "SELECT fold, count(*) AS rows FROM {splits} GROUP BY fold"
+
+BY_PAIR = (
+    "SELECT coalesce(s.user_idx, p.user_idx) AS user_idx, "
+    "coalesce(s.item_idx, p.item_idx) AS item_idx, s.fold FROM {splits} AS s "
+    "FULL JOIN {interactions} AS p ON s.user_idx = p.user_idx AND s.item_idx = p.item_idx "
+)
+
+SPLIT_SUITE = Suite(
+    name="split",
+    tables=("splits",),
+    expectations=(
+        none("columns", "columns_amiss", "columns and their types are as declared"),
+        none(
+            "folds_known",
+            "unknown_folds",
+            "every fold is train, valid or test",
+            table="splits",
+            where="fold IS NULL OR fold NOT IN ('train', 'valid', 'test')",
+        ),
+        Expectation("train_not_empty", "train", "there are pairs to train on", low=1),
+        Expectation("test_not_empty", "test", "there are pairs to test on", low=1),
+        none(
+            "no_leak",
+            "pairs_in_two_folds",
+            "no pair is in two folds: what is tested was not trained on",
+            listing="SELECT user_idx, item_idx, sort_array(collect_set(fold)) AS folds "
+            "FROM {splits} GROUP BY user_idx, item_idx HAVING count(DISTINCT fold) > 1",
+        ),
+        none(
+            "pairs_unique",
+            "duplicate_pairs",
+            "no pair is there twice",
+            listing="SELECT user_idx, item_idx, count(*) AS rows FROM {splits} "
+            "GROUP BY user_idx, item_idx HAVING count(*) > 1",
+        ),
+        none(
+            "none_lost",
+            "pairs_lost",
+            "every interaction is in the split",
+            listing=BY_PAIR + "WHERE s.user_idx IS NULL OR s.item_idx IS NULL",
+        ),
+        none(
+            "none_invented",
+            "pairs_invented",
+            "every pair of the split is an interaction",
+            listing=BY_PAIR + "WHERE p.user_idx IS NULL OR p.item_idx IS NULL",
+        ),
+        none(
+            "times_kept",
+            "times_changed",
+            "every pair has the time of its interaction",
+            listing="SELECT s.*, p.reviewed_at AS interaction_at FROM {splits} AS s "
+            "JOIN {interactions} AS p ON s.user_idx = p.user_idx AND s.item_idx = p.item_idx "
+            "WHERE NOT (s.reviewed_at <=> p.reviewed_at)",
+        ),
+        none(
+            "made_as_asked",
+            "rows_of_other_split",
+            "every row has the strategy and the seed that were asked for",
+            table="splits",
+            where="NOT (strategy <=> {strategy} AND split_seed <=> {split_seed})",
+        ),
+        Expectation(
+            "valid_share",
+            "valid_sigmas",
+            "the number of valid pairs is within 4 σ of 10 % of train and valid",
+            high=4,
+            listing=FOLD_SIZES,
+        ),
+        none(
+            "folds_as_told",
+            "pairs_beyond_told",
+            "every fold has as many pairs as the split stage told",
+            listing=FOLD_SIZES,
+        ),
+    ),
+)
+
+TEST_SHARE = Expectation(
+    "test_share",
+    "test_sigmas",
+    "the number of test pairs is within 4 σ of the share that was asked",
+    high=4,
+    listing=FOLD_SIZES,
+)
+
+
+def split_suite(*, share_asked: bool) -> Suite:
+    """The suite of a split; not every strategy is asked for a share of test pairs."""
+    if not share_asked:
+        return SPLIT_SUITE
+    return replace(SPLIT_SUITE, expectations=(*SPLIT_SUITE.expectations, TEST_SHARE))

@@ -1,0 +1,51 @@
+"""Shared by all tests: one Spark session a run, a warehouse of its own for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+from pyspark.sql import SparkSession
+
+from jobs import spark as spark_job
+from mrl4rec.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def real_data_dir() -> Path | None:
+    """The folder of real data: ``$MRL4REC_REAL_DATA`` or ``../shared/data``, if it is there."""
+    named = os.environ.get("MRL4REC_REAL_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data; the test is skipped, saying so, where it is absent."""
+    folder = real_data_dir()
+    if folder is None:
+        pytest.skip("real data absent: set MRL4REC_REAL_DATA or put it at ../shared/data")
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with an empty warehouse of the test's own."""
+    return Settings(warehouse=tmp_path / "warehouse", shuffle_partitions=2, spark_memory="2g")
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The one Spark session of the run."""
+    warehouse = tmp_path_factory.mktemp("spark")
+    yield spark_job.session(Settings(warehouse=warehouse, shuffle_partitions=2, spark_memory="2g"))
+    spark_job.stop()

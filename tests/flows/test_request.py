@@ -1,0 +1,59 @@
+"""A request is refused as a whole, before any work, with the nearest names."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flows.request import Request
+from mrl4rec.errors import UsageError
+
+
+def test_methods_without_levels_run_once_and_deterministic_ones_without_seed() -> None:
+    request = Request("d", methods=("pop", "BPR", "MRL-M"), levels=("4,64", "8,64"), seeds=(0, 1))
+    cells = [(cell.method.name, cell.levels, cell.seed) for cell in request.cells]
+    assert cells == [
+        ("Pop", None, None),
+        ("BPR", None, 0),
+        ("BPR", None, 1),
+        ("MRL-M", (4, 64), 0),
+        ("MRL-M", (4, 64), 1),
+        ("MRL-M", (8, 64), 0),
+        ("MRL-M", (8, 64), 1),
+    ]
+
+
+def test_a_method_named_twice_is_trained_once() -> None:
+    assert len(Request("d", methods=("BPR", "bpr")).cells) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"methods": ("MRL-N",)}, "MRL-M"),
+        ({"split": "randm"}, "random"),
+        ({"protocol": "cleen"}, "clean"),
+        ({"levels": ("8,4,64",)}, "8,4,64"),
+        ({"dataset": "../escape"}, "cannot name a folder"),
+        ({"overrides": ("EASE.lam=3",), "methods": ("BPR",)}, "not among the methods"),
+        ({"as_of": "yesterday"}, "ISO time"),
+        ({"epochs": 0}, "--epochs"),
+        ({"kcore": -1}, "--kcore"),
+        ({"split_files": "/nowhere/at/all"}, "not a folder"),
+        ({"split": "predefined", "source": ("dump.json",)}, "--split-files"),
+        ({"seeds": ()}, "at least one"),
+    ],
+)
+def test_bad_requests_say_what_to_do(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message.replace("(", r"\(")):
+        Request(**{"dataset": "d", **options})  # type: ignore[arg-type]
+
+
+def test_a_folder_of_authors_files_defines_its_own_split(tmp_path: Path) -> None:
+    assert Request("d", source=(str(tmp_path),), split="predefined").split == "predefined"
+
+
+def test_as_of_without_zone_is_utc() -> None:
+    assert Request("d", as_of="2014-07-23").as_of_time() == datetime(2014, 7, 23, tzinfo=UTC)

@@ -1,0 +1,40 @@
+"""The house stands as drawn: imports point one way, deployments are those that were announced."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+from flows.benchmark import benchmark
+from flows.deployments import DEPLOYMENTS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_imports_point_one_way() -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def test_deployments_name_only_parameters_the_flow_has() -> None:
+    known = set(inspect.signature(benchmark.fn).parameters)
+    assert set(DEPLOYMENTS) == {"full-benchmark", "smoke"}
+    for body in DEPLOYMENTS.values():
+        assert set(body["parameters"]) <= known
+
+
+def test_no_registry_or_index_is_named_in_the_project() -> None:
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    hosts = ["pypi" + ".org", "files.python" + "hosted.org", "repo1." + "maven", "--index" + "-url"]
+    for name in files:
+        path = ROOT / name
+        if path.suffix in {".py", ".txt", ".toml", ".sh", ".yaml", ".yml", ""} and path.is_file():
+            text = path.read_text(errors="replace")
+            assert not [host for host in hosts if host in text], name
