@@ -36,7 +36,7 @@ test-fast: setup  ## the tests without the slow ones
 	@$(BIN)/python -m pytest -m "not slow"
 
 bench: setup  ## speed and memory on the real Phones dump (needs ../shared/data or MRL4REC_REAL_DATA)
-	@$(BIN)/mrl4rec bench
+	@$(BIN)/python tests/benchmarks/run.py
 
 clean:  ## remove what was set up (not the warehouse)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

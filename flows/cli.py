@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +21,10 @@ QUIET = {
     "GX_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }
+
+DISK_FULL = """the disk is full
+  where: {where}
+  what to do: make room and run the same command again; what is finished is kept"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,16 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(arguments, str(error), error.exit_code)
     except KeyboardInterrupt:
         return _failed(arguments, "stopped by hand; run the same command again to go on", 130)
-    except OSError as error:
-        if error.errno != 28:
-            raise
-        where = error.filename or getattr(arguments, "warehouse", None) or "the warehouse"
-        return _failed(
-            arguments,
-            f"the disk is full\n  where: {where}\n  what to do: make room and "
-            "run the same command again; what is finished is kept",
-            1,
-        )
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            where = error.filename or arguments.warehouse or "the warehouse"
+            return _failed(arguments, DISK_FULL.format(where=where), 1)
+        traceback.print_exc()
+        return _failed(arguments, f"{type(error).__name__}: {error}", 1)
 
 
 def _dispatch(arguments: Any) -> int:

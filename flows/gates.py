@@ -11,15 +11,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from deltalake import DeltaTable
+
+from flows.request import CUTOFFS
 from mrl4rec import gate
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.errors import GateFailed, Mrl4recError
 from mrl4rec.gate import Facts, Verdict, heads, markdown
 from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, open_table
+from mrl4rec.stage import Commit, find, history
 from mrl4rec.tables import CORE_SUITE, RESULTS_SUITE, REVIEWS_SUITE, VECTOR_SUITES, split_suite
-from mrl4rec.tables.expectation import Expectation, Suite
+from mrl4rec.tables.expectation import Expectation, Suite, fill, sql_ranges, sql_time
+
+if TYPE_CHECKING:
+    from mrl4rec.gate.model_facts import Measured
 
 __all__ = [
     "check_core",
@@ -69,14 +75,15 @@ class TableGate:
             gate.require(self.settings, self._judge(found))
         elif not known.passed:
             heads.restore(*at, found)
-        log.info("%s: commits of no stage at the head of %s are not read", self.dataset, found)
+        else:
+            log.info("%s: nothing reads what no stage wrote: %s", self.dataset, found)
 
     def _known(self, marks: Mapping[str, int]) -> Verdict | None:
         return gate.find(
             self.settings,
             self.dataset,
             self.suite.name,
-            {table: str(version) for table, version in marks.items()},
+            _as_text(marks),
             self.suite.digest(self.values),
         )
 
@@ -88,23 +95,40 @@ class TableGate:
         spark = session(self.settings)
         frames = facts.read_frames(spark, self.settings, self.dataset, read)
         amiss = "; ".join(problem.words for problem in facts.columns_amiss(frames))
+        judged = Facts(
+            frame=self._facts(frames),
+            notes={"columns_amiss": amiss},
+            sample=partial(_sample, frames, self.text),
+            text=self.text,
+        )
         return gate.judge(
             self.settings,
             self.dataset,
             self.suite,
-            {table: str(version) for table, version in marks.items()},
-            Facts(
-                frame=self.facts(frames, self.text),
-                notes={"columns_amiss": amiss},
-                sample=partial(_sample, frames, self.text),
-                text=self.text,
-            ),
+            _as_text(marks),
+            judged,
             values=self.values,
-            read={table: str(version) for table, version in read.items()},
+            read=_as_text(read),
         )
+
+    def _facts(self, frames: Frames) -> Any:
+        from pyspark.errors import PySparkException
+
+        try:
+            return self.facts(frames, self.text)
+        except PySparkException as error:
+            raise GateFailed(
+                f"the gate {self.suite.name!r} stopped {self.dataset}: it could not count",
+                where=f"{', '.join(frames)} of {self.settings.dataset_dir(self.dataset)}",
+                todo=f"see what Spark says: {str(error).splitlines()[0]}",
+            ) from error
 
     def _versions(self, tables: Sequence[str]) -> dict[str, int]:
         return {table: self.commit.table_version(table) for table in tables}
+
+
+def _as_text(versions: Mapping[str, int]) -> dict[str, str]:
+    return {table: str(version) for table, version in versions.items()}
 
 
 def check_reviews(dataset: str, ingest: Commit, settings: Settings) -> Verdict:
@@ -120,7 +144,8 @@ def check_reviews(dataset: str, ingest: Commit, settings: Settings) -> Verdict:
 
         return reviews_facts(frames, text, share)
 
-    text = {"as_of": _sql_time(_as_of(dataset, ingest, settings)), "rating_ranges": _ranges(ranges)}
+    as_of = _as_of(dataset, ingest, settings)
+    text = {"as_of": sql_time(as_of), "rating_ranges": sql_ranges(ranges)}
     values = {"max_quarantined_share": settings.max_quarantined_share}
     return TableGate(settings, dataset, ingest, REVIEWS_SUITE, facts, values, text).check()
 
@@ -137,3 +162,109 @@ def check_core(dataset: str, core: Commit, settings: Settings) -> Verdict:
     return TableGate(
         settings, dataset, core, CORE_SUITE, facts, values={"k": k}, text={"k": str(k)}
     ).check()
+
+
+def check_split(dataset: str, split: Commit, settings: Settings) -> Verdict:
+    """The gate after the split, on splits against the interactions they were made from."""
+    told = split.summary
+
+    def facts(frames: Frames, text: Mapping[str, str]) -> Any:
+        from jobs.facts import split_facts
+
+        return split_facts(frames, text, told)
+
+    asked = told.get("asked", {}).get("test") is not None
+    text = {"strategy": f"'{told['strategy']}'", "split_seed": str(int(told["split_seed"]))}
+    suite = split_suite(share_asked=asked)
+    also = ("interactions",)
+    return TableGate(settings, dataset, split, suite, facts, text=text, also=also).check()
+
+
+def check_vectors(
+    dataset: str, folder: Path, settings: Settings, split: Commit | None = None
+) -> Verdict:
+    """The gate after training, on a model's folder. ``split`` None: the one its card names."""
+    from mrl4rec import model_folder
+
+    card = model_folder.read_card(folder)
+    suite = VECTOR_SUITES[card.kind]
+    marks = {"models": card.stage_key}
+    known = gate.find(settings, dataset, suite.name, marks, suite.digest({}))
+    if known is None:
+        from mrl4rec.gate.model_facts import read_ids, vector_facts
+
+        made_from = split or _split_of(settings, dataset, card.versions)
+        users, items = (read_ids(settings, dataset, made_from, side) for side in ("user", "item"))
+        measured = vector_facts(folder, users, items)
+        facts = Facts(measured.frame(), measured.notes)
+        known = gate.judge(settings, dataset, suite, marks, facts)
+    return gate.require(settings, known)
+
+
+def check_results(
+    dataset: str, results: Commit, settings: Settings, *, ks: Sequence[int] = CUTOFFS
+) -> Verdict:
+    """The gate after evaluation, on one model's rows of results and its users' own values."""
+    suite = RESULTS_SUITE
+    marks = {results.table: str(results.version)}
+    known = gate.find(settings, dataset, suite.name, marks, suite.digest({}))
+    if known is None:
+        measured = _measure_results(settings, dataset, results, ks)
+        facts = Facts(measured.frame(), measured.notes)
+        known = gate.judge(settings, dataset, suite, marks, facts)
+    return gate.require(settings, known)
+
+
+def _measure_results(
+    settings: Settings, dataset: str, results: Commit, ks: Sequence[int]
+) -> Measured:
+    import pandas as pd
+
+    from mrl4rec import model_folder
+    from mrl4rec.evaluation import per_user_path
+    from mrl4rec.gate.model_facts import count_test_users, result_facts
+    from mrl4rec.ranking.metrics import METRICS
+
+    uri = settings.table_uri(dataset, results.table)
+    table = DeltaTable(uri, results.version).to_pyarrow_table(
+        columns=["metric", "k", "width", "value"], filters=[("stage_key", "=", results.key)]
+    )
+    widths = model_folder.read_card(
+        settings.dataset_dir(dataset) / "models" / results.summary["model"]
+    ).widths
+    asked = [(metric, k, width) for metric in METRICS for k in ks for width in widths]
+    split = _split_of(settings, dataset, {"split": results.summary["split"]})
+    per_user = pd.read_parquet(per_user_path(settings, dataset, results.key))
+    test_users = count_test_users(settings, dataset, split)
+    return result_facts(table.to_pandas(), per_user, asked, test_users)
+
+
+def _split_of(settings: Settings, dataset: str, versions: Mapping[str, Any]) -> Commit:
+    """The commit of the split that a card or a result names by its stage key."""
+    key = versions.get("split") or versions.get("split_key")
+    split = find(settings.table_uri(dataset, "splits"), "splits", str(key))
+    if split is None:
+        raise Mrl4recError(
+            f"the split {key} that this was made from is not in the warehouse",
+            where=settings.table_uri(dataset, "splits"),
+            todo="run the split again, then what comes after it",
+        )
+    return split
+
+
+def _sample(
+    frames: Frames, text: Mapping[str, str], expectation: Expectation
+) -> list[dict[str, Any]]:
+    from jobs.facts import sample
+
+    query = expectation.offenders()
+    return sample(frames, fill(query, text), gate.SAMPLE) if query else []
+
+
+def _as_of(dataset: str, ingest: Commit, settings: Settings) -> datetime:
+    """The latest time that any ingest up to this one took for now."""
+    uri = settings.table_uri(dataset, ingest.table)
+    before = [c for c in history(uri, ingest.table) if c.version <= ingest.version]
+    told = [c.summary.get("as_of") for c in (ingest, *before)]
+    moments = [datetime.fromisoformat(text) for text in told if text]
+    return max((m.replace(tzinfo=m.tzinfo or UTC) for m in moments), default=datetime.now(UTC))

@@ -194,8 +194,7 @@ class Pipeline:
         from flows import gates
         from mrl4rec import training
 
-        split = self.prepared.split
-        request = self.request
+        split, request = self.prepared.split, self.request
         wanted = training.TrainRequest(
             method=cell.method,
             levels=cell.levels,
@@ -206,7 +205,13 @@ class Pipeline:
             devices=request.devices,
         )
         commit: Commit = self._leased(
-            f"train {cell.label}", training.run, request.dataset, split, wanted, self.settings
+            f"train {cell.label}",
+            training.run,
+            request.dataset,
+            split,
+            wanted,
+            self.settings,
+            data=lambda: self.data,
         )
         folder = self.settings.dataset_dir(request.dataset) / "models" / commit.key
         self.step(

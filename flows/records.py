@@ -17,9 +17,8 @@ from mrl4rec.stage import Commit, canonical
 from mrl4rec.tracking import RunRecord, Tracker
 
 if TYPE_CHECKING:
-    from mrl4rec.ranking.evaluate import Evaluation
-
     from mrl4rec.model_folder import ModelCard
+    from mrl4rec.ranking.evaluate import Evaluation
 
 ROW = ("dataset", "method", "levels", "seed", "protocol", "epoch", "width", "k", "metric", "value")
 
@@ -191,8 +190,10 @@ def _metrics(
         for v in values
     ]
     curves = [
-        (name, float(value), int(point["epoch"]))
+        # Both phases of the clean protocol count epochs from 0: the refit's curves get its name.
+        (prefix + name.replace("@", "_"), float(value), int(point["epoch"]))
         for point in card.get("history", [])
+        for prefix in ("refit_" if point.get("phase") == "refit" else "",)
         for name, value in point.items()
         if name not in {"epoch", "phase"} and isinstance(value, int | float)
     ]

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 Limit = float | int | str | None
 """A number, the name of one that is only known when the gate is run, or None: no limit."""
@@ -32,7 +33,7 @@ class Expectation:
     table: str | None = None
     """With ``where``: the table whose rows it is about."""
     where: str | None = None
-    """Spark SQL, true for a row of ``table`` that breaks it; the fact is the number of such rows."""
+    """Spark SQL, true for a row of ``table`` that breaks it; the fact is how many such rows."""
     listing: str | None = None
     """Spark SQL query that lists what breaks it, where no condition on single rows can."""
 
@@ -99,3 +100,14 @@ def fill(sql: str, names: Mapping[str, str]) -> str:
 def blank(column: str) -> str:
     """Spark SQL: the column is null or holds nothing but white space."""
     return rf"({column} IS NULL OR rlike({column}, r'^[\s\pZ]*$'))"
+
+
+def sql_time(moment: datetime) -> str:
+    """A time as a Spark SQL literal."""
+    return f"timestamp'{moment.astimezone(UTC).isoformat()}'"
+
+
+def sql_ranges(ranges: Mapping[str, tuple[float, float]]) -> str:
+    """Format → (lowest, highest rating) as a Spark SQL table ``f(format, low, high)``."""
+    rows = ", ".join(f"('{name}', {low!r}D, {high!r}D)" for name, (low, high) in ranges.items())
+    return f"(SELECT * FROM VALUES {rows} AS v(format, low, high)) AS f"

@@ -16,7 +16,11 @@ INTERACTIONS = Table(
     columns={
         "user_idx": Column(pa.int32(), "row of users"),
         "item_idx": Column(pa.int32(), "row of items"),
-        "reviewed_at": Column(pa.timestamp("us", tz="UTC"), "first time of the pair, UTC; null when the dump has no time", nullable=True),
+        "reviewed_at": Column(
+            pa.timestamp("us", tz="UTC"),
+            "first time of the pair, UTC; null when the dump has no time",
+            nullable=True,
+        ),
     },
 )
 

@@ -15,13 +15,21 @@ RESULTS = Table(
         "stage_key": Column(pa.string(), "key of the evaluate stage"),
         "metric": Column(pa.string(), "recall, ndcg, hr, mrr, map, precision or coverage"),
         "k": Column(pa.int32(), "length of the ranked list"),
-        "width": Column(pa.int32(), "first so many dimensions; null for a model without prefixes", nullable=True),
+        "width": Column(
+            pa.int32(), "first so many dimensions; null for a model without prefixes", nullable=True
+        ),
         "dataset": Column(pa.string(), "name of the data set"),
         "method": Column(pa.string(), "name of the method"),
-        "levels": Column(pa.string(), "nested widths it was trained with, as 4,8,16; null for a method without levels", nullable=True),
+        "levels": Column(
+            pa.string(),
+            "nested widths it was trained with, as 4,8,16; null for a method without levels",
+            nullable=True,
+        ),
         "seed": Column(pa.int64(), "training seed; null for a deterministic method", nullable=True),
         "protocol": Column(pa.string(), "clean or paper"),
-        "epoch": Column(pa.int32(), "epoch of the model, from 0; null for a closed form", nullable=True),
+        "epoch": Column(
+            pa.int32(), "epoch of the model, from 0; null for a closed form", nullable=True
+        ),
         "value": Column(pa.float64(), "in [0, 1]"),
         "run_id": Column(pa.string(), "MLflow run; null when the server was away", nullable=True),
     },

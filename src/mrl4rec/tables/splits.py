@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+
 import pyarrow as pa
 
 from mrl4rec.tables.expectation import Expectation, Suite, none
@@ -15,7 +16,9 @@ SPLITS = Table(
     columns={
         "user_idx": Column(pa.int32(), "row of users"),
         "item_idx": Column(pa.int32(), "row of items"),
-        "reviewed_at": Column(pa.timestamp("us", tz="UTC"), "first time of the pair, UTC", nullable=True),
+        "reviewed_at": Column(
+            pa.timestamp("us", tz="UTC"), "first time of the pair, UTC", nullable=True
+        ),
         "fold": Column(pa.string(), "train, valid or test"),
         "strategy": Column(pa.string(), "how the fold was chosen"),
         "split_seed": Column(pa.int64(), "seed of the split's hash"),

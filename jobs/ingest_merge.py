@@ -1,0 +1,61 @@
+"""Which row of a key stays, and what a dump adds to `reviews`: frames in, frames out."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+KEY = ("user_id", "item_id", "reviewed_at")
+PLACE = ("source_sha256", "record_no")
+REVIEW_COLUMNS = ("user_id", "item_id", "rating", "reviewed_at", *PLACE)
+
+
+def rank_of(prefix: str = "") -> Column:
+    """What decides between rows of one key, smallest first: rating (null last), source, place."""
+    rating = F.col(f"{prefix}rating")
+    return F.struct(
+        rating.isNull().alias("unrated"),
+        rating.alias("rating"),
+        *[F.col(f"{prefix}{name}").alias(name) for name in PLACE],
+    )
+
+
+def deduplicate(reviews: DataFrame) -> DataFrame:
+    """One row a (user, item, time), the smallest by (rating, source, place); null times are equal."""
+    best = reviews.groupBy(*KEY).agg(F.min(rank_of()).alias("best"))
+    return best.select(
+        "user_id",
+        "item_id",
+        F.col("best.rating").alias("rating"),
+        "reviewed_at",
+        *[F.col(f"best.{name}").alias(name) for name in PLACE],
+    )
+
+
+def changes(fresh: DataFrame, present: DataFrame | None) -> DataFrame:
+    """The rows of ``fresh`` (one a key) that alter the table: ``is_new``, or smaller than its row.
+
+    ``present`` is the table as it is, None where it is empty.
+    """
+    if present is None:
+        return fresh.select(*REVIEW_COLUMNS, F.lit(True).alias("is_new"))
+    old = present.select(*[F.col(name).alias(f"old_{name}") for name in REVIEW_COLUMNS])
+    same = [F.col(name).eqNullSafe(F.col(f"old_{name}")) for name in KEY]
+    is_new = F.col("old_user_id").isNull()
+    joined = fresh.join(old, same[0] & same[1] & same[2], "left")
+    return joined.where(is_new | (rank_of() < rank_of("old_"))).select(
+        *REVIEW_COLUMNS, is_new.alias("is_new")
+    )
+
+
+def repeated_pairs(reviews: DataFrame) -> DataFrame:
+    """By source: rows that repeat a (user, item) pair of the same source (column ``repeated``)."""
+    pairs = reviews.groupBy("source_sha256", "user_id", "item_id").agg(F.count("*").alias("rows"))
+    return pairs.groupBy("source_sha256").agg(F.sum(F.col("rows") - 1).alias("repeated"))
+
+
+def short_numbers(reviews: DataFrame) -> DataFrame:
+    """By source: item ids of one to nine digits (column ``ids``) and the rows that hold them."""
+    short = reviews.where(F.col("item_id").rlike("^[0-9]{1,9}$"))
+    ids = short.groupBy("source_sha256", "item_id").agg(F.count("*").alias("rows"))
+    return ids.groupBy("source_sha256").agg(F.count("*").alias("ids"), F.sum("rows").alias("rows"))

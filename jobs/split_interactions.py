@@ -1,0 +1,182 @@
+"""The split stage: interactions → splits, every pair with its fold (train, valid or test)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mrl4rec import split_files as author_form
+from mrl4rec import stage
+from mrl4rec.errors import Mrl4recError, UsageError, nearest
+from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit
+from mrl4rec.tables import SPLITS
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+CODE = 1
+STAGE, MARKER = "split", "splits"
+STRATEGIES = ("random", "per_user_random", "last_out", "global_time", "predefined")
+USES_SHARE = ("random", "per_user_random", "global_time")
+USES_TIME = ("last_out", "global_time")
+VALID_SHARE = 0.1
+
+
+def run(
+    dataset: str, core: Commit, *, strategy: str, split_seed: int = 0,
+    split_files: Path | None = None, test_share: float = 0.2, settings: Settings,
+) -> Commit:  # fmt: skip
+    """The folds of the interactions of ``core``, from the warehouse if they are there already.
+
+    ``split_files`` is a folder in the authors' form, for ``predefined`` only. Raises UsageError
+    for a strategy that does not fit the data, Mrl4recError where the files' pairs are not exactly
+    the interactions.
+    """
+    _check(strategy, split_seed, split_files, test_share)
+    files = author_form.find(split_files) if split_files else {}
+    share = test_share if strategy in USES_SHARE else None
+    inputs = {"kcore": core.key, "files": author_form.digests(files)}
+    params = {"strategy": strategy, "split_seed": split_seed, "test_share": share}
+    key = stage.stage_key(STAGE, CODE, inputs, params)
+    uri = settings.table_uri(dataset, MARKER)
+    found = stage.find(uri, MARKER, key)
+    if found is not None:
+        return found
+
+    from jobs import delta
+    from jobs.spark import session
+
+    spark = session(settings)
+    pairs = _pairs(spark, dataset, core, settings)
+    if strategy in USES_TIME and pairs.where("reviewed_at is null").first() is not None:
+        raise UsageError(
+            f"the split {strategy!r} needs a time for every review, and these have none",
+            where=f"{settings.table_uri(dataset, 'interactions')}, column reviewed_at",
+            todo="use --split random or per_user_random",
+        )
+    split = _split(spark, pairs, strategy, split_seed, test_share, files).localCheckpoint()
+    summary = _summary(split, strategy, split_seed, share)
+    outputs = {name: core.table_version(name) for name in ("interactions", "users", "items")}
+    commit = Commit(STAGE, key, MARKER, -1, outputs, summary)
+    rows = sum(summary[fold] for fold in ("train", "valid", "test"))
+    delta.overwrite(split, uri, "user_idx", "item_idx", rows=rows, metadata=commit.metadata())
+    delta.unpersist(split)
+    written = stage.find(uri, MARKER, key)
+    if written is None:
+        raise Mrl4recError("the commit just made is not in the table's history", where=uri)
+    return replace(written, found=False)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage on the newest core of a data set and print its summary as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--split", default="random", choices=STRATEGIES)
+    parser.add_argument("--split-seed", type=int, default=0)
+    parser.add_argument("--split-files", type=Path, default=None)
+    options = parser.parse_args(argv)
+    settings = Settings()  # type: ignore[call-arg]  # from the environment
+    cores = stage.history(settings.table_uri(options.dataset, "interactions"), "interactions")
+    if not cores:
+        raise Mrl4recError(f"{options.dataset!r} has no k-core yet")
+    commit = run(options.dataset, cores[0], strategy=options.split, split_seed=options.split_seed,
+                 split_files=options.split_files, settings=settings)  # fmt: skip
+    print(json.dumps(dict(commit.summary)))
+
+
+def assign(pairs: DataFrame, strategy: str, seed: int, share: float) -> DataFrame:
+    """``pairs`` with a column ``fold`` by a hashed strategy; needs user_id, item_id, reviewed_at."""
+    from jobs import folds
+
+    return folds.with_valid(folds.CHOSEN[strategy](pairs, seed, share), seed)
+
+
+def predefined(pairs: DataFrame, given: DataFrame, seed: int) -> DataFrame:
+    """``pairs`` with the folds of ``given`` (user_idx, item_idx, fold), whose numbers are theirs.
+
+    Raises Mrl4recError unless both hold exactly the same pairs.
+    """
+    from pyspark.sql import functions as F  # noqa: N812  # what every Spark reader knows it by
+
+    from jobs import delta, folds
+
+    number = ["user_idx", "item_idx"]
+    given = given.withColumnRenamed("fold", "given").withColumn("in_files", F.lit(True))
+    both = pairs.withColumn("in_core", F.lit(True)).join(given, number, "full").localCheckpoint()
+    missing = [("interactions", "the files", both.where("in_files is null")),
+               ("the files", "interactions", both.where("in_core is null"))]  # fmt: skip
+    differ = []
+    for holder, other, frame in missing:
+        first = frame.orderBy(*number).first()
+        if first is not None:
+            ids = f" ({first['user_id']}, {first['item_id']})" if first["user_id"] else ""
+            fold = f" ({first['given']})" if first["given"] else ""
+            differ.append(f"{frame.count():,} pairs of {holder} are not in {other}; the first: "
+                          f"user {first['user_idx']} item {first['item_idx']}{ids}{fold}")  # fmt: skip
+    if differ:
+        delta.unpersist(both)
+        raise Mrl4recError(
+            "the predefined split and the interactions are not the same pairs: " + "; ".join(differ),
+            todo="give the files made from this dump with this --kcore, their numbers being the ids "
+            "by first appearance",
+        )
+    kept = both.drop("in_core", "in_files").withColumn("test", F.col("given") == "test")
+    return folds.with_valid(kept, seed)
+
+
+def _check(strategy: str, seed: int, files: Path | None, share: float) -> None:
+    if strategy not in STRATEGIES:
+        raise UsageError(f"unknown split {strategy!r}: {nearest(strategy, STRATEGIES)}")
+    if (strategy == "predefined") != (files is not None):
+        without = files is None
+        raise UsageError(
+            "the split 'predefined' needs the files" if without else f"split files given with {strategy!r}",
+            where="--split-files",
+            todo="give a folder with train.txt[.gz] and test.txt[.gz]" if without
+            else "use --split predefined, or leave --split-files out",
+        )  # fmt: skip
+    if not 0 < share < 1:
+        raise UsageError(f"the test share must lie between 0 and 1, got {share}")
+    if not -(2**63) <= seed < 2**63:
+        raise UsageError(f"the split seed must fit 64 bits, got {seed}", where="--split-seed")
+
+
+def _pairs(spark: SparkSession, dataset: str, core: Commit, settings: Settings) -> DataFrame:
+    """The interactions with both external ids."""
+    from jobs import delta
+
+    frames = {name: delta.read(spark, settings.table_uri(dataset, name), core.table_version(name))
+              for name in ("interactions", "users", "items")}  # fmt: skip
+    return frames["interactions"].join(frames["users"], "user_idx").join(frames["items"], "item_idx")
+
+
+def _split(
+    spark: SparkSession, pairs: DataFrame, strategy: str, seed: int, share: float,
+    files: dict[str, Path],
+) -> DataFrame:  # fmt: skip
+    from pyspark.sql import functions as F  # noqa: N812
+
+    if strategy == "predefined":
+        chosen = predefined(pairs, spark.createDataFrame(author_form.read(files)), seed)
+    else:
+        chosen = assign(pairs, strategy, seed, share)
+    stated = chosen.withColumn("strategy", F.lit(strategy))
+    return stated.withColumn("split_seed", F.lit(seed).cast("long")).select(*SPLITS.columns)
+
+
+def _summary(split: DataFrame, strategy: str, seed: int, share: float | None) -> dict[str, Any]:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    facts = split.agg(
+        *[F.count_if(F.col("fold") == fold).alias(fold) for fold in ("train", "valid", "test")],
+        F.count_distinct(F.when(F.col("fold") == "test", F.col("user_idx"))).alias("test_users"),
+    ).first()
+    assert facts is not None  # an aggregate without groups has one row
+    # Only these two can be held against a share; the others follow from the degrees.
+    asked = {"test": share if strategy in ("random", "global_time") else None, "valid": VALID_SHARE}
+    return {**facts.asDict(), "strategy": strategy, "split_seed": seed, "asked": asked}

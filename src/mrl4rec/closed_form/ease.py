@@ -1,0 +1,72 @@
+"""EASE^R (Steck 2019): the item-item matrix that best rebuilds X under a zero diagonal.
+
+P = (XᵀX + λI)⁻¹, B = −P / diag(P) column by column, diag(B) = 0; a user's scores are x_u B.
+U users, I items.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.linalg import lapack
+
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.interactions import Csr
+
+BLOCK = 1024
+
+
+def weights(seen: Csr, lam: float) -> NDArray[np.float32]:
+    """(I, I) B, float32; solved in float64 by Cholesky.
+
+    Raises Mrl4recError where memory does not suffice or the matrix cannot be factorised.
+    """
+    n_items = seen.n_columns
+    check_memory(n_items)
+    pairs = (np.ones(len(seen.indices)), seen.indices, seen.indptr)
+    matrix_UI = sparse.csr_matrix(pairs, shape=(seen.n_rows, n_items))
+    gram_II = np.zeros((n_items, n_items), order="F")
+    (matrix_UI.T @ matrix_UI).toarray(out=gram_II)
+    gram_II[np.diag_indices(n_items)] += lam
+    factor_II, info = lapack.dpotrf(gram_II, lower=1, overwrite_a=1, clean=0)
+    if info == 0:
+        inverse_II, info = lapack.dpotri(factor_II, lower=1, overwrite_c=1)
+    if info != 0:
+        raise Mrl4recError(
+            f"XᵀX + λI cannot be inverted (λ = {lam:g})", todo="raise it: --set EASE.lam=200"
+        )
+    return _scaled(inverse_II)
+
+
+def needed_bytes(n_items: int) -> int:
+    """Peak memory: two float64 matrices while the Gram matrix is filled, then one and the result."""
+    return 2 * 8 * n_items * n_items
+
+
+def check_memory(n_items: int) -> None:
+    """Raise Mrl4recError where the matrices would not fit into the memory that is free."""
+    needed, free = needed_bytes(n_items), psutil.virtual_memory().available
+    if needed > free:
+        raise Mrl4recError(
+            f"EASE on {n_items:,} items needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free",
+            todo="leave EASE out of --methods, or raise --kcore to have fewer items",
+        )
+
+
+def _scaled(inverse_II: NDArray[np.float64]) -> NDArray[np.float32]:
+    """−P / diag(P) with zero diagonal, from the lower triangle of the symmetric P."""
+    n_items = len(inverse_II)
+    diagonal_I = inverse_II.diagonal().copy()
+    out_II = np.empty((n_items, n_items), dtype=np.float32)
+    for start in range(0, n_items, BLOCK):
+        rows = slice(start, start + BLOCK)
+        lower = inverse_II[rows, : start + BLOCK].copy()
+        here = np.arange(start, min(start + BLOCK, n_items))
+        square = lower[:, start:]
+        lower[:, start:] = np.tril(square) + np.tril(square, -1).T
+        whole = np.concatenate([lower, inverse_II[start + BLOCK :, rows].T], axis=1)
+        out_II[rows] = -whole / diagonal_I
+        out_II[here, here] = 0.0
+    return out_II

@@ -1,0 +1,41 @@
+"""Records of the 2014 loose dumps: one Python dict literal a line, read without running it."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from typing import Any
+
+
+def read_literal(text: str) -> dict[Any, Any] | None:
+    """The dict that ``text`` spells, or None where it is not one literal dict.
+
+    ``ast.literal_eval`` builds constants only, never calls anything; how long a text may be is the
+    caller's business.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old dumps hold escapes that newer Pythons warn about
+            value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def field_text(value: Any) -> str | None:
+    """A field as the JSON reader would give it: text as it is, numbers spelled out, None as None."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    return "[…]"  # a list or dict is no id, time or rating: the rules refuse it
+
+
+def literal_fields(text: str | None, names: tuple[str | None, ...]) -> list[str | None] | None:
+    """The named fields of a literal record, in order; None where the text is no record."""
+    record = None if text is None else read_literal(text)
+    if record is None:
+        return None
+    return [None if name is None else field_text(record.get(name)) for name in names]

@@ -1,0 +1,18 @@
+"""Gates: a table version or a model against its expectations, judged once, the verdict kept."""
+
+from mrl4rec.gate.judge import SAMPLE, Facts, judge
+from mrl4rec.gate.verdicts import Finding, Verdict, find, record
+from mrl4rec.gate.words import listing_command, markdown, require
+
+__all__ = [
+    "SAMPLE",
+    "Facts",
+    "Finding",
+    "Verdict",
+    "find",
+    "judge",
+    "listing_command",
+    "markdown",
+    "record",
+    "require",
+]

@@ -1,0 +1,319 @@
+"""Exact top-K by inner product, for every prefix width in one pass, on the CPU (numba).
+
+Shapes: B users, I items, N items padded to whole tiles, d dimensions, W widths, K list length.
+
+A score is a chain of fused multiply-adds in the order of the dimensions, one rounding each:
+``s ← fma(u_k, v_k, s)`` for k = 0, 1, … It is therefore the same bits whatever the number of
+users at once, the tiles, the threads or the widths asked for; the score at width l *is* the
+running value after l dimensions, so all widths cost one pass.
+
+Selection: the items fall into groups by position modulo G, and the K-th largest of the groups'
+maxima is a lower bound of the K-th best score. Only groups that reach it are looked at; a little
+more than K items do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+TILE = 64
+"""Items of a tile: 64 dimensions of it fit the first-level cache."""
+LANES = 4
+"""Users whose scores are computed together, to use a tile's load four times."""
+GROUPS_PER_PLACE = 4
+"""More groups give a tighter bound and less to look at, but take longer to select among."""
+NO_ITEM = np.int32(-1)
+LOWEST = np.finfo(np.float32).min
+MINUS_ZERO = np.int64(-(1 << 31))
+
+
+@intrinsic
+def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a·b + c`` with one rounding, whatever the optimiser makes of the loop around it."""
+    signature = types.float32(types.float32, types.float32, types.float32)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return signature, generate
+
+
+def pack(item_vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Item vectors (I, d) as tiles (tiles, d, TILE), zeros after the last item."""
+    n_items, dim = item_vectors.shape
+    n_tiles = -(-n_items // TILE)
+    padded = np.zeros((n_tiles * TILE, dim), dtype=np.float32)
+    padded[:n_items] = item_vectors
+    return np.ascontiguousarray(padded.reshape(n_tiles, TILE, dim).transpose(0, 2, 1))
+
+
+def groups(n_items: int, k: int) -> int:
+    """Number of groups G for lists of ``k``: a multiple of TILE, some groups for each place."""
+    padded = -(-n_items // TILE) * TILE
+    return min(padded, -(-GROUPS_PER_PLACE * k // TILE) * TILE)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _accumulate(
+    scores: Any, first: int, start: int, tile: Any, users: Any, low: int, high: int
+) -> None:
+    """Add dimensions [low, high) of a tile to the scores of LANES users."""
+    s0 = scores[first, start : start + TILE]
+    s1 = scores[first + 1, start : start + TILE]
+    s2 = scores[first + 2, start : start + TILE]
+    s3 = scores[first + 3, start : start + TILE]
+    d = low
+    while d + 4 <= high:
+        a0, a1, a2, a3 = (
+            users[first, d],
+            users[first, d + 1],
+            users[first, d + 2],
+            users[first, d + 3],
+        )
+        b0, b1, b2, b3 = (
+            users[first + 1, d],
+            users[first + 1, d + 1],
+            users[first + 1, d + 2],
+            users[first + 1, d + 3],
+        )
+        c0, c1, c2, c3 = (
+            users[first + 2, d],
+            users[first + 2, d + 1],
+            users[first + 2, d + 2],
+            users[first + 2, d + 3],
+        )
+        e0, e1, e2, e3 = (
+            users[first + 3, d],
+            users[first + 3, d + 1],
+            users[first + 3, d + 2],
+            users[first + 3, d + 3],
+        )
+        v0, v1, v2, v3 = tile[d], tile[d + 1], tile[d + 2], tile[d + 3]
+        for j in range(TILE):
+            x0, x1, x2, x3 = v0[j], v1[j], v2[j], v3[j]
+            s0[j] = fma(a3, x3, fma(a2, x2, fma(a1, x1, fma(a0, x0, s0[j]))))
+            s1[j] = fma(b3, x3, fma(b2, x2, fma(b1, x1, fma(b0, x0, s1[j]))))
+            s2[j] = fma(c3, x3, fma(c2, x2, fma(c1, x1, fma(c0, x0, s2[j]))))
+            s3[j] = fma(e3, x3, fma(e2, x2, fma(e1, x1, fma(e0, x0, s3[j]))))
+        d += 4
+    while d < high:
+        a0, b0, c0, e0 = (
+            users[first, d],
+            users[first + 1, d],
+            users[first + 2, d],
+            users[first + 3, d],
+        )
+        v0 = tile[d]
+        for j in range(TILE):
+            x0 = v0[j]
+            s0[j] = fma(a0, x0, s0[j])
+            s1[j] = fma(b0, x0, s1[j])
+            s2[j] = fma(c0, x0, s2[j])
+            s3[j] = fma(e0, x0, s3[j])
+        d += 1
+
+
+@njit(cache=True, nogil=True)
+def _kth_largest(values: Any, n: int, k: int) -> Any:
+    """The k-th largest (k ≥ 1) of the first n values; they are reordered (Hoare's selection)."""
+    low, high, place = 0, n - 1, k - 1
+    while low < high:
+        pivot = values[(low + high) >> 1]
+        i, j = low, high
+        while i <= j:
+            while values[i] > pivot:
+                i += 1
+            while values[j] < pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if place <= j:
+            high = j
+        elif place >= i:
+            low = i
+        else:
+            break
+    return values[place]
+
+
+@njit(cache=True, nogil=True)
+def _maxima(row_N: Any, maxima_G: Any) -> None:
+    """Maximum of each group of items: those at the same position modulo G."""
+    n_groups, start = len(maxima_G), len(maxima_G)
+    maxima_G[:] = row_N[:n_groups]
+    while start + 4 * n_groups <= len(row_N):  # four at once: the maxima are the bottleneck
+        part = row_N[start : start + 4 * n_groups]
+        p0, p1 = part[:n_groups], part[n_groups : 2 * n_groups]
+        p2, p3 = part[2 * n_groups : 3 * n_groups], part[3 * n_groups :]
+        for j in range(n_groups):
+            a = p0[j] if p0[j] > p1[j] else p1[j]
+            b = p2[j] if p2[j] > p3[j] else p3[j]
+            a = a if a > b else b
+            maxima_G[j] = a if a > maxima_G[j] else maxima_G[j]
+        start += 4 * n_groups
+    while start < len(row_N):
+        part = row_N[start : start + n_groups]
+        for j in range(len(part)):
+            maxima_G[j] = part[j] if part[j] > maxima_G[j] else maxima_G[j]
+        start += n_groups
+
+
+@njit(cache=True, nogil=True)
+def _bound(row_N: Any, k: int, maxima_G: Any, scratch_G: Any) -> Any:
+    """Fill the groups' maxima; return a finite lower bound of the k-th best finite score."""
+    _maxima(row_N, maxima_G)
+    if k > len(maxima_G):
+        return LOWEST
+    scratch_G[:] = maxima_G
+    return max(_kth_largest(scratch_G, len(scratch_G), k), LOWEST)
+
+
+@njit(cache=True, nogil=True)
+def _key(bits: Any, low: int) -> Any:
+    """A score's float32 bits as an integer that sorts like it, above ``low``; −0 counts as 0."""
+    word = np.int64(bits)
+    if word == MINUS_ZERO:
+        word = np.int64(0)
+    if word < 0:
+        word ^= np.int64(0x7FFFFFFF)
+    return (word << 32) + low
+
+
+@njit(cache=True, nogil=True)
+def _select(
+    row_N: Any, order_I: Any, rank_I: Any, scratch: Any, items_K: Any, scores_K: Any
+) -> None:
+    """The best K of a row of scores, ties by ``rank_I``; −inf is never taken, −1 fills up.
+
+    ``scratch`` is (maxima_G, scratch_G, keys_N). Numbers are selected and sorted as one integer:
+    the score above the number of items that come later in the order of ties.
+    """
+    maxima_G, scratch_G, keys_N = scratch
+    n_items, k = len(rank_I), len(items_K)
+    least = _bound(row_N, k, maxima_G, scratch_G)
+    bits_N = row_N.view(np.int32)
+    found = 0
+    for group in range(len(maxima_G)):
+        if maxima_G[group] < least:
+            continue
+        for item in range(group, n_items, len(maxima_G)):
+            if row_N[item] >= least:
+                keys_N[found] = _key(bits_N[item], n_items - 1 - rank_I[item])
+                found += 1
+    if found > 4 * k + TILE:
+        _kth_largest(keys_N, found, k)
+        found = k
+    keys_N[:found].sort()
+    items_K[:] = NO_ITEM
+    scores_K[:] = -np.inf
+    for place in range(min(k, found)):
+        item = order_I[n_items - 1 - (keys_N[found - 1 - place] & 0xFFFFFFFF)]
+        items_K[place] = item
+        scores_K[place] = row_N[item]
+
+
+@njit(cache=True, nogil=True)
+def _clear(row_N: Any, n_items: int, seen: Any) -> None:
+    """Zero a row of scores; −inf, which stays so whatever is added, at seen and absent items."""
+    row_N[:n_items] = 0
+    row_N[n_items:] = -np.inf
+    for item in seen:
+        row_N[item] = -np.inf
+
+
+@njit(cache=True, nogil=True)
+def factors(
+    vectors_UD: Any,
+    tiles: Any,
+    widths_W: Any,
+    users_B: Any,
+    seen_indptr: Any,
+    seen_indices: Any,
+    ties: Any,
+    scratch: Any,
+    scores_LN: Any,
+    items_BWK: Any,
+    scores_BWK: Any,
+) -> None:
+    """Top-K of users by inner product with tiled item vectors (``pack``), at ascending widths.
+
+    ``ties`` is (order_I, rank_I); ``scores_LN`` scratch for L users at once, L a multiple of
+    LANES, N the items of all tiles. Writes ``items_BWK`` and ``scores_BWK``.
+    """
+    order_I, rank_I = ties
+    lanes = scores_LN.shape[0]
+    vectors_LD = np.zeros((lanes, vectors_UD.shape[1]), dtype=np.float32)
+    for begin in range(0, len(users_B), lanes):
+        n = min(lanes, len(users_B) - begin)
+        for row in range(n):
+            user = users_B[begin + row]
+            vectors_LD[row] = vectors_UD[user]
+            seen = seen_indices[seen_indptr[user] : seen_indptr[user + 1]]
+            _clear(scores_LN[row], len(rank_I), seen)
+        low = 0
+        for w in range(len(widths_W)):
+            for t in range(tiles.shape[0]):
+                for first in range(0, n, LANES):
+                    _accumulate(scores_LN, first, t * TILE, tiles[t], vectors_LD, low, widths_W[w])
+            low = widths_W[w]
+            for row in range(n):
+                items_K, scores_K = items_BWK[begin + row, w], scores_BWK[begin + row, w]
+                _select(scores_LN[row], order_I, rank_I, scratch, items_K, scores_K)
+
+
+@njit(cache=True, nogil=True)
+def item_item(
+    weights_II: Any,
+    history_indptr: Any,
+    history_indices: Any,
+    users_B: Any,
+    seen_indptr: Any,
+    seen_indices: Any,
+    ties: Any,
+    scratch: Any,
+    scores_LN: Any,
+    items_BWK: Any,
+    scores_BWK: Any,
+) -> None:
+    """Top-K of users by the sum, item after item, of the weight rows of their history."""
+    order_I, rank_I = ties
+    row_N = scores_LN[0]
+    for row in range(len(users_B)):
+        user = users_B[row]
+        _clear(row_N, len(rank_I), seen_indices[seen_indptr[user] : seen_indptr[user + 1]])
+        for item in history_indices[history_indptr[user] : history_indptr[user + 1]]:
+            weights_I = weights_II[item]
+            for j in range(len(rank_I)):
+                row_N[j] += weights_I[j]
+        _select(row_N, order_I, rank_I, scratch, items_BWK[row, 0], scores_BWK[row, 0])
+
+
+@njit(cache=True, nogil=True)
+def given(
+    scores_BI: Any,
+    users_B: Any,
+    seen_indptr: Any,
+    seen_indices: Any,
+    ties: Any,
+    scratch: Any,
+    scores_LN: Any,
+    items_BWK: Any,
+    scores_BWK: Any,
+    w: int,
+) -> None:
+    """Top-K of rows of scores that somebody else computed, written at place ``w`` of the widths."""
+    order_I, rank_I = ties
+    row_N = scores_LN[0]
+    for row in range(len(users_B)):
+        user = users_B[row]
+        _clear(row_N, len(rank_I), seen_indices[seen_indptr[user] : seen_indptr[user + 1]])
+        for j in range(len(rank_I)):
+            row_N[j] += scores_BI[row, j]
+        _select(row_N, order_I, rank_I, scratch, items_BWK[row, w], scores_BWK[row, w])

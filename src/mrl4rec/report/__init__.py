@@ -1,0 +1,9 @@
+"""Tables and figures of what was run → a leaderboard, and one self-contained HTML page.
+
+Everything is read from Delta tables (delta-rs, no JVM) and model folders; nothing is computed anew.
+"""
+
+from mrl4rec.report.leaderboard import leaderboard, print_leaderboard
+from mrl4rec.report.page import build
+
+__all__ = ["build", "leaderboard", "print_leaderboard"]

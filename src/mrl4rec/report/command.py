@@ -1,0 +1,84 @@
+"""The command that makes the same again, put together from what the tables say of themselves."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mrl4rec.errors import UsageError
+from mrl4rec.methods import resolve
+from mrl4rec.report.runs import Run
+from mrl4rec.report.warehouse import Context
+from mrl4rec.settings import Settings
+
+
+def commands(settings: Settings, context: Context) -> list[str]:
+    """One ``mrl4rec run`` for each protocol of the context's runs (or one up to the split)."""
+    protocols: dict[str, list[Run]] = {}
+    for run in context.runs:
+        protocols.setdefault(run.protocol, []).append(run)
+    data = _data(context)
+    place = ["--warehouse", str(settings.warehouse)]
+    if not protocols:
+        return [_line(["mrl4rec", "split", *data, *place])]
+    return [
+        _line(["mrl4rec", "run", *data, *_models(runs), "--protocol", protocol, *place])
+        for protocol, runs in sorted(protocols.items())
+    ]
+
+
+def _data(context: Context) -> list[str]:
+    words = ["--dataset", context.dataset]
+    ingest = context.ingest.summary if context.ingest else {}
+    for source in ingest.get("sources") or ():
+        if isinstance(source, Mapping) and source.get("path"):
+            words += ["--source", str(source["path"])]
+    core = context.core.summary if context.core else {}
+    if core.get("k") is not None:
+        words += ["--kcore", str(core["k"])]
+    if core.get("min_rating") is not None:
+        words += ["--min-rating", f"{core['min_rating']:g}"]
+    split = context.split.summary if context.split else {}
+    if split.get("strategy"):
+        words += ["--split", str(split["strategy"])]
+    if split.get("strategy") == "predefined" and ingest.get("ids") != "integer":
+        words += ["--split-files", "DIR"]
+    if split.get("split_seed"):
+        words += ["--split-seed", str(split["split_seed"])]
+    return words
+
+
+def _models(runs: Sequence[Run]) -> list[str]:
+    words = ["--methods", ",".join(_once(run.method for run in runs))]
+    levels = _once(run.levels for run in runs if run.levels)
+    seeds = _once(str(run.seed) for run in runs if run.seed is not None)
+    for one in levels:
+        words += ["--levels", one]
+    if seeds:
+        words += ["--seeds", ",".join(seeds)]
+    for override in _once(o for run in runs for o in _overrides(run)):
+        words += ["--set", override]
+    return words
+
+
+def _overrides(run: Run) -> list[str]:
+    """The method's values that are not its defaults, as ``--set`` takes them."""
+    method: Mapping[str, Any] = dict((run.card or {}).get("method") or {})
+    try:
+        defaults = resolve(run.method).as_dict()
+    except UsageError:  # a method of an older version
+        return []
+    return [
+        f"{run.method}.{name}={value}"
+        for name, value in method.items()
+        if name in defaults and defaults[name] != value
+    ]
+
+
+def _once(words: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(words))
+
+
+def _line(words: Sequence[str]) -> str:
+    return " ".join(word if word == "DIR" else shlex.quote(word) for word in words)

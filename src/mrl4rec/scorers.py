@@ -1,0 +1,149 @@
+"""What a trained model can do: score every item for some users.
+
+Shapes: U users, I items, d dimensions, B users of a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrl4rec.errors import UsageError
+from mrl4rec.interactions import Csr
+
+Floats = NDArray[np.float32]
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A trained model, whatever made it."""
+
+    @property
+    def n_users(self) -> int:
+        """Users it was trained on."""
+
+    @property
+    def n_items(self) -> int:
+        """Items it can score."""
+
+    @property
+    def kind(self) -> str:
+        """``factors``, ``item_item`` or ``counts``."""
+
+    @property
+    def widths(self) -> tuple[int | None, ...]:
+        """The widths it was trained to be cut to, ascending; ``(None,)`` for one without."""
+
+    def scores(self, users_B: NDArray[np.integer], width: int | None = None) -> Floats:
+        """(B, I) scores, seen items not masked; ``width`` None is the whole model."""
+
+
+@dataclass(frozen=True, eq=False)
+class FactorModel:
+    """Inner products of user and item vectors; a prefix of both is a smaller model."""
+
+    user_vectors: Floats
+    """(U, d), pooled over layers where the model has layers."""
+    item_vectors: Floats
+    """(I, d)."""
+    user_vectors_0: Floats | None = None
+    """(U, d) before pooling; None for a model without layers."""
+    item_vectors_0: Floats | None = None
+    widths: tuple[int | None, ...] = (None,)
+    kind: ClassVar[str] = "factors"
+
+    @property
+    def n_users(self) -> int:
+        """Users it was trained on."""
+        return int(self.user_vectors.shape[0])
+
+    @property
+    def n_items(self) -> int:
+        """Items it can score."""
+        return int(self.item_vectors.shape[0])
+
+    @property
+    def dim(self) -> int:
+        """Full width d."""
+        return int(self.item_vectors.shape[1])
+
+    def width(self, width: int | None) -> int:
+        """A width as a number of dimensions; UsageError outside 1 … d."""
+        if width is None:
+            return self.dim
+        if not 1 <= width <= self.dim:
+            trained = ", ".join(str(level) for level in self.widths if level) or f"{self.dim} only"
+            raise UsageError(
+                f"width {width} is not possible: the vectors have {self.dim} dimensions",
+                todo=f"choose 1 … {self.dim} (trained widths: {trained})",
+            )
+        return width
+
+    def scores(self, users_B: NDArray[np.integer], width: int | None = None) -> Floats:
+        """(B, I) inner products of the first ``width`` coordinates."""
+        cut = self.width(width)
+        return self.user_vectors[users_B, :cut] @ self.item_vectors[:, :cut].T
+
+
+@dataclass(frozen=True, eq=False)
+class ItemItemModel:
+    """A user's score of an item: the sum of that item's weights over the user's history."""
+
+    weights: Any
+    """(I, I) float32, dense or a scipy CSR matrix: row = item seen, column = item scored."""
+    history: Csr
+    """(U, I) items each user's scores are built from."""
+    widths: tuple[int | None, ...] = (None,)
+    kind: ClassVar[str] = "item_item"
+
+    @property
+    def n_users(self) -> int:
+        """Users with a (possibly empty) history."""
+        return self.history.n_rows
+
+    @property
+    def n_items(self) -> int:
+        """Items it can score."""
+        return int(self.weights.shape[1])
+
+    def scores(self, users_B: NDArray[np.integer], width: int | None = None) -> Floats:
+        """(B, I) sums of weight rows; there are no prefixes, so ``width`` must be None."""
+        _no_prefix(self, width)
+        out = np.zeros((len(users_B), self.n_items), dtype=np.float32)
+        for row, user in enumerate(users_B):
+            seen = self.history.row(int(user))
+            if len(seen):
+                out[row] = np.asarray(self.weights[seen].sum(axis=0), dtype=np.float32).reshape(-1)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class CountModel:
+    """The same score for everybody: how often an item was taken."""
+
+    counts: NDArray[Any]
+    """(I,) counts."""
+    n_users: int
+    widths: tuple[int | None, ...] = (None,)
+    kind: ClassVar[str] = "counts"
+
+    @property
+    def n_items(self) -> int:
+        """Items it can score."""
+        return len(self.counts)
+
+    def scores(self, users_B: NDArray[np.integer], width: int | None = None) -> Floats:
+        """(B, I): the counts, once for each user."""
+        _no_prefix(self, width)
+        return np.tile(self.counts.astype(np.float32), (len(users_B), 1))
+
+
+def _no_prefix(model: Scorer, width: int | None) -> None:
+    if width is not None:
+        raise UsageError(
+            f"width {width} was asked of a model of kind {model.kind}, which has no vectors to cut",
+            todo="leave the width out",
+        )

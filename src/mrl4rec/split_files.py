@@ -1,0 +1,90 @@
+"""Train and test files in the paper authors' form: each line ``user item item …``, plain or gzip."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from mrl4rec.errors import Mrl4recError, UsageError
+
+FOLDS = ("train", "test")
+SCHEMA = pa.schema([("user_idx", pa.int32()), ("item_idx", pa.int32()), ("fold", pa.string())])
+
+
+def find(folder: Path) -> dict[str, Path]:
+    """The folder's train and test file. Raises UsageError where one is missing or there are two."""
+    files = {}
+    for fold in FOLDS:
+        found = [p for p in (folder / f"{fold}.txt", folder / f"{fold}.txt.gz") if p.is_file()]
+        if len(found) != 1:
+            raise UsageError(
+                f"{'no' if not found else 'both a plain and a gzipped'} {fold}.txt",
+                where=str(folder),
+                todo="give a folder with one train.txt[.gz] and one test.txt[.gz], "
+                "each line: user item item …",
+            )
+        files[fold] = found[0]
+    return files
+
+
+def digests(files: dict[str, Path]) -> dict[str, str]:
+    """SHA-256 of each file's bytes."""
+    return {fold: hashlib.sha256(path.read_bytes()).hexdigest() for fold, path in files.items()}
+
+
+def read(files: dict[str, Path]) -> pa.Table:
+    """The pairs of both files with their fold, sorted.
+
+    Raises Mrl4recError for a line that is not whole numbers, and for a pair given twice.
+    """
+    parts = [(fold, *_read_one(path)) for fold, path in files.items()]
+    users = np.concatenate([part[1] for part in parts])
+    items = np.concatenate([part[2] for part in parts])
+    folds = np.concatenate([np.full(len(part[1]), n) for n, part in enumerate(parts)])
+    order = np.lexsort((folds, items, users))
+    users, items, folds = users[order], items[order], folds[order]
+    again = np.flatnonzero((users[1:] == users[:-1]) & (items[1:] == items[:-1]))
+    if len(again):
+        n = again[0]
+        where = sorted({parts[folds[m]][0] for m in (n, n + 1)}, reverse=True)
+        raise Mrl4recError(
+            f"{len(again):,} pairs are given twice; the first: user {users[n]} item {items[n]} "
+            f"({' and '.join(where)})",
+            where=", ".join(map(str, files.values())),
+        )
+    names = pa.array([part[0] for part in parts])
+    return pa.Table.from_arrays([pa.array(users), pa.array(items), names.take(pa.array(folds))], schema=SCHEMA)
+
+
+def _read_one(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    users: list[np.ndarray] = []
+    items: list[np.ndarray] = []
+    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
+    try:
+        with opened as lines:
+            for number, line in enumerate(lines, 1):
+                values = _numbers(line, path, number)
+                if len(values):
+                    items.append(values[1:])
+                    users.append(np.full(len(values) - 1, values[0], dtype=np.int32))
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise Mrl4recError(f"cannot be read: {error}", where=str(path)) from error
+    none = np.empty(0, dtype=np.int32)
+    return np.concatenate([none, *users]), np.concatenate([none, *items])
+
+
+def _numbers(line: str, path: Path, number: int) -> np.ndarray:
+    try:
+        values = np.array(line.split(), dtype=np.int64)
+    except (ValueError, OverflowError):
+        values = np.array([-1])
+    if len(values) and (values.min() < 0 or values.max() >= np.iinfo(np.int32).max):
+        raise Mrl4recError(
+            f"not a line of whole numbers `user item item …`: {line.strip()[:60]!r}",
+            where=f"{path}, line {number}",
+        )
+    return values.astype(np.int32)

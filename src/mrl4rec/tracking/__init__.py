@@ -1,0 +1,16 @@
+"""MLflow through one door: a record is spooled to disk, then pushed, once."""
+
+from mrl4rec.tracking.record import RunRecord
+from mrl4rec.tracking.runs import benchmark_run, model_run
+from mrl4rec.tracking.tracker import EXPERIMENT, Tracker
+from mrl4rec.tracking.view import run_link, view_link
+
+__all__ = [
+    "EXPERIMENT",
+    "RunRecord",
+    "Tracker",
+    "benchmark_run",
+    "model_run",
+    "run_link",
+    "view_link",
+]

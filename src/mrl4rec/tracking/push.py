@@ -1,0 +1,238 @@
+"""Pushing one record: found or created, filled, closed; safe to be cut anywhere and repeated."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from mrl4rec.settings import Settings
+from mrl4rec.tracking.record import MAX_DIGEST, RunRecord, cut, milliseconds
+from mrl4rec.tracking.view import TAG_VIEW, view_state
+
+log = logging.getLogger(__name__)
+
+TAG_KEY, TAG_PARENT = "mrl4rec.key", "mrl4rec.parent_key"
+TAG_FOLDER, TAG_MISSING = "mrl4rec.model_folder", "mrl4rec.missing"
+# MLflow's pages do not show tags that begin with "mlflow.": these two are of no use to people.
+TAG_DIGEST, TAG_OWNER = "mlflow.mrl4rec.record", "mlflow.mrl4rec.owner"
+NO_PARENT = "none"
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",  # seconds; 120 by default
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # 7 by default, with growing pauses
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for --json
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+_T = TypeVar("_T")
+
+
+def client(uri: str) -> Any:
+    """A quiet MLflow client with short time-outs; values already set in the environment stay."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=uri)
+
+
+class Pusher:
+    """Pushes records to one experiment of one server."""
+
+    def __init__(self, settings: Settings, experiment: str) -> None:
+        self.settings = settings
+        if not settings.tracking_uri:
+            settings.warehouse.mkdir(parents=True, exist_ok=True)  # SQLite makes no folders
+        self.client = client(settings.mlflow_uri())
+        self.experiment_id = self._experiment(experiment)
+
+    def push(self, record: RunRecord, known: str | None = None) -> str:
+        """Bring the run to what the record says; answer its id. Raises what MLflow raises."""
+        run = self._find(record.parent_key, record.key, known)
+        if run is not None and _is_complete(run, record):
+            return str(run.info.run_id)
+        if run is None:
+            run = self._create(record)
+        elif run.info.run_name != record.name:
+            self.client.update_run(run.info.run_id, name=record.name)
+        self._fill(run, record)
+        # The digest goes last: a run that has it has all the rest.
+        self.client.set_tag(run.info.run_id, TAG_DIGEST, record.digest)
+        self.client.set_terminated(run.info.run_id, record.status, milliseconds(record.end_time))
+        return str(run.info.run_id)
+
+    def close_orphans(self) -> None:
+        """Set runs to KILLED that a dead process of this machine left open."""
+        found = self.client.search_runs(
+            [self.experiment_id], f"attributes.status = 'RUNNING' and tags.`{TAG_OWNER}` LIKE '%'"
+        )
+        for run in found:
+            if _is_dead(run.data.tags[TAG_OWNER]):
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def _experiment(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":
+                self.client.restore_experiment(found.experiment_id)
+            if TAG_VIEW not in found.tags:
+                self.client.set_experiment_tag(found.experiment_id, TAG_VIEW, view_state())
+            return str(found.experiment_id)
+        place = None  # a server decides for itself
+        if not self.settings.tracking_uri:
+            place = (self.settings.warehouse / "mlartifacts").absolute().as_uri()
+        tags = {"mlflow.experimentKind": "custom_model_development", TAG_VIEW: view_state()}
+        return str(self.client.create_experiment(name, place, tags))
+
+    def _find(self, parent_key: str | None, key: str, known: str | None = None) -> Any:
+        wanted = f"tags.`{TAG_KEY}` = '{key}' and tags.`{TAG_PARENT}` = '{parent_key or NO_PARENT}'"
+        found = self.client.search_runs(
+            [self.experiment_id], wanted, order_by=["attributes.start_time ASC"]
+        )
+        by_id = {run.info.run_id: run for run in found}
+        return by_id.get(known) or (found[0] if found else None)
+
+    def _create(self, record: RunRecord) -> Any:
+        tags = self._tags(record)
+        if record.parent_key is not None:
+            tags["mlflow.parentRunId"] = self._parent(record.parent_key)
+        start = milliseconds(record.start_time)
+        return self.client.create_run(self.experiment_id, start, tags, record.name)
+
+    def _parent(self, key: str) -> str:
+        """The parent's run id; a parent that was not logged yet is opened, to be filled later."""
+        run = self._find(None, key)
+        if run is None:
+            tags = {TAG_KEY: key, TAG_PARENT: NO_PARENT, TAG_OWNER: _me()}
+            run = self.client.create_run(self.experiment_id, None, tags, f"benchmark {key[:8]}")
+        return str(run.info.run_id)
+
+    def _tags(self, record: RunRecord) -> dict[str, str]:
+        tags = {TAG_KEY: record.key, TAG_PARENT: record.parent_key or NO_PARENT, TAG_OWNER: _me()}
+        return {
+            "mlflow.source.name": "mrl4rec",
+            "mlflow.source.type": "LOCAL",
+            **record.tags,
+            **tags,
+        }
+
+    def _fill(self, run: Any, record: RunRecord) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        run_id = run.info.run_id
+        missing: list[str] = []
+        # The run's own start as time stamp: a value logged again is then the same row, not another.
+        time = run.info.start_time
+        metrics = [Metric(name, value, time, step) for name, value, step in record.metrics]
+        params = self._new_params(run, record, missing)
+        for metrics_ in _chunks(metrics, 1000):
+            self.client.log_batch(run_id, metrics=metrics_)
+        for params_ in _chunks([Param(k, v) for k, v in params.items()], 100):
+            self.client.log_batch(run_id, params=params_)
+        self._datasets(run_id, record)
+        for path, folder in record.artifacts:
+            self._artifact(run_id, Path(path), folder, missing)
+        tags = self._tags(record)
+        if record.model_folder is not None:
+            tags[TAG_FOLDER] = str(record.model_folder)
+            self._model(run_id, Path(record.model_folder), missing)
+        if missing:
+            tags[TAG_MISSING] = cut("; ".join(missing), 8000)
+            log.warning("run %s is logged without: %s", record.name, tags[TAG_MISSING])
+        for tags_ in _chunks([RunTag(k, v) for k, v in tags.items()], 100):
+            self.client.log_batch(run_id, tags=tags_)
+
+    def _new_params(self, run: Any, record: RunRecord, missing: list[str]) -> dict[str, str]:
+        # MLflow refuses to change a parameter: what the run was first logged with stays.
+        old = run.data.params
+        changed = [
+            f"{k}={v} (was {old[k]})" for k, v in record.params.items() if old.get(k, v) != v
+        ]
+        if changed:
+            missing.append("changed parameters " + ", ".join(changed))
+        return {k: v for k, v in record.params.items() if k not in old}
+
+    def _datasets(self, run_id: str, record: RunRecord) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = []
+        for name, source, digest, context in record.datasets:
+            # Name, digest and place only: the rows stay in their Delta table.
+            data = Dataset(name, digest[:MAX_DIGEST], "local", json.dumps({"uri": source}))
+            inputs.append(DatasetInput(data, [InputTag("mlflow.data.context", context)]))
+        if inputs:
+            self.client.log_inputs(run_id, datasets=inputs)
+
+    def _artifact(self, run_id: str, path: Path, folder: str, missing: list[str]) -> None:
+        if path.is_dir():
+            self.client.log_artifacts(run_id, str(path), folder or None)
+        elif path.is_file():
+            self.client.log_artifact(run_id, str(path), folder or None)
+        else:
+            missing.append(f"{path} (not there any more)")
+
+    def _model(self, run_id: str, folder: Path, missing: list[str]) -> None:
+        from mrl4rec.tracking.model import log_model
+
+        if not folder.is_dir():
+            missing.append(f"{folder} (not there any more)")
+            return
+        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+        if size > self.settings.mlflow_max_model_mb * 1_000_000:
+            return  # linked by its tag, not copied
+        self.client.log_artifacts(run_id, str(folder), "model_folder")
+        reason = log_model(self.client, self.experiment_id, run_id, folder)
+        if reason:
+            missing.append(f"pyfunc ({reason})")
+
+
+def _chunks(rows: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _is_complete(run: Any, record: RunRecord) -> bool:
+    digest = run.data.tags.get(TAG_DIGEST)
+    return bool(run.info.status == record.status and digest == record.digest)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the server answered and will not take this record, however often it is sent."""
+    from mlflow.exceptions import MlflowException
+
+    codes = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
+    return isinstance(error, MlflowException) and error.error_code in codes
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "unknown"
+
+
+def _me() -> str:
+    process = psutil.Process()
+    return f"{socket.gethostname()} {process.pid} {process.create_time():.0f}"
+
+
+def _is_dead(owner: str) -> bool:
+    """Whether the process that an owner tag names is gone; of other machines nothing is known."""
+    host, pid, born = owner.rsplit(" ", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        return abs(psutil.Process(int(pid)).create_time() - float(born)) > 2
+    except psutil.NoSuchProcess:
+        return True

@@ -1,0 +1,100 @@
+"""The local spool: a record is on disk before anything is sent, and leaves when it has arrived."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.tracking.record import RunRecord
+
+log = logging.getLogger(__name__)
+
+
+class Spool:
+    """Records waiting in ``<folder>``; those that arrived in ``<folder>/done``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.done = folder, folder / "done"
+
+    def put(self, record: RunRecord) -> Path:
+        """Write the record, atomically and durably; answer its file.
+
+        Raises Mrl4recError where the disk refuses it.
+        """
+        path = self.folder / record.file_name
+        _write(path, record.to_json())
+        return path
+
+    def waiting(self) -> list[Path]:
+        """The files that have not arrived yet, oldest first."""
+        return sorted(self.folder.glob("*.json"), key=lambda p: (p.stat().st_mtime_ns, p.name))
+
+    def read(self, path: Path) -> RunRecord | None:
+        """The record in a file; None where it is damaged: then it is set aside, with a warning."""
+        try:
+            return RunRecord.from_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:  # another process pushed it meanwhile
+            return None
+        except (ValueError, TypeError, Mrl4recError) as error:
+            bad = path.with_suffix(".damaged")
+            os.replace(path, bad)
+            log.warning("a record in the spool cannot be read (%s); set aside as %s", error, bad)
+            return None
+
+    def arrived(self, record: RunRecord, run_id: str, uri: str) -> None:
+        """Note in ``done`` where the record went, then drop it from those that wait."""
+        body: dict[str, str | None] = {"run_id": run_id, "uri": uri, "digest": record.digest}
+        body |= {"name": record.name, "key": record.key, "parent_key": record.parent_key}
+        _write(self.done / record.file_name, json.dumps(body, indent=1, ensure_ascii=False))
+        path = self.folder / record.file_name
+        current = self.read(path)
+        if current is not None and current.digest == record.digest:  # else a newer one came in
+            path.unlink(missing_ok=True)
+
+    def arrival(self, record: RunRecord, uri: str, digest: str | None = None) -> str | None:
+        """The run that a record of this (parent_key, key) went to on this server, or None.
+
+        With ``digest`` only where it was this very record.
+        """
+        try:
+            body = json.loads((self.done / record.file_name).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        same = body.get("uri") == uri and digest in (None, body.get("digest"))
+        return body.get("run_id") if same else None
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the spool: two processes that push at once would make two runs of one record."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / ".lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise Mrl4recError(
+            f"the record of a run could not be written: {error.strerror or error}",
+            where=str(path),
+            todo="free some disk space, or set MRL4REC_WAREHOUSE to a folder that can be written",
+        ) from error

@@ -1,0 +1,160 @@
+"""The door itself: spool, then push; a server that is away costs a warning, never a training."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mrl4rec.settings import Settings
+from mrl4rec.tracking.record import RunRecord
+from mrl4rec.tracking.spool import Spool
+from mrl4rec.tracking.view import view_link
+
+if TYPE_CHECKING:
+    from mrl4rec.tracking.push import Pusher
+
+log = logging.getLogger(__name__)
+
+EXPERIMENT = "mrl4rec"
+PROBE_SECONDS = 2.0
+"""How long a server may take to accept a connection."""
+AWAY_SECONDS = 30.0
+"""How long a server found away is not asked again by the same tracker."""
+
+
+class Tracker:
+    """Logs records to the settings' tracking server, or keeps them until it is back."""
+
+    def __init__(self, settings: Settings, experiment: str = EXPERIMENT) -> None:
+        self.settings, self.experiment = settings, experiment
+        self.uri = settings.mlflow_uri()
+        self.spool = Spool(settings.warehouse / "spool")
+        self._asked_again_at = 0.0
+        self._warned = False
+        self._pusher: Pusher | None = None
+
+    def log(self, record: RunRecord) -> str | None:
+        """Push one record; answer its MLflow run id, or None where it has to wait in the spool.
+
+        Raises Mrl4recError only where the record cannot even be written to disk.
+        """
+        known = self.spool.arrival(record, self.uri, record.digest)
+        if known is not None and self._away():
+            return known
+        return self._push(self.spool.put(record), known)
+
+    def known(self, parent_key: str | None, key: str) -> str | None:
+        """The run a record of this place went to on this server, as far as the spool remembers."""
+        return self.spool.arrival(RunRecord(key=key, parent_key=parent_key, name=""), self.uri)
+
+    def replay(self) -> int:
+        """Push every record that waits, oldest first; answer how many arrived.
+
+        Runs of this machine whose process died before their record was written are closed.
+        """
+        pushed = 0
+        waiting = self.spool.waiting()
+        for path in waiting:
+            if self._away():
+                return pushed
+            pushed += self._push(path) is not None
+        if waiting and not self._away():
+            self._close_orphans()
+        return pushed
+
+    def view_link(self, server: str) -> str | None:
+        """The address of the runs, best first, on a server's pages; None where it is away."""
+        try:
+            return view_link(server, self._connected().experiment_id) if not self._away() else None
+        except Exception as error:
+            self._set_away(_reason(error))
+            return None
+
+    def _push(self, path: Path, known: str | None = None) -> str | None:
+        if self._away():
+            return None
+        with self.spool.lock():
+            record = self.spool.read(path)
+            if record is None:  # pushed by another process meanwhile, or damaged
+                return known
+            try:
+                run_id = self._connected().push(record, known)
+            except Exception as error:  # whatever MLflow raises, the training must not fail by it
+                self._note(error, record)
+                return None
+            self.spool.arrived(record, run_id, self.uri)
+        self._warned = False
+        return run_id
+
+    def _connected(self) -> Pusher:
+        from mrl4rec.tracking.push import Pusher
+
+        if self._pusher is None:
+            self._pusher = Pusher(self.settings, self.experiment)
+        return self._pusher
+
+    def _note(self, error: Exception, record: RunRecord) -> None:
+        from mrl4rec.tracking.push import is_refusal
+
+        self._pusher = None
+        if is_refusal(error):
+            log.warning(
+                "MLflow refused the run %s: %s. Its record stays in %s",
+                record.name,
+                _reason(error),
+                self.spool.folder / record.file_name,
+            )
+        else:
+            self._set_away(_reason(error))
+
+    def _close_orphans(self) -> None:
+        try:
+            self._connected().close_orphans()
+        except Exception as error:
+            self._pusher = None
+            self._set_away(_reason(error))
+
+    def _away(self) -> bool:
+        if time.monotonic() < self._asked_again_at:
+            return True
+        refused = _refused(self.uri)
+        if refused:
+            self._set_away(refused)
+        return bool(refused)
+
+    def _set_away(self, reason: str) -> None:
+        self._asked_again_at = time.monotonic() + AWAY_SECONDS
+        if not self._warned:  # one warning an outage, not one a run
+            log.warning(
+                "MLflow did not take a run (%s): %s. Runs are kept in %s and pushed by the next "
+                "`mrl4rec run`",
+                self.uri,
+                reason,
+                self.spool.folder,
+            )
+            self._warned = True
+
+
+def _refused(uri: str) -> str | None:
+    """Why a server cannot be reached, asked by one bare connection; None where it can.
+
+    MLflow's own client retries for minutes; a laptop without its server should not wait for it.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or parts.hostname is None:
+        return None
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname, port), timeout=PROBE_SECONDS).close()
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    first = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {first[0][:300]}" if first else type(error).__name__

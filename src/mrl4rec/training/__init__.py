@@ -1,0 +1,8 @@
+"""Training: from a committed split and a method to a finished model folder."""
+
+from __future__ import annotations
+
+from mrl4rec.training.request import PROTOCOLS, TrainRequest, key
+from mrl4rec.training.stage import run
+
+__all__ = ["PROTOCOLS", "TrainRequest", "key", "run"]

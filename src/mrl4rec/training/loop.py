@@ -1,0 +1,222 @@
+"""The loop over epochs: search for the best one, then (``clean``) refit. The same in every rank."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.hashing import SALT_ORDER, permutation
+from mrl4rec.interactions import Interactions
+from mrl4rec.training.checkpoint import State, Store
+from mrl4rec.training.group import Group
+from mrl4rec.training.interrupt import Interrupted, StopFlag
+from mrl4rec.training.learner import Arrays, Learner
+from mrl4rec.training.progress import EpochReport, Progress
+from mrl4rec.training.request import Plan
+from mrl4rec.training.tasks import Task, tasks
+
+STOP_RECALL_AT = 10
+BEST = "best."
+
+Look = Callable[[Arrays, Task], float]
+"""Recall@10 of vectors on a task's fold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The kept vectors and how they came about. ``vectors`` is empty in ranks that do not lead."""
+
+    vectors: Arrays
+    epoch: int
+    best: float
+    history: list[dict[str, Any]]
+
+
+def look(vectors: Arrays, task: Task, device: str = "cpu", memory_mb: int = 512) -> float:
+    """Recall@10 on the task's fold, its training items masked."""
+    from mrl4rec.ranking.evaluate import recall_at
+
+    assert task.truth is not None
+    users, items = vectors["user_vectors"], vectors["item_vectors"]
+    return recall_at(
+        users, items, task.seen, task.truth, STOP_RECALL_AT, device=device, memory_mb=memory_mb
+    )
+
+
+@dataclass
+class Loop:
+    """Everything a run needs; ``train`` drives it."""
+
+    plan: Plan
+    group: Group
+    store: Store
+    stop: StopFlag
+    look: Look = look
+    progress: Progress | None = None
+    state: State = field(default_factory=State)
+    best: Arrays = field(default_factory=dict)
+
+    def train(self, data: Interactions) -> Trained:
+        """Train to the end, from the newest checkpoint where there is one.
+
+        Raises Interrupted after SIGTERM, Mrl4recError where the loss is not finite.
+        """
+        phases = tasks(data, self.plan.protocol)
+        if self.group.leads:
+            self.store.sweep()
+        self.state, arrays = self.store.load()
+        self.best = {
+            name.removeprefix(BEST): array
+            for name, array in arrays.items()
+            if name.startswith(BEST)
+        }
+        vectors = self.best
+        for task in phases:
+            if task.phase == "search" and self.state.phase == "refit":
+                continue
+            if task.phase != self.state.phase:
+                self._begin_refit()
+                arrays = {}
+            learner = Learner(task, self.plan, self.group)
+            self._run(learner, arrays)
+            vectors = self.best if task.phase == "search" else learner.vectors()
+        assert self.state.best_epoch is not None
+        assert self.state.best is not None
+        kept = vectors if self.group.leads else {}
+        return Trained(kept, self.state.best_epoch, self.state.best, self.state.history)
+
+    def _begin_refit(self) -> None:
+        done = self.state
+        self.state = State("refit", history=done.history, best=done.best, best_epoch=done.best_epoch)
+        self.best = {}
+
+    def _run(self, learner: Learner, arrays: Arrays) -> None:
+        """Epochs of one phase, from where the state stands to where it ends."""
+        task, state = learner.task, self.state
+        steps, _ = task.steps(self.plan.factors.batch)
+        learner.restore(arrays, state.epoch * steps + state.step)
+        while state.epoch <= self._last_epoch():
+            began = time.monotonic()
+            self._epoch(learner)
+            epoch, loss = state.epoch, state.loss / steps
+            value = self._evaluate(learner, epoch) if task.truth is not None else None
+            self._note(task, epoch, loss, value, time.monotonic() - began)
+            state.epoch, state.step, state.loss = epoch + 1, 0, 0.0
+            if self.group.leads and self.store.due() and state.epoch <= self._last_epoch():
+                self._save(learner)
+
+    def _last_epoch(self) -> int:
+        """The epoch after which the phase ends, as things stand."""
+        state, method = self.state, self.plan.factors
+        if state.phase == "refit":
+            assert state.best_epoch is not None
+            return state.best_epoch
+        assert self.plan.epochs is not None
+        cap = self.plan.epochs - 1
+        if state.best_epoch is None:
+            return cap
+        every = method.evaluate_every
+        looked_at = state.best_epoch // every + method.patience
+        return min(cap, looked_at * every)
+
+    def _epoch(self, learner: Learner) -> None:
+        """The rest of the epoch under way, a step at a time."""
+        task, state, plan = learner.task, self.state, self.plan
+        steps, batch = task.steps(plan.factors.batch)
+        assert plan.seed is not None
+        order = permutation(task.n_pairs, plan.seed, SALT_ORDER, state.epoch)[: steps * batch]
+        users = torch.from_numpy(task.users_P[order]).to(self.group.device)
+        items = torch.from_numpy(task.items_P[order]).to(self.group.device)
+        while state.step < steps:
+            part = slice(state.step * batch, (state.step + 1) * batch)
+            loss = learner.loss(users[part], items[part], state.epoch * steps + state.step)
+            total, asked = self.group.sum([loss.item(), float(self.stop.asked)])
+            if not math.isfinite(total):
+                raise self._diverged(total)
+            learner.update(loss)
+            state.step += 1
+            state.loss += total
+            if asked:
+                self._interrupt(learner)
+            if self.store.seconds > 0 and self.group.leads and self.store.due():
+                self._save(learner)
+
+    def _evaluate(self, learner: Learner, epoch: int) -> float | None:
+        """Recall@10 when it is the epoch's turn, the same on every rank; ≥ the best is the best."""
+        assert self.plan.epochs is not None
+        if epoch % self.plan.factors.evaluate_every and epoch != self.plan.epochs - 1:
+            return None
+        value, vectors = 0.0, {}
+        if self.group.leads:
+            vectors = learner.vectors()
+            value = self.look(vectors, learner.task)
+        (value,) = self.group.from_leader([value])
+        if self.state.best is None or value >= self.state.best:
+            self.state.best, self.state.best_epoch, self.best = value, epoch, vectors
+        return value
+
+    def _note(
+        self, task: Task, epoch: int, loss: float, value: float | None, seconds: float
+    ) -> None:
+        metric = f"{task.truth_fold}_recall@{STOP_RECALL_AT}" if task.truth_fold else None
+        row: dict[str, Any] = {"phase": task.phase, "epoch": epoch, "loss": loss}
+        if metric and value is not None:
+            row[metric] = value
+        self.state.history.append(row)
+        if self.progress is None or not self.group.leads:
+            return
+        last = self._last_epoch()
+        left = last - epoch
+        if self.plan.protocol == "clean" and task.phase == "search":
+            left += 1 + (self.state.best_epoch or 0)
+        self.progress(
+            EpochReport(
+                method=self.plan.method.name,
+                phase=task.phase,
+                epoch=epoch,
+                last_epoch=last,
+                loss=loss,
+                metric=metric,
+                value=value,
+                best=self.state.best,
+                best_epoch=self.state.best_epoch,
+                seconds=seconds,
+                seconds_left=left * seconds,
+            )
+        )
+
+    def _save(self, learner: Learner) -> None:
+        best = {BEST + name: array for name, array in self.best.items()}
+        self.store.save(self.state, {**learner.state(), **best})
+
+    def _interrupt(self, learner: Learner) -> None:
+        where = f"{self.state.phase}, epoch {self.state.epoch}, step {self.state.step}"
+        if self.group.leads:
+            self._save(learner)
+        raise Interrupted(
+            f"training was asked to stop; a checkpoint was written ({where})",
+            where=str(self.store.folder),
+            todo="run the same command again: it goes on from there",
+        )
+
+    def _diverged(self, loss: float) -> Mrl4recError:
+        state = self.state
+        return Mrl4recError(
+            f"the loss became {loss} in epoch {state.epoch} ({state.phase}), step {state.step}; "
+            "all processes stopped before the update",
+            where=str(self.store.folder),
+            todo=f"lower the learning rate: --set {self.plan.method.name}.lr=…",
+        )
+
+
+def finite(vectors: dict[str, NDArray[Any]]) -> bool:
+    """True where every value of every array is a number."""
+    return all(bool(np.isfinite(array).all()) for array in vectors.values())

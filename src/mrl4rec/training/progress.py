@@ -1,0 +1,78 @@
+"""What training says while it runs: a line a terminal can redraw, and one log line an evaluation."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+log = logging.getLogger("mrl4rec")
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One finished epoch."""
+
+    method: str
+    phase: str
+    """``search`` or ``refit``."""
+    epoch: int
+    """From 0."""
+    last_epoch: int
+    """The epoch after which the phase ends at the latest, as things stand."""
+    loss: float
+    metric: str | None
+    """E.g. ``valid_recall@10``; None in a refit."""
+    value: float | None
+    """Its value after this epoch; None where it was not looked at."""
+    best: float | None
+    best_epoch: int | None
+    seconds: float
+    """Of this epoch, evaluation included."""
+    seconds_left: float
+    """Until the end at the latest, as things stand (a refit to come included)."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+    def line(self) -> str:
+        """``MRL-M epoch 35 loss 0.1234 valid_recall@10 0.0512 (best 0.0519 at 30) 0:12 left``."""
+        words = [f"{self.method} {self.phase} epoch {self.epoch}/{self.last_epoch}"]
+        words.append(f"loss {self.loss:.5f}")
+        if self.value is not None:
+            words.append(f"{self.metric} {self.value:.4f}")
+        if self.best is not None:
+            words.append(f"best {self.best:.4f} at epoch {self.best_epoch}")
+        minutes, seconds = divmod(round(self.seconds_left), 60)
+        words.append(f"at most {minutes}:{seconds:02d} left")
+        return "  ".join(words)
+
+
+Progress = Callable[[EpochReport], None]
+
+
+class Line:
+    """The default listener: redraws one line on a terminal, logs each evaluation elsewhere."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._drawn = 0.0
+
+    def __call__(self, report: EpochReport) -> None:
+        """Show one epoch."""
+        if not self._terminal:
+            log.log(logging.INFO if report.value is not None else logging.DEBUG, report.line())
+            return
+        last = report.epoch >= report.last_epoch
+        if last or report.value is not None or time.monotonic() - self._drawn > 0.2:
+            self._drawn = time.monotonic()
+            print(f"\r\x1b[2K{report.line()}", end="\n" if last else "", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave the cursor on a fresh line."""
+        if self._terminal and self._drawn:
+            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)

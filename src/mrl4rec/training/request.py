@@ -1,0 +1,185 @@
+"""What is asked of training, what it comes to on this machine, and its stage key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mrl4rec.errors import UsageError, nearest
+from mrl4rec.methods import Factors, Method, default_levels, from_dict, parse_levels
+from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit, stage_key
+
+CODE = 1
+"""Raised when training gives other vectors for the same inputs."""
+
+PROTOCOLS = ("clean", "paper")
+ENGINES = ("autograd",)
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """One model to train."""
+
+    method: Method
+    levels: tuple[int, ...] | None = None
+    """Nested widths; None: the method's default set. Not looked at by methods without levels."""
+    seed: int | None = None
+    """Not looked at by deterministic methods."""
+    protocol: str = "clean"
+    epochs: int | None = None
+    """At most so many epochs; None: as the method says."""
+    device: str = "auto"
+    """``auto``, ``cpu`` or ``cuda``; ``auto`` takes the setting, then a GPU where there is one."""
+    devices: int = 1
+    """Processes, one a device; more than one start under torchrun."""
+    engine: str = "autograd"
+    dtype: str = "float32"
+    """Type of the tables while training; the model folder always holds float32."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request with every choice made: all that the vectors are a function of, besides the split.
+
+    Values that a method does not look at are None, so that equal models have equal keys.
+    """
+
+    method: Method
+    levels: tuple[int, ...] | None
+    seed: int | None
+    protocol: str
+    epochs: int | None
+    engine: str | None
+    device: str | None
+    ranks: int
+    dtype: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**asdict(self), "method": self.method.as_dict()}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Plan:
+        """The plan that ``as_dict`` described."""
+        levels = values["levels"]
+        fixed = {"method": from_dict(values["method"]), "levels": levels and tuple(levels)}
+        return Plan(**{**values, **fixed})
+
+    @property
+    def factors(self) -> Factors:
+        """The method, known to be trained by steps."""
+        assert isinstance(self.method, Factors)
+        return self.method
+
+    @property
+    def dim(self) -> int:
+        """Dimension d of the vectors."""
+        return self.factors.width(self.levels)
+
+
+def plan(request: TrainRequest, settings: Settings) -> Plan:
+    """Validate a request and fill in what it leaves open. Raises UsageError."""
+    method, protocol = request.method, request.protocol
+    if protocol not in PROTOCOLS:
+        raise UsageError(
+            f"unknown protocol {protocol!r}", where="--protocol", todo=nearest(protocol, PROTOCOLS)
+        )
+    if not isinstance(method, Factors):
+        return Plan(method, None, None, protocol, None, None, None, 1, None)
+    if request.engine not in ENGINES:
+        raise UsageError(f"unknown engine {request.engine!r}", todo=nearest(request.engine, ENGINES))
+    if request.dtype not in ("float32", "float64"):
+        raise UsageError(f"dtype is {request.dtype!r}", todo="float32 or float64")
+    epochs = method.epochs if request.epochs is None else request.epochs
+    if epochs < 1:
+        raise UsageError(f"{epochs} epochs were asked for", where="--epochs", todo="at least 1")
+    device = resolve_device(request.device, settings)
+    check_devices(device, request.devices)
+    return Plan(
+        method=method,
+        levels=_levels(method, request.levels),
+        seed=_seed(method, request.seed),
+        protocol=protocol,
+        epochs=epochs,
+        engine=request.engine,
+        device=device,
+        ranks=request.devices,
+        dtype=request.dtype,
+    )
+
+
+def key(dataset: str, split: Commit, request: TrainRequest, settings: Settings) -> str:
+    """The stage key of one training. The data set's name is not in it: the split's key says all."""
+    return plan_key(split, plan(request, settings))
+
+
+def plan_key(split: Commit, made: Plan) -> str:
+    """The stage key of a plan on a split."""
+    return stage_key("train", CODE, {"split": split.key}, made.as_dict())
+
+
+def resolve_device(device: str, settings: Settings) -> str:
+    """``cpu`` or ``cuda``. Raises UsageError where a GPU is asked for and there is none."""
+    if device not in DEVICES:
+        raise UsageError(
+            f"unknown device {device!r}", where="--device", todo=nearest(device, DEVICES)
+        )
+    if device == "auto":
+        device = settings.device
+    if device == "cpu" or (device == "auto" and not Path("/dev/nvidiactl").exists()):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise UsageError(
+            "there is no GPU that torch can use", where="--device cuda", todo="--device cpu"
+        )
+    return "cpu"
+
+
+def check_devices(device: str, devices: int) -> None:
+    """Raise UsageError where there are fewer devices than asked for."""
+    if devices < 1:
+        raise UsageError(f"{devices} devices were asked for", where="--devices", todo="at least 1")
+    if devices == 1:
+        return
+    there = os.cpu_count() or 1
+    if device == "cuda":
+        import torch
+
+        there = torch.cuda.device_count()
+    elif devices <= 4:  # a few ranks on one core are slow, yet right
+        return
+    if devices > there:
+        raise UsageError(
+            f"{devices} devices were asked for, and this machine has {there} ({device})",
+            where="--devices",
+            todo=f"at most {there}",
+        )
+
+
+def _levels(method: Factors, levels: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if not method.has_levels:
+        return None
+    if levels is not None:
+        return parse_levels(levels, method.dim)
+    if isinstance(method.dim, int):
+        return default_levels(method.dim)
+    raise UsageError(
+        f"{method.name}.dim follows the level set, and none is given", where="--levels"
+    )
+
+
+def _seed(method: Method, seed: int | None) -> int:
+    if seed is None:
+        raise UsageError(f"{method.name} needs a seed", where="--seeds", todo="e.g. --seeds 0")
+    if not -(1 << 63) <= seed < 1 << 63:
+        raise UsageError(f"seed {seed} does not fit 64 bits", where="--seeds")
+    return seed

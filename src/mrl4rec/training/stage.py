@@ -1,0 +1,143 @@
+"""The train stage: look for the finished model folder, else train and put it in place."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrl4rec import __version__, model_folder
+from mrl4rec.interactions import Interactions, load
+from mrl4rec.model_folder import ModelCard
+from mrl4rec.scorers import FactorModel, Scorer
+from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit
+from mrl4rec.training.progress import Line, Progress
+from mrl4rec.training.request import Plan, TrainRequest, plan, plan_key
+from mrl4rec.training.tasks import FITTED
+
+
+def run(
+    dataset: str,
+    split: Commit,
+    request: TrainRequest,
+    settings: Settings,
+    progress: Progress | None = None,
+    *,
+    data: Callable[[], Interactions] | None = None,
+) -> Commit:
+    """Train one model, or find it trained: ``<warehouse>/<dataset>/models/<stage key>/``.
+
+    ``data`` gives the split's interactions where the caller has them; it is called only when there
+    is work. Raises UsageError for a request that cannot be served, Interrupted after SIGTERM,
+    Mrl4recError where training fails.
+    """
+    made = plan(request, settings)
+    key = plan_key(split, made)
+    folder = settings.dataset_dir(dataset) / "models" / key
+    if model_folder.is_complete(folder):
+        return _commit(folder, model_folder.read_card(folder), 0.0, found=True)
+    began = time.monotonic()
+    interactions = data() if data is not None else load(settings, dataset, split)
+    store_folder = settings.dataset_dir(dataset) / "checkpoints" / key
+    if made.method.closed_form:
+        from mrl4rec import closed_form
+
+        model, epoch, history = closed_form.fit(made.method, interactions, FITTED), None, []
+    else:
+        model, epoch, history = _train(interactions, made, settings, store_folder, key, progress)
+    card = _card(key, dataset, split, made, epoch, history, interactions)
+    ids = (interactions.user_ids, interactions.item_ids)
+    model_folder.save(folder, model, card, ids, interactions.csr(*FITTED))
+    from mrl4rec.training.checkpoint import Store
+
+    Store(store_folder, {}, 0).clear()
+    return _commit(folder, card, time.monotonic() - began, found=False)
+
+
+def _train(
+    data: Interactions,
+    made: Plan,
+    settings: Settings,
+    store_folder: Path,
+    key: str,
+    progress: Progress | None,
+) -> tuple[Scorer, int, list[dict[str, Any]]]:
+    from mrl4rec.training import job
+
+    line = Line() if progress is None else None
+    order = job.Job(made, key, store_folder, settings)
+    try:
+        trained = job.train(order, data, progress or line)
+    finally:
+        if line is not None:
+            line.close()
+    vectors = {name: np.float32(array) for name, array in trained.vectors.items()}
+    model = FactorModel(**vectors, widths=made.method.widths(made.levels))
+    return model, trained.epoch, trained.history
+
+
+def _card(
+    key: str,
+    dataset: str,
+    split: Commit,
+    made: Plan,
+    epoch: int | None,
+    history: list[dict[str, Any]],
+    data: Interactions,
+) -> ModelCard:
+    import torch
+
+    return ModelCard(
+        stage_key=key,
+        dataset=dataset,
+        method=made.method.as_dict(),
+        method_name=made.method.name,
+        levels=made.levels,
+        seed=made.seed,
+        protocol=made.protocol,
+        epoch=epoch,
+        versions={"split_key": split.key, split.table: split.version, **split.outputs},
+        engine=made.engine,
+        device=made.device,
+        ranks=made.ranks,
+        history=history,
+        trained_until=_trained_until(data),
+        created_with={
+            "mrl4rec": __version__,
+            "python": sys.version.split()[0],
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    )
+
+
+def _trained_until(data: Interactions) -> str | None:
+    """The newest interaction trained on, ISO 8601 in UTC, or None where there are no times."""
+    if data.reviewed_at_P is None:
+        return None
+    times = data.reviewed_at_P[data.fold_P < len(FITTED)]
+    times = times[~np.isnat(times)]
+    return f"{np.datetime_as_string(times.max(), unit='s')}Z" if len(times) else None
+
+
+def _commit(folder: Path, card: ModelCard, seconds: float, *, found: bool) -> Commit:
+    values = [row[name] for row in card.history for name in row if "recall@" in name]
+    summary = {
+        "epoch": card.epoch,
+        "best": max(values) if values else None,
+        "seconds": round(seconds, 3),
+        "folder": str(folder),
+    }
+    return Commit(
+        stage="train",
+        key=card.stage_key,
+        table=f"models/{card.stage_key}",
+        version=0,
+        summary=summary,
+        found=found,
+    )

@@ -1,0 +1,81 @@
+"""The phases of a protocol: on which pairs to train, and on which fold to look.
+
+``paper`` trains on train ∪ valid and looks at test. ``clean`` trains on train and looks at valid,
+then is fitted anew on train ∪ valid, looking at nothing (METHODS.md 1.5, 7.1).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.interactions import Csr, Interactions
+from mrl4rec.negatives import open_users
+
+log = logging.getLogger("mrl4rec")
+
+FITTED = ("train", "valid")
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One phase: pairs to train on and, while searching for the epoch, the fold to look at."""
+
+    phase: str
+    """``search`` or ``refit``."""
+    users_P: NDArray[np.int64]
+    """Users of the training pairs, sorted by (user, item)."""
+    items_P: NDArray[np.int64]
+    seen: Csr
+    """The same pairs as rows: never drawn as negatives, masked when looking."""
+    truth: Csr | None
+    truth_fold: str | None
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of training pairs."""
+        return len(self.users_P)
+
+    def steps(self, batch: int) -> tuple[int, int]:
+        """(steps an epoch, pairs a step): the last partial batch is dropped, unless it is the only."""
+        return max(1, self.n_pairs // batch), min(batch, self.n_pairs)
+
+
+def tasks(data: Interactions, protocol: str) -> list[Task]:
+    """The phases in order. Raises Mrl4recError where a fold that a phase needs is empty."""
+    if protocol == "paper":
+        return [_task(data, "search", FITTED, "test")]
+    return [_task(data, "search", ("train",), "valid"), _task(data, "refit", FITTED, None)]
+
+
+def _task(data: Interactions, phase: str, folds: tuple[str, ...], truth: str | None) -> Task:
+    users, items = data.pairs(*folds)
+    seen = data.csr(*folds)
+    kept = open_users(seen)[users]
+    if not kept.all():
+        log.warning(
+            "%d users have seen every item: their %d pairs have no negative and are left out",
+            len(np.unique(users[~kept])),
+            int((~kept).sum()),
+        )
+    if not kept.any():
+        raise Mrl4recError(
+            f"there is no pair to train on in {' and '.join(folds)}",
+            where="table splits",
+            todo="take more data, a lower --kcore, or another --split",
+        )
+    found = data.csr(truth) if truth else None
+    if found is not None and len(found.indices) == 0:
+        raise Mrl4recError(
+            f"the {truth} fold is empty, so no epoch can be chosen on it",
+            where="table splits",
+            todo="take more data or another --split"
+            + (", or --protocol paper" if truth == "valid" else ", or --protocol clean"),
+        )
+    return Task(
+        phase, users[kept].astype(np.int64), items[kept].astype(np.int64), seen, found, truth
+    )
