@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F  # noqa: N812  # what every Spark reader knows it by
+from pyspark.sql import functions as F  # what every Spark reader knows it by
 from pyspark.sql.column import Column
 
 from jobs.order import dense_numbers

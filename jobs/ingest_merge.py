@@ -21,7 +21,7 @@ def rank_of(prefix: str = "") -> Column:
 
 
 def deduplicate(reviews: DataFrame) -> DataFrame:
-    """One row a (user, item, time), the smallest by (rating, source, place); null times are equal."""
+    """One row a (user, item, time), the smallest by (rating, source, place); null equals null."""
     best = reviews.groupBy(*KEY).agg(F.min(rank_of()).alias("best"))
     return best.select(
         "user_id",

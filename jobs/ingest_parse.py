@@ -60,9 +60,9 @@ def read_lines(spark: SparkSession, paths: Sequence[Path]) -> DataFrame:
 def parse_lines(lines: DataFrame, layout: Layout, as_of: datetime) -> DataFrame:
     """Lines with the review each holds, or the rule it breaks.
 
-    Adds user_id, item_id (text), rating (double), reviewed_at (timestamp), rule and detail (null where
-    no rule is broken), rated (whether the rating column holds anything), record (text, only where a
-    rule is broken or the rating is missing). A line of blanks has rule ``blank``.
+    Adds user_id, item_id (text), rating (double), reviewed_at (timestamp), rule and detail (null
+    where no rule is broken), rated (whether the rating column holds anything), record (text, only
+    where a rule is broken or the rating is missing). A line of blanks has rule ``blank``.
     """
     size = F.octet_length("value")
     text = F.btrim(F.make_valid_utf8(F.col("value")), F.lit(_SPACE))
@@ -237,8 +237,8 @@ def number_records(
 ) -> DataFrame:
     """Records with their absolute place in the file; headers and blank lines are dropped here.
 
-    A record without a rating in a source that has ratings breaks the rule ``no_rating``; in a source
-    without any the rating is null for all.
+    A record without a rating in a source that has ratings breaks the rule ``no_rating``; in a
+    source without any the rating is null for all.
     """
     rows, before, source = [], 0, None
     rated = {b.source_sha256 for b in blocks if b.rated}

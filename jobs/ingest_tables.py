@@ -1,4 +1,4 @@
-"""The Spark side of ingest: staged files → what `reviews` and `quarantine` gain, in one commit each."""
+"""The Spark side of ingest: staged files → what `reviews` and `quarantine` gain, a commit each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mrl4rec import stage, versions
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.formats import Layout, SourceFile, write_lines
 from mrl4rec.settings import Settings
-from mrl4rec.tables import QUARANTINE, REVIEWS, SOURCES
+from mrl4rec.tables import QUARANTINE, REVIEWS, SOURCES, Table
 
 log = logging.getLogger("mrl4rec")
 
@@ -57,7 +57,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Ingested:
-    """What the new sources added. Counts are by digest; ``users`` and ``items`` of all `reviews`."""
+    """What new sources added. Counts are by digest; ``users`` and ``items`` those of `reviews`."""
 
     users: int
     items: int
@@ -89,7 +89,8 @@ def ingest_files(
     for table in (REVIEWS, QUARANTINE):
         versions.create(place.settings, place.dataset, table.name)
     if not staged:
-        _append_nothing(place)
+        for table in (REVIEWS, QUARANTINE):
+            _append_nothing(place, table)
         total = base.summary["total"] if base else {"users": 0, "items": 0}
         return Ingested(users=total["users"], items=total["items"])
     spark = spark_job.session(place.settings)
@@ -121,9 +122,8 @@ def _write(
     changed = changes(deduplicate(good), table).persist()
     try:
         gained = _gained(changed)
-        if any(rule is not None for found in rules.values() for rule in found):
-            _append(place, QUARANTINE.name, records.where(F.col("rule").isNotNull()), 1)
         new, replaced = gained["new"], gained["replaced"]
+        _write_quarantine(place, records, rules)
         _write_reviews(spark, place, changed, sum(new.values()), sum(replaced.values()))
     finally:
         changed.unpersist()
@@ -175,13 +175,25 @@ def _counts(found: Counter[str | None], accepted: int) -> dict[str, int]:
     }
 
 
+def _write_quarantine(
+    place: Place, records: DataFrame, rules: Mapping[str, Counter[str | None]]
+) -> None:
+    broken = sum(found.total() - found[None] for found in rules.values())
+    if broken:
+        _append(place, QUARANTINE, records.where(F.col("rule").isNotNull()), broken)
+    else:
+        _append_nothing(place, QUARANTINE)
+
+
 def _write_reviews(
     spark: SparkSession, place: Place, changed: DataFrame, new: int, replaced: int
 ) -> None:
-    """One commit always, so that each run has a version of `reviews` of its own to be judged."""
     rows = changed.select(*REVIEW_COLUMNS)
     if not replaced:
-        _append(place, REVIEWS.name, rows, -(-new // ROWS_PER_FILE) or 1)
+        if new:
+            _append(place, REVIEWS, rows, new)
+        else:
+            _append_nothing(place, REVIEWS)
         return
     from delta.tables import DeltaTable
 
@@ -195,19 +207,22 @@ def _write_reviews(
         spark.conf.unset(USER_METADATA)
 
 
-def _append(place: Place, table: str, rows: DataFrame, files: int) -> None:
-    columns = versions.TABLES[table].schema.names
-    even = rows.select(*columns).repartition(files, "source_sha256", "record_no")
+def _append(place: Place, table: Table, frame: DataFrame, rows: int) -> None:
+    """One commit with few even files; where a row lands depends on the row alone."""
+    even = frame.select(*table.columns)
+    files = -(-rows // ROWS_PER_FILE)
+    even = even.repartition(files, "source_sha256", "record_no") if files > 1 else even.coalesce(1)
     writer = even.write.format("delta").mode("append")
-    writer.option("userMetadata", place.metadata(table)).save(place.uri(table))
+    writer.option("userMetadata", place.metadata(table.name)).save(place.uri(table.name))
 
 
-def _append_nothing(place: Place) -> None:
+def _append_nothing(place: Place, table: Table) -> None:
+    """A commit without rows: each run has versions of its own, which the gate can judge."""
     write_deltalake(
-        place.uri(REVIEWS.name),
-        REVIEWS.schema.empty_table(),
+        place.uri(table.name),
+        table.schema.empty_table(),
         mode="append",
-        commit_properties=stage.properties(place.metadata(REVIEWS.name)),
+        commit_properties=stage.properties(place.metadata(table.name)),
     )
 
 
@@ -239,7 +254,7 @@ def _notes(
             )
         if row := cut.get(source.sha256):
             notes.append(
-                f"{source.path}: {row['ids']:,} numeric item ids ({row['rows']:,} rows) are shorter "
-                "than 10 digits: a spreadsheet may have cut their leading zeros"
+                f"{source.path}: {row['ids']:,} numeric item ids ({row['rows']:,} rows) are "
+                "shorter than 10 digits: a spreadsheet may have cut their leading zeros"
             )
     return notes

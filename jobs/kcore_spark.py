@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812  # what every Spark reader knows it by
+from pyspark.sql import functions as F  # what every Spark reader knows it by
 
 from jobs.delta import read, unpersist
 from jobs.order import dense_numbers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -13,6 +14,7 @@ from mrl4rec.errors import Mrl4recError
 from mrl4rec.settings import Settings
 
 DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
+LOGGING = Path(__file__).with_name("log4j2.properties")
 DELTA_JARS = ("delta-spark_", "delta-storage-", "delta-kernel-api-", "delta-kernel-defaults-",
               "delta-kernel-unitycatalog-")  # fmt: skip
 
@@ -56,7 +58,6 @@ def session(settings: Settings) -> SparkSession:
     for name, value in _configuration(settings, jars, local).items():
         builder = builder.config(name, value)
     spark: SparkSession = builder.getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
     return spark
 
 
@@ -84,7 +85,7 @@ def _configuration(settings: Settings, jars: list[str], local: bool) -> dict[str
         "spark.databricks.delta.properties.defaults.logRetentionDuration": "interval 3650 days",
         "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": "interval 3650 days",
         "spark.ui.showConsoleProgress": "true" if sys.stderr.isatty() else "false",
-        "spark.log.level": "ERROR",
+        "spark.driver.extraJavaOptions": f"-Dlog4j.configurationFile={LOGGING.as_uri()}",
     }
     if local:
         configuration |= {

@@ -101,7 +101,7 @@ def predefined(pairs: DataFrame, given: DataFrame, seed: int) -> DataFrame:
 
     Raises Mrl4recError unless both hold exactly the same pairs.
     """
-    from pyspark.sql import functions as F  # noqa: N812  # what every Spark reader knows it by
+    from pyspark.sql import functions as F  # what every Spark reader knows it by
 
     from jobs import delta, folds
 
@@ -121,7 +121,8 @@ def predefined(pairs: DataFrame, given: DataFrame, seed: int) -> DataFrame:
     if differ:
         delta.unpersist(both)
         raise Mrl4recError(
-            "the predefined split and the interactions are not the same pairs: " + "; ".join(differ),
+            "the predefined split and the interactions are not the same pairs: "
+            + "; ".join(differ),
             todo="give the files made from this dump with this --kcore, their numbers being the ids "
             "by first appearance",
         )
@@ -152,14 +153,16 @@ def _pairs(spark: SparkSession, dataset: str, core: Commit, settings: Settings) 
 
     frames = {name: delta.read(spark, settings.table_uri(dataset, name), core.table_version(name))
               for name in ("interactions", "users", "items")}  # fmt: skip
-    return frames["interactions"].join(frames["users"], "user_idx").join(frames["items"], "item_idx")
+    return (
+        frames["interactions"].join(frames["users"], "user_idx").join(frames["items"], "item_idx")
+    )
 
 
 def _split(
     spark: SparkSession, pairs: DataFrame, strategy: str, seed: int, share: float,
     files: dict[str, Path],
 ) -> DataFrame:  # fmt: skip
-    from pyspark.sql import functions as F  # noqa: N812
+    from pyspark.sql import functions as F
 
     if strategy == "predefined":
         chosen = predefined(pairs, spark.createDataFrame(author_form.read(files)), seed)
@@ -170,7 +173,7 @@ def _split(
 
 
 def _summary(split: DataFrame, strategy: str, seed: int, share: float | None) -> dict[str, Any]:
-    from pyspark.sql import functions as F  # noqa: N812
+    from pyspark.sql import functions as F
 
     facts = split.agg(
         *[F.count_if(F.col("fold") == fold).alias(fold) for fold in ("train", "valid", "test")],

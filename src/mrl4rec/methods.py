@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from mrl4rec.errors import UsageError, nearest
@@ -120,7 +121,7 @@ class Factors(Method):
         layers_of(self.model)
         if self.negatives == "uniform" and self.candidates != 1:
             raise UsageError(
-                f"{self.name} draws one uniform negative, so candidates is 1, not {self.candidates}",
+                f"{self.name} draws one negative, so candidates is 1, not {self.candidates}",
                 todo="choose BPR-D, which takes the hardest of several",
             )
         if isinstance(self.dim, str) and (self.dim != FOLLOW or not self.has_levels):
@@ -232,12 +233,12 @@ def parse_levels(levels: str | Sequence[int], dim: int | str | None) -> tuple[in
         words = list(levels)
     shown = ",".join(str(word) for word in words)
     example = "e.g. 4,8,16,32,64"
-    if not all(re.fullmatch(r"\d+", str(word)) for word in words):
+    if not words or not all(re.fullmatch(r"\d+", str(word)) for word in words):
         raise UsageError(
             f"level set {shown!r} is not a list of whole numbers", where="--levels", todo=example
         )
     numbers = tuple(int(word) for word in words)
-    if numbers[0] < 1 or any(a >= b for a, b in zip(numbers, numbers[1:], strict=False)):
+    if numbers[0] < 1 or any(a >= b for a, b in pairwise(numbers)):
         raise UsageError(
             f"level set {shown!r} does not rise strictly from 1 or more",
             where="--levels",
@@ -292,8 +293,8 @@ def _parse_override(override: str) -> tuple[Method, str, str]:
 def _override(method: Method, parameter: str, text: str, override: str) -> Method:
     item = next(item for item in fields(method) if item.name == parameter)
     value: Any = text
-    kind = str if item.type == 'Literal["xavier"]' else type(item.default)
-    if kind is not str and not (parameter == "dim" and text == FOLLOW):
+    kind: type[Any] = type(item.default)
+    if not (parameter == "dim" and text == FOLLOW):
         try:
             value = kind(text)
         except ValueError:

@@ -93,9 +93,7 @@ class Sampler:
             place.prefix(),
             place.first,
         )
-        return draws_torch.hardest(
-            users_B, user_vectors, item_vectors, candidates_BLn, self.widths
-        )
+        return draws_torch.hardest(users_B, user_vectors, item_vectors, candidates_BLn, self.widths)
 
     def _choose_fused(
         self, users_B: Tensor, user_vectors: Tensor, item_vectors: Tensor, place: Place

@@ -17,10 +17,9 @@ Levels = tuple[int, ...]
 def bpr(user_Bd: Tensor, positive_Bd: Tensor, negative_BKd: Tensor, levels: Levels) -> Tensor:
     """(B,) log(1 + Σ_k exp(s_uj_k − s_ui)) at full width; with one negative sp(s_uj − s_ui)."""
     positive_B = (user_Bd * positive_Bd).sum(1)
-    negative_BK = (user_Bd[:, None] * negative_BKd).sum(2)
-    gaps_BK = negative_BK - positive_B[:, None]
-    if gaps_BK.shape[1] == 1:
-        return softplus(gaps_BK[:, 0])
+    if negative_BKd.shape[1] == 1:
+        return softplus((user_Bd * negative_BKd[:, 0]).sum(1) - positive_B)
+    gaps_BK = (user_Bd[:, None] * negative_BKd).sum(2) - positive_B[:, None]
     zero_B1 = torch.zeros_like(gaps_BK[:, :1])
     return torch.logsumexp(torch.cat([zero_B1, gaps_BK], dim=1), dim=1)
 

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     checkpoint_seconds: float = Field(
         30.0, ge=0, description="least time between two training checkpoints"
     )
+    collective_seconds: float = Field(
+        120.0, gt=0, description="a training process that is silent for so long fails the training"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
     lease_stale_seconds: float = Field(
         60.0, gt=0, description="a lease without heartbeat is free after this"

@@ -57,7 +57,9 @@ def read(files: dict[str, Path]) -> pa.Table:
             where=", ".join(map(str, files.values())),
         )
     names = pa.array([part[0] for part in parts])
-    return pa.Table.from_arrays([pa.array(users), pa.array(items), names.take(pa.array(folds))], schema=SCHEMA)
+    return pa.Table.from_arrays(
+        [pa.array(users), pa.array(items), names.take(pa.array(folds))], schema=SCHEMA
+    )
 
 
 def _read_one(path: Path) -> tuple[np.ndarray, np.ndarray]:

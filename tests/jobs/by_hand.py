@@ -68,12 +68,16 @@ def table(settings: Settings, name: str, commit: Commit, dataset: str = "d") -> 
 
 def ids(settings: Settings, name: str, commit: Commit, dataset: str = "d") -> list[str]:
     """The external ids of users or items by number; fails where the numbers are not 0, 1, 2…"""
-    rows = sorted(zip(*(c.to_pylist() for c in table(settings, name, commit, dataset).columns), strict=True))
+    rows = sorted(
+        zip(*(c.to_pylist() for c in table(settings, name, commit, dataset).columns), strict=True)
+    )
     assert [idx for idx, _ in rows] == list(range(len(rows)))
     return [external for _, external in rows]
 
 
-def named(settings: Settings, core: Commit, rows: pa.Table, dataset: str = "d") -> list[tuple[str, str]]:
+def named(
+    settings: Settings, core: Commit, rows: pa.Table, dataset: str = "d"
+) -> list[tuple[str, str]]:
     """Pairs read by their external ids, sorted."""
     users, items = ids(settings, "users", core, dataset), ids(settings, "items", core, dataset)
     pairs = zip(rows["user_idx"].to_pylist(), rows["item_idx"].to_pylist(), strict=True)

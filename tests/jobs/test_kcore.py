@@ -83,7 +83,9 @@ def test_numbers_by_first_appearance_among_the_core(settings: Settings) -> None:
     assert (core.summary["interactions"], core.summary["users"], core.summary["items"]) == (4, 2, 2)
 
 
-def test_a_second_source_comes_after_the_first_whatever_its_record_numbers(settings: Settings) -> None:
+def test_a_second_source_comes_after_the_first_whatever_its_record_numbers(
+    settings: Settings,
+) -> None:
     first: list[Row] = [("z", "q", None, 1), ("z", "p", None, 1)]
     second: list[Row] = [("a", "p", None, 1)]
     core = run("d", ingest(settings, [first, second]), k=0, settings=settings)
@@ -252,7 +254,11 @@ def test_phones_gets_the_authors_numbers(settings: Settings, real_data: Path) ->
     ingested = ingest(settings, [[(user, item, None, day) for user, item, day in rows]])
     core = run("d", ingested, k=5, settings=settings)
     summary = core.summary
-    assert (summary["interactions"], summary["users"], summary["items"]) == (194_439, 27_879, 10_429)
+    assert (summary["interactions"], summary["users"], summary["items"]) == (
+        194_439,
+        27_879,
+        10_429,
+    )
     assert summary["rounds"] == 0
     users, items = ids(settings, "users", core), ids(settings, "items", core)
     assert [users[n] for n in csv.author_uid] == csv.reviewerID.tolist()

@@ -27,14 +27,21 @@ Folds = dict[tuple[str, str], str]
 def frame(spark: SparkSession, n: int = 3000, seed: int = 0) -> DataFrame:
     """Distinct pairs of 200 users and 300 items on 20 days: many ties; one user has one pair."""
     rng = np.random.default_rng(seed)
-    pairs = sorted({(int(u), int(i)) for u, i in zip(rng.integers(0, 200, n), rng.integers(0, 300, n), strict=True)})
+    pairs = sorted(
+        {
+            (int(u), int(i))
+            for u, i in zip(rng.integers(0, 200, n), rng.integers(0, 300, n), strict=True)
+        }
+    )
     days = pa.array(rng.integers(15_000, 15_020, len(pairs)) * 86_400_000_000)
     return spark.createDataFrame(
         pa.table(
             {
                 "user_id": [f"u{u}" for u, _ in pairs] + ["alone"],
                 "item_id": [f"i{i}" for _, i in pairs] + ["i0"],
-                "reviewed_at": pa.concat_arrays([days, days[:1]]).cast(pa.timestamp("us", tz="UTC")),
+                "reviewed_at": pa.concat_arrays([days, days[:1]]).cast(
+                    pa.timestamp("us", tz="UTC")
+                ),
             }
         )
     )
@@ -53,7 +60,10 @@ def pairs(spark: SparkSession) -> DataFrame:
 
 @pytest.fixture(scope="module")
 def times(pairs: DataFrame) -> dict[tuple[str, str], float]:
-    return {(r[0], r[1]): r[2].timestamp() for r in pairs.select("user_id", "item_id", "reviewed_at").collect()}
+    return {
+        (r[0], r[1]): r[2].timestamp()
+        for r in pairs.select("user_id", "item_id", "reviewed_at").collect()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +131,10 @@ def test_global_time_cuts_the_last_share(
 def test_partitions_and_time_zone_do_not_matter(
     spark: SparkSession, pairs: DataFrame, by_strategy: dict[str, Folds], strategy: str
 ) -> None:
-    numbers = {name: spark.conf.get(name) for name in ("spark.sql.shuffle.partitions", "spark.sql.session.timeZone")}
+    numbers = {
+        name: spark.conf.get(name)
+        for name in ("spark.sql.shuffle.partitions", "spark.sql.session.timeZone")
+    }
     try:
         for partitions, zone in ((1, "Asia/Kathmandu"), (7, "America/New_York")):
             spark.conf.set("spark.sql.shuffle.partitions", partitions)
@@ -157,7 +170,11 @@ def test_commit_says_what_was_split_and_is_found(spark: SparkSession, settings: 
     core = core_of(settings, ROWS)
     split = run("d", core, strategy="last_out", split_seed=3, settings=settings)
     summary = split.summary
-    assert (summary["train"] + summary["valid"], summary["test"], summary["test_users"]) == (28, 7, 7)
+    assert (summary["train"] + summary["valid"], summary["test"], summary["test_users"]) == (
+        28,
+        7,
+        7,
+    )
     assert summary["asked"] == {"test": None, "valid": 0.1}
     assert split.outputs == {"interactions": core.version, **core.outputs}
     rows = table(settings, "splits", split)
@@ -172,7 +189,9 @@ def test_commit_says_what_was_split_and_is_found(spark: SparkSession, settings: 
     assert not run("d", core, strategy="last_out", split_seed=4, settings=settings).found
 
 
-def test_predefined_takes_the_files_word(spark: SparkSession, settings: Settings, tmp_path: Path) -> None:
+def test_predefined_takes_the_files_word(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
     rows: list[Row] = [("a", "x", None, None), ("b", "x", None, None), ("a", "y", None, None)]
     core = core_of(settings, rows)
     files = author_files(tmp_path / "files", "0 0\n1\n\n", "0 1\n1 0\n")
@@ -184,8 +203,12 @@ def test_predefined_takes_the_files_word(spark: SparkSession, settings: Settings
         run("d", core, strategy="predefined", settings=settings,
             split_files=author_files(tmp_path / "other", "0 0\n", "0 1\n1 1\n2 5\n"))  # fmt: skip
     message = str(caught.value)
-    assert "1 pairs of interactions are not in the files; the first: user 1 item 0 (b, x)" in message
-    assert "2 pairs of the files are not in interactions; the first: user 1 item 1 (test)" in message
+    assert (
+        "1 pairs of interactions are not in the files; the first: user 1 item 0 (b, x)" in message
+    )
+    assert (
+        "2 pairs of the files are not in interactions; the first: user 1 item 1 (test)" in message
+    )
 
 
 def test_time_splits_need_times(spark: SparkSession, settings: Settings) -> None:
@@ -227,7 +250,11 @@ def test_bad_files(tmp_path: Path, train: str, test: str, says: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "train", "test", "test_users"),
-    [("tool", 107_772, 26_704, 12_924), ("ml100k", 80_217, 19_783, 941), ("phone", 155_163, 39_276, 20_899)],
+    [
+        ("tool", 107_772, 26_704, 12_924),
+        ("ml100k", 80_217, 19_783, 941),
+        ("phone", 155_163, 39_276, 20_899),
+    ],
 )
 def test_authors_files_have_the_known_counts(
     real_data: Path, name: str, train: int, test: int, test_users: int
@@ -246,7 +273,9 @@ def test_phones_predefined(spark: SparkSession, settings: Settings, real_data: P
     csv = pd.read_csv(file, dtype={"reviewerID": str, "asin": str})
     rows: list[Row] = [
         (user, item, None, day)
-        for user, item, day in zip(csv.reviewerID, csv.asin, csv.unixReviewTime // 86_400, strict=True)
+        for user, item, day in zip(
+            csv.reviewerID, csv.asin, csv.unixReviewTime // 86_400, strict=True
+        )
     ]
     core = filter_kcore.run("d", ingest(settings, [rows]), k=5, settings=settings)
     split = run("d", core, strategy="predefined", settings=settings,

@@ -6,6 +6,8 @@ U users, I items.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import psutil
 from numpy.typing import NDArray
@@ -41,16 +43,27 @@ def weights(seen: Csr, lam: float) -> NDArray[np.float32]:
 
 
 def needed_bytes(n_items: int) -> int:
-    """Peak memory: two float64 matrices while the Gram matrix is filled, then one and the result."""
+    """Peak memory: the float64 inverse and the float32 result, with room for the sparse XᵀX."""
     return 2 * 8 * n_items * n_items
+
+
+def free_bytes() -> int:
+    """Memory this process may still take: the machine's, or what its container's limit leaves."""
+    free = int(psutil.virtual_memory().available)
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.stat")
+    if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():
+        held = dict(line.split() for line in used.read_text().splitlines())  # file cache gives way
+        free = min(free, int(text) - int(held.get("anon", 0)))
+    return max(free, 0)
 
 
 def check_memory(n_items: int) -> None:
     """Raise Mrl4recError where the matrices would not fit into the memory that is free."""
-    needed, free = needed_bytes(n_items), psutil.virtual_memory().available
+    needed, free = needed_bytes(n_items), free_bytes()
     if needed > free:
         raise Mrl4recError(
-            f"EASE on {n_items:,} items needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free",
+            f"EASE on {n_items:,} items needs {needed / 2**30:.1f} GiB of memory, "
+            f"{free / 2**30:.1f} are free",
             todo="leave EASE out of --methods, or raise --kcore to have fewer items",
         )
 

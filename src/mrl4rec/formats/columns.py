@@ -1,4 +1,4 @@
-"""Which of two unnamed columns holds the users: told by how Amazon spells its ids, or not at all."""
+"""Which of two unnamed columns holds the users: told by how Amazon spells its ids, or refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mrl4rec.errors import UsageError
 from mrl4rec.formats.known import FORMATS, Format
 
 USER = re.compile(r"A[0-9A-Z]{10,39}")
-"""Amazon user ids: A and 10 to 39 letters and digits (11 to 21 in all before 2023, 28 and more since)."""
+"""Amazon user ids: 11 to 21 letters and digits before 2023, 28 and more since."""
 ITEM = re.compile(r"B[0-9A-Z]{9}|[0-9]{1,9}[0-9X]|[0-9]")
 """ASINs and ten-digit ISBNs, also those that lost leading zeros."""
 SURE = 0.9
@@ -29,8 +29,8 @@ def headerless_csv(path: Path, rows: Sequence[Sequence[str]]) -> Format:
     if _share(ITEM, first) >= SURE and _share(USER, second) >= SURE:
         return FORMATS["amazon-ratings-item-user"]
     raise UsageError(
-        f"the columns do not tell which holds the users: the first holds {len(set(first))} ids like "
-        f"{first[0]!r}, the second {len(set(second))} like {second[0]!r} in {len(rows)} rows",
+        f"the columns do not tell which holds the users: the first holds {len(set(first))} ids "
+        f"like {first[0]!r}, the second {len(set(second))} like {second[0]!r} in {len(rows)} rows",
         where=str(path),
         todo="say it: --format amazon-ratings-user-item or --format amazon-ratings-item-user",
     )

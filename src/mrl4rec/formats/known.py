@@ -1,4 +1,4 @@
-"""The forms a review dump comes in, as data: columns, time unit, rating range, and how it is read."""
+"""The forms a review dump comes in, as data: columns, time unit, rating range, how it is read."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ TimeUnit = Literal["s", "ms"]
 class Format:
     """One form of dump.
 
-    ``user``, ``item``, ``rating`` and ``time`` are the names its columns have in the file (or, where
-    the file has no header, the names ``columns`` gives them); ``rating`` and ``time`` are None where
-    the form has none.
+    ``user``, ``item``, ``rating`` and ``time`` are the names its columns have in the file (where it
+    has no header, those that ``columns`` gives them); ``rating`` and ``time`` are None where the
+    form has none.
     """
 
     name: str
@@ -109,7 +109,7 @@ _ALL = (
     replace(
         _AMAZON_2014,
         name="amazon-2014-csv",
-        title="Amazon 2014 columns as CSV with header (reviewerID, asin, unixReviewTime[, overall])",
+        title="Amazon 2014 columns as CSV with header (reviewerID,asin,unixReviewTime[,overall])",
         syntax="csv",
         header=True,
     ),

@@ -90,7 +90,7 @@ def author_pairs(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _pairs(lines: Iterable[bytes]) -> bytes:
-    out = []
+    out: list[bytes] = []
     for line in lines:
         user, *items = line.split() or [b""]
         out.extend(b"%s %s\n" % (user, item) for item in items)

@@ -23,7 +23,7 @@ def read_literal(text: str) -> dict[Any, Any] | None:
 
 
 def field_text(value: Any) -> str | None:
-    """A field as the JSON reader would give it: text as it is, numbers spelled out, None as None."""
+    """A field as the JSON reader gives it: text as it is, numbers spelled out, None as None."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):

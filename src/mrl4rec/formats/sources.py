@@ -85,7 +85,7 @@ def _glob(pattern: str) -> list[Path]:
 
 
 def digest(path: Path) -> SourceFile:
-    """Read the file once and give its SHA-256 and size. Raises Mrl4recError if it cannot be read."""
+    """The SHA-256 and size of a file, read once. Raises Mrl4recError if it cannot be read."""
     if path.exists() and not path.is_file():
         raise UsageError("not a regular file", where=str(path), todo="name the dump's own file")
     sha, size = hashlib.sha256(), 0

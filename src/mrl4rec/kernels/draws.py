@@ -55,7 +55,7 @@ def _unseen(word: Any, indices: Any, low: Any, high: Any, n_items: Any) -> Any:
             return item
     rank = _below(_fold(word, MAX_RETRIES), n_items - (high - low))
     left, right = low, high
-    while left < right:  # the unseen item of this rank follows the seen ones with item − place ≤ rank
+    while left < right:  # it follows all the seen ones with item − place ≤ rank
         middle = (left + right) >> 1
         if indices[middle] - (middle - low) <= rank:
             left = middle + 1
@@ -118,10 +118,10 @@ def drawn(
     """(B, levels, candidates): the draws that ``hardest`` chooses from."""
     out = np.empty((users_B.shape[0], levels, candidates), np.int64)
     for b in prange(users_B.shape[0]):
-        user = users_B[b]
+        low, high = indptr[users_B[b]], indptr[users_B[b] + 1]
         for level in range(levels):
             place = _fold(_fold(prefix, first + b), level)
             for draw in range(candidates):
-                word = _fold(place, draw)
-                out[b, level, draw] = _unseen(word, indices, indptr[user], indptr[user + 1], n_items)
+                item = _unseen(_fold(place, draw), indices, low, high, n_items)
+                out[b, level, draw] = item
     return out

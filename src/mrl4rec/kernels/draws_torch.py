@@ -40,7 +40,7 @@ def _below(word: Tensor, n: Tensor | int) -> Tensor:
 
 
 def seen_keys(indptr: Tensor, indices: Tensor, n_items: int) -> Tensor:
-    """``user · I + item`` of every seen pair, ascending: one sorted list to search for all users."""
+    """``user · I + item`` of every seen pair, ascending: one list to search for all users."""
     users = torch.arange(len(indptr) - 1, device=indptr.device)
     return users.repeat_interleave(indptr.diff()) * n_items + indices.to(torch.int64)
 

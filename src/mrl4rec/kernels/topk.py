@@ -25,10 +25,13 @@ TILE = 64
 """Items of a tile: 64 dimensions of it fit the first-level cache."""
 LANES = 4
 """Users whose scores are computed together, to use a tile's load four times."""
-GROUPS_PER_PLACE = 4
+GROUPS_PER_PLACE = 12
 """More groups give a tighter bound and less to look at, but take longer to select among."""
 NO_ITEM = np.int32(-1)
-LOWEST = np.finfo(np.float32).min
+LOWEST, HIGHEST = np.finfo(np.float32).min, np.finfo(np.float32).max
+BISECTIONS = 16
+FEW = 192
+"""So many keys are put in order by counting, more by sorting."""
 MINUS_ZERO = np.int64(-(1 << 31))
 
 
@@ -143,36 +146,41 @@ def _kth_largest(values: Any, n: int, k: int) -> Any:
     return values[place]
 
 
-@njit(cache=True, nogil=True)
-def _maxima(row_N: Any, maxima_G: Any) -> None:
-    """Maximum of each group of items: those at the same position modulo G."""
-    n_groups, start = len(maxima_G), len(maxima_G)
-    maxima_G[:] = row_N[:n_groups]
-    while start + 4 * n_groups <= len(row_N):  # four at once: the maxima are the bottleneck
-        part = row_N[start : start + 4 * n_groups]
-        p0, p1 = part[:n_groups], part[n_groups : 2 * n_groups]
-        p2, p3 = part[2 * n_groups : 3 * n_groups], part[3 * n_groups :]
-        for j in range(n_groups):
-            a = p0[j] if p0[j] > p1[j] else p1[j]
-            b = p2[j] if p2[j] > p3[j] else p3[j]
-            a = a if a > b else b
-            maxima_G[j] = a if a > maxima_G[j] else maxima_G[j]
-        start += 4 * n_groups
-    while start < len(row_N):
-        part = row_N[start : start + n_groups]
-        for j in range(len(part)):
-            maxima_G[j] = part[j] if part[j] > maxima_G[j] else maxima_G[j]
-        start += n_groups
+@njit(cache=True, nogil=True, inline="always")
+def _raise_maxima(row_N: Any, start: int, maxima_G: Any, group: int) -> None:
+    """Let one tile of a row raise the maxima of the groups from ``group`` on."""
+    part, most = row_N[start : start + TILE], maxima_G[group : group + TILE]
+    for j in range(TILE):
+        most[j] = part[j] if part[j] > most[j] else most[j]
 
 
 @njit(cache=True, nogil=True)
-def _bound(row_N: Any, k: int, maxima_G: Any, scratch_G: Any) -> Any:
-    """Fill the groups' maxima; return a finite lower bound of the k-th best finite score."""
-    _maxima(row_N, maxima_G)
-    if k > len(maxima_G):
+def _bound(maxima_G: Any, k: int) -> Any:
+    """A finite score that at least ``k`` groups reach, near the k-th best of their maxima.
+
+    By bisection, because counting has no branches to mispredict. The lowest finite number where
+    fewer than k groups have an item that may be taken.
+    """
+    high, low, finite = LOWEST, HIGHEST, 0
+    for j in range(len(maxima_G)):
+        value = maxima_G[j]
+        high = value if value > high else high
+        low = value if low > value >= LOWEST else low
+        finite += value >= LOWEST
+    if finite < k:
         return LOWEST
-    scratch_G[:] = maxima_G
-    return max(_kth_largest(scratch_G, len(scratch_G), k), LOWEST)
+    for _ in range(BISECTIONS):
+        middle = np.float32(0.5) * low + np.float32(0.5) * high
+        reached = 0
+        for j in range(len(maxima_G)):
+            reached += maxima_G[j] >= middle
+        if reached >= k:
+            low = middle
+            if reached <= k + (k >> 4):
+                break
+        else:
+            high = middle
+    return low
 
 
 @njit(cache=True, nogil=True)
@@ -187,36 +195,49 @@ def _key(bits: Any, low: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _select(
-    row_N: Any, order_I: Any, rank_I: Any, scratch: Any, items_K: Any, scores_K: Any
-) -> None:
-    """The best K of a row of scores, ties by ``rank_I``; −inf is never taken, −1 fills up.
+def _select(row_N: Any, maxima_G: Any, ties: Any, keys_N: Any, items_K: Any, scores_K: Any) -> None:
+    """The best K of a row of scores, ties by rank; −inf is never taken, −1 fills up.
 
-    ``scratch`` is (maxima_G, scratch_G, keys_N). Numbers are selected and sorted as one integer:
-    the score above the number of items that come later in the order of ties.
+    ``maxima_G`` are the groups' maxima, ``ties`` (order_I, rank_I), ``keys_N`` is scratch.
+    Numbers are selected and sorted as one integer: the score above the number of items that come
+    later in the order of ties.
     """
-    maxima_G, scratch_G, keys_N = scratch
-    n_items, k = len(rank_I), len(items_K)
-    least = _bound(row_N, k, maxima_G, scratch_G)
+    order_I, rank_I = ties
+    n_items, n_groups, k = len(rank_I), len(maxima_G), len(items_K)
+    least = _bound(maxima_G, k)
     bits_N = row_N.view(np.int32)
     found = 0
-    for group in range(len(maxima_G)):
+    for group in range(n_groups):
         if maxima_G[group] < least:
             continue
-        for item in range(group, n_items, len(maxima_G)):
+        for item in range(group, n_items, n_groups):
             if row_N[item] >= least:
                 keys_N[found] = _key(bits_N[item], n_items - 1 - rank_I[item])
                 found += 1
     if found > 4 * k + TILE:
         _kth_largest(keys_N, found, k)
         found = k
-    keys_N[:found].sort()
+    if found > FEW:
+        keys_N[:found].sort()
     items_K[:] = NO_ITEM
     scores_K[:] = -np.inf
-    for place in range(min(k, found)):
-        item = order_I[n_items - 1 - (keys_N[found - 1 - place] & 0xFFFFFFFF)]
-        items_K[place] = item
-        scores_K[place] = row_N[item]
+    for index in range(found):
+        place = _place(keys_N[:found], index)
+        if place < k:
+            item = order_I[n_items - 1 - (keys_N[index] & 0xFFFFFFFF)]
+            items_K[place] = item
+            scores_K[place] = row_N[item]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _place(keys: Any, index: int) -> int:
+    """How many keys are larger: counted where they are few, else known from their order."""
+    if len(keys) > FEW:
+        return len(keys) - 1 - index
+    larger = 0
+    for j in range(len(keys)):
+        larger += keys[j] > keys[index]
+    return larger
 
 
 @njit(cache=True, nogil=True)
@@ -237,17 +258,17 @@ def factors(
     seen_indptr: Any,
     seen_indices: Any,
     ties: Any,
-    scratch: Any,
-    scores_LN: Any,
+    keys_N: Any,
+    rows: Any,
     items_BWK: Any,
     scores_BWK: Any,
 ) -> None:
     """Top-K of users by inner product with tiled item vectors (``pack``), at ascending widths.
 
-    ``ties`` is (order_I, rank_I); ``scores_LN`` scratch for L users at once, L a multiple of
-    LANES, N the items of all tiles. Writes ``items_BWK`` and ``scores_BWK``.
+    ``ties`` is (order_I, rank_I); ``rows`` is (scores_LN, maxima_LG), scratch for L users at once,
+    L a multiple of LANES. Writes ``items_BWK`` and ``scores_BWK``.
     """
-    order_I, rank_I = ties
+    scores_LN, maxima_LG = rows
     lanes = scores_LN.shape[0]
     vectors_LD = np.zeros((lanes, vectors_UD.shape[1]), dtype=np.float32)
     for begin in range(0, len(users_B), lanes):
@@ -256,16 +277,33 @@ def factors(
             user = users_B[begin + row]
             vectors_LD[row] = vectors_UD[user]
             seen = seen_indices[seen_indptr[user] : seen_indptr[user + 1]]
-            _clear(scores_LN[row], len(rank_I), seen)
+            _clear(scores_LN[row], len(ties[1]), seen)
         low = 0
         for w in range(len(widths_W)):
+            maxima_LG[:] = -np.inf
+            group = 0
             for t in range(tiles.shape[0]):
                 for first in range(0, n, LANES):
                     _accumulate(scores_LN, first, t * TILE, tiles[t], vectors_LD, low, widths_W[w])
+                for row in range(n):
+                    _raise_maxima(scores_LN[row], t * TILE, maxima_LG[row], group)
+                group = group + TILE if group + TILE < maxima_LG.shape[1] else 0
             low = widths_W[w]
             for row in range(n):
                 items_K, scores_K = items_BWK[begin + row, w], scores_BWK[begin + row, w]
-                _select(scores_LN[row], order_I, rank_I, scratch, items_K, scores_K)
+                _select(scores_LN[row], maxima_LG[row], ties, keys_N, items_K, scores_K)
+
+
+@njit(cache=True, nogil=True)
+def _select_row(
+    rows: Any, ties: Any, keys_N: Any, items_BWK: Any, scores_BWK: Any, place: int, w: int
+) -> None:
+    """Select from the first row of ``rows``, whose maxima are not known yet."""
+    row_N, maxima_G = rows[0][0], rows[1][0]
+    maxima_G[:] = -np.inf
+    for start in range(0, len(row_N), TILE):
+        _raise_maxima(row_N, start, maxima_G, start % len(maxima_G))
+    _select(row_N, maxima_G, ties, keys_N, items_BWK[place, w], scores_BWK[place, w])
 
 
 @njit(cache=True, nogil=True)
@@ -277,22 +315,22 @@ def item_item(
     seen_indptr: Any,
     seen_indices: Any,
     ties: Any,
-    scratch: Any,
-    scores_LN: Any,
+    keys_N: Any,
+    rows: Any,
     items_BWK: Any,
     scores_BWK: Any,
 ) -> None:
     """Top-K of users by the sum, item after item, of the weight rows of their history."""
-    order_I, rank_I = ties
-    row_N = scores_LN[0]
-    for row in range(len(users_B)):
-        user = users_B[row]
-        _clear(row_N, len(rank_I), seen_indices[seen_indptr[user] : seen_indptr[user + 1]])
+    row_N, n_items = rows[0][0], len(ties[1])
+    for place in range(len(users_B)):
+        user = users_B[place]
+        _clear(row_N, n_items, seen_indices[seen_indptr[user] : seen_indptr[user + 1]])
         for item in history_indices[history_indptr[user] : history_indptr[user + 1]]:
             weights_I = weights_II[item]
-            for j in range(len(rank_I)):
-                row_N[j] += weights_I[j]
-        _select(row_N, order_I, rank_I, scratch, items_BWK[row, 0], scores_BWK[row, 0])
+            sums_I = row_N[:n_items]
+            for j in range(n_items):
+                sums_I[j] += weights_I[j]
+        _select_row(rows, ties, keys_N, items_BWK, scores_BWK, place, 0)
 
 
 @njit(cache=True, nogil=True)
@@ -302,18 +340,16 @@ def given(
     seen_indptr: Any,
     seen_indices: Any,
     ties: Any,
-    scratch: Any,
-    scores_LN: Any,
+    keys_N: Any,
+    rows: Any,
     items_BWK: Any,
     scores_BWK: Any,
     w: int,
 ) -> None:
     """Top-K of rows of scores that somebody else computed, written at place ``w`` of the widths."""
-    order_I, rank_I = ties
-    row_N = scores_LN[0]
-    for row in range(len(users_B)):
-        user = users_B[row]
-        _clear(row_N, len(rank_I), seen_indices[seen_indptr[user] : seen_indptr[user + 1]])
-        for j in range(len(rank_I)):
-            row_N[j] += scores_BI[row, j]
-        _select(row_N, order_I, rank_I, scratch, items_BWK[row, w], scores_BWK[row, w])
+    row_N, n_items = rows[0][0], len(ties[1])
+    for place in range(len(users_B)):
+        user = users_B[place]
+        _clear(row_N, n_items, seen_indices[seen_indptr[user] : seen_indptr[user + 1]])
+        row_N[:n_items] += scores_BI[place]
+        _select_row(rows, ties, keys_N, items_BWK, scores_BWK, place, w)

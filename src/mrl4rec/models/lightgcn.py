@@ -6,6 +6,7 @@ to score with are the mean of layers 0 … H. U users, I items, d dimensions.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from mrl4rec.models.factors import Factorisation
 
 
 def adjacency(seen: Csr, dtype: torch.dtype) -> Tensor:
-    """(U + I, U + I) symmetric D^-1/2 A D^-1/2 as a CSR tensor; a node without edge has a zero row."""
+    """(U + I, U + I) symmetric D^-1/2 A D^-1/2, CSR; a node without edges has a zero row."""
     n_users, n_items = seen.n_rows, seen.n_columns
     ones = np.ones(len(seen.indices))
     graph = sparse.csr_matrix((ones, seen.indices, seen.indptr), shape=(n_users, n_items))
@@ -26,13 +27,15 @@ def adjacency(seen: Csr, dtype: torch.dtype) -> Tensor:
     scale = sparse.diags(1.0 / np.sqrt(np.maximum(degrees, 1.0)))
     whole = (scale @ sparse.bmat([[None, graph], [graph.T, None]]) @ scale).tocsr()
     whole.sort_indices()
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(whole.indptr.astype(np.int64)),
-        torch.from_numpy(whole.indices.astype(np.int64)),
-        torch.from_numpy(whole.data).to(dtype),
-        size=whole.shape,
-        check_invariants=True,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(whole.indptr.astype(np.int64)),
+            torch.from_numpy(whole.indices.astype(np.int64)),
+            torch.from_numpy(whole.data).to(dtype),
+            size=whole.shape,
+            check_invariants=True,
+        )
 
 
 class _Propagate(torch.autograd.Function):

@@ -49,12 +49,12 @@ class _Base:
         self.bytes_per_user = len(query.widths) * query.k * 8
         self.bytes_fixed = n_threads * self.n_padded * (4 * lanes + 16)
 
-    def scratch(self) -> tuple[Any, NDArray[np.float32]]:
-        """One thread's working memory."""
-        maxima = np.empty(self.n_groups, dtype=np.float32)
+    def scratch(self) -> tuple[Any, Any]:
+        """One thread's working memory: for selecting, and rows of scores with their maxima."""
         keys = np.empty(self.n_padded, dtype=np.int64)
         scores = np.empty((self.lanes, self.n_padded), dtype=np.float32)
-        return (maxima, np.empty_like(maxima), keys), scores
+        maxima = np.empty((self.lanes, self.n_groups), dtype=np.float32)
+        return keys, (scores, maxima)
 
     def empty(self, n_users: int) -> Lists:
         """Room for the lists of so many users."""
@@ -62,7 +62,7 @@ class _Base:
         return Lists(np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.float32))
 
     def spread(self, users: Users, run: Callable[[Users, Any, Any, Lists], None]) -> Lists:
-        """Call ``run(users, scratch, scores, lists)`` on pieces of the users, in threads."""
+        """Call ``run(users, *scratch, lists)`` on pieces of the users, in threads."""
         out = self.empty(len(users))
         pieces = max(1, min(4 * self.n_threads, len(users) // self.lanes))
         step = -(-len(users) // pieces)
@@ -105,7 +105,7 @@ class FactorSearcher(_Base):
         """The lists of these users."""
         seen = self.query.seen
 
-        def run(users: Users, scratch: Any, scores: Any, lists: Lists) -> None:
+        def run(users: Users, keys: Any, rows: Any, lists: Lists) -> None:
             kernel.factors(
                 self.users,
                 self.tiles,
@@ -114,8 +114,8 @@ class FactorSearcher(_Base):
                 seen.indptr,
                 seen.indices,
                 self.ties,
-                scratch,
-                scores,
+                keys,
+                rows,
                 *lists,
             )
 
@@ -133,7 +133,7 @@ class ItemItemSearcher(_Base):
         """The lists of these users."""
         seen, history = self.query.seen, self.model.history
 
-        def run(users: Users, scratch: Any, scores: Any, lists: Lists) -> None:
+        def run(users: Users, keys: Any, rows: Any, lists: Lists) -> None:
             kernel.item_item(
                 self.model.weights,
                 history.indptr,
@@ -142,8 +142,8 @@ class ItemItemSearcher(_Base):
                 seen.indptr,
                 seen.indices,
                 self.ties,
-                scratch,
-                scores,
+                keys,
+                rows,
                 *lists,
             )
 
@@ -162,23 +162,23 @@ class RowSearcher(_Base):
     def search(self, users_B: Users) -> Lists:
         """The lists of these users."""
         out = self.empty(len(users_B))
-        scratch, scores = self.scratch()
+        keys, rows = self.scratch()
         for begin in range(0, len(users_B), self.block):
             users = users_B[begin : begin + self.block]
             padded = np.resize(users, self.block)
             for w, width in enumerate(self.query.widths):
-                rows = np.asarray(self.model.scores(padded, width or None), dtype=np.float32)
-                if np.isnan(rows).any():
+                given = np.asarray(self.model.scores(padded, width or None), dtype=np.float32)
+                if np.isnan(given).any():
                     raise not_finite("the scores")
                 part = slice(begin, begin + len(users))
                 kernel.given(
-                    rows,
+                    given,
                     users,
                     self.query.seen.indptr,
                     self.query.seen.indices,
                     self.ties,
-                    scratch,
-                    scores,
+                    keys,
+                    rows,
                     out.items_BWK[part],
                     out.scores_BWK[part],
                     w,

@@ -169,7 +169,7 @@ class _Tally:
     ) -> None:
         self.users, self.truth, self.dims, self.ks = users, truth, dims, ks
         self.values_EWCM = np.empty((len(users), len(dims), len(ks), len(PER_USER)))
-        self.shown_WCI = np.zeros((len(dims), len(ks), n_items + 1), dtype=bool)
+        self.shown_WCI = np.zeros((len(dims), len(ks), n_items), dtype=bool)
 
     def add(self, begin: int, lists: Lists) -> None:
         """Take in the lists of a chunk of users."""
@@ -178,18 +178,13 @@ class _Tally:
         users = self.users[chunk]
         rows = np.stack([self.truth.indptr[users], self.truth.indptr[users + 1]], axis=1)
         cutoffs = np.array(self.ks, dtype=np.int64)
-        self.values_EWCM[chunk] = per_user(items, rows, self.truth.indices, cutoffs)
-        for w in range(len(self.dims)):
-            start = 0
-            for c, k in enumerate(self.ks):
-                self.shown_WCI[w, c:, items[:, w, start:k]] = True  # −1 falls into the last place
-                start = k
+        self.values_EWCM[chunk] = per_user(items, rows, self.truth.indices, cutoffs, self.shown_WCI)
 
     def evaluation(self, cut: dict[int | None, int], metrics: Sequence[str]) -> Evaluation:
         """The means, with coverage."""
         by_metric = np.moveaxis(self.values_EWCM, 0, -1)
         means_WCM = np.ascontiguousarray(by_metric).mean(axis=-1)
-        shown_WC = self.shown_WCI[:, :, :-1].mean(axis=-1)
+        shown_WC = np.logical_or.accumulate(self.shown_WCI, axis=1).mean(axis=-1)
         place = {dim: w for w, dim in enumerate(self.dims)}
         values = []
         for width, dim in cut.items():

@@ -29,47 +29,63 @@ def discounts(k: int) -> NDArray[np.float64]:
 
 def per_user(
     items_BWK: NDArray[np.int32],
-    truth_indptr_B: NDArray[np.int64],
+    truth_B2: NDArray[np.int64],
     truth_indices: NDArray[np.int32],
     cutoffs_C: NDArray[np.int64],
+    shown_WCI: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """(B, W, C, M) values of ``PER_USER``; ``truth_indptr_B`` is (B, 2): begin and end of a row.
+    """(B, W, C, M) values of ``PER_USER``.
 
-    Cut-offs ascend and may exceed K.
+    ``truth_B2`` has begin and end of each user's rows in ``truth_indices``; cut-offs ascend and may
+    exceed K. Marks in ``shown_WCI`` every item that stands between one cut-off and the one before.
     """
     n_users, n_widths, _ = items_BWK.shape
     out = np.zeros((n_users, n_widths, len(cutoffs_C), len(PER_USER)))
     gain = discounts(int(cutoffs_C[-1]))
-    _walk(items_BWK, truth_indptr_B, truth_indices, cutoffs_C, gain, np.cumsum(gain), out)
+    ideal = np.cumsum(gain)
+    _walk(items_BWK, truth_B2, truth_indices, cutoffs_C, gain, ideal, shown_WCI, out)
     return out
+
+
+@njit(cache=True, nogil=True)
+def _contains(ascending: Any, item: int) -> bool:
+    low, high = 0, len(ascending)
+    while low < high:
+        middle = (low + high) >> 1
+        if ascending[middle] < item:
+            low = middle + 1
+        else:
+            high = middle
+    return low < len(ascending) and ascending[low] == item
 
 
 @njit(cache=True, nogil=True)
 def _walk(
     items_BWK: Any,
-    truth_indptr_B: Any,
+    truth_B2: Any,
     truth_indices: Any,
     cutoffs_C: Any,
     gain_K: Any,
     ideal_K: Any,
+    shown_WCI: Any,
     out_BWCM: Any,
 ) -> None:
     n_users, n_widths, length = items_BWK.shape
     for user in range(n_users):
-        truth = truth_indices[truth_indptr_B[user, 0] : truth_indptr_B[user, 1]]
+        truth = truth_indices[truth_B2[user, 0] : truth_B2[user, 1]]
         for w in range(n_widths):
             hits, first, dcg, precisions, place = 0, 0, 0.0, 0.0, 0
             for c in range(len(cutoffs_C)):
                 k = cutoffs_C[c]
-                while place < min(k, length):
+                for _ in range(place, min(k, length)):
                     item = items_BWK[user, w, place]
-                    at = np.searchsorted(truth, item)
-                    if at < len(truth) and truth[at] == item:
+                    if item >= 0:
+                        shown_WCI[w, c, item] = True
+                    if _contains(truth, item):
                         hits += 1
                         dcg += gain_K[place]
                         precisions += hits / (place + 1)
-                        if hits == 1:
-                            first = place + 1
+                        first = first if first else place + 1
                     place += 1
                 best = min(k, len(truth))
                 values = out_BWCM[user, w, c]

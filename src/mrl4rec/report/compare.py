@@ -68,12 +68,16 @@ def _measured(known: paper.PaperSet, groups: Sequence[Group]) -> tuple[Table, se
                     f"{number.value:.4f}",
                     stat_text(stat),
                     str(stat.n) if group.seeds else "–",
-                    f"{100 * (stat.mean / number.value - 1):+.1f} %",
+                    _percent(stat.mean / number.value),
                     number.table,
                 ]
             )
     table.rows.sort(key=lambda row: (row[0], row[2], row[1].split("@")[0] != "recall"))
     return table, seen
+
+
+def _percent(ratio: float) -> str:
+    return f"{round(100 * (ratio - 1), 1) + 0.0:+.1f} %".replace("-", "−")  # + 0.0: no -0.0
 
 
 def _others(known: paper.PaperSet, seen: set[str]) -> Table | None:

@@ -21,7 +21,7 @@ INK, RULE = "#222222", "#d9d9d9"
 LINES, MARKS = ("-", "--", ":", "-."), ("o", "s", "^", "D", "v", "P")
 SIZE = (4.8, 3.2)  # inches: one panel, readable when a phone shows it at full width
 STYLE = {
-    "font.size": 9, "axes.titlesize": 9, "legend.fontsize": 8, "svg.fonttype": "none",
+    "font.size": 9, "axes.titlesize": 9, "legend.fontsize": 7.5, "svg.fonttype": "none",
     "svg.hashsalt": "mrl4rec", "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK,
     "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "axes.axisbelow": True, "grid.color": RULE, "grid.linewidth": 0.6,
@@ -170,9 +170,9 @@ def over_time(portrait: Portrait) -> Any:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     times = [at.replace(tzinfo=None) for at, _ in portrait.over_time]
-    axes.fill_between(times, [n for _, n in portrait.over_time], step="post", alpha=0.35,
-                      color=PALETTE[0], linewidth=0)  # fmt: skip
-    axes.step(times, [n for _, n in portrait.over_time], where="post", color=PALETTE[0], lw=1)
+    counts = [n for _, n in portrait.over_time]
+    axes.fill_between(times, counts, step="post", alpha=0.35, color=PALETTE[0], linewidth=0)
+    axes.step(times, counts, where="post", color=PALETTE[0], lw=1)
     axes.set_ylim(bottom=0)
     locator = AutoDateLocator(maxticks=7)
     axes.xaxis.set_major_locator(locator)
@@ -267,9 +267,10 @@ def _panel(height: float = SIZE[1]) -> tuple[Any, Any]:
 def _legend(figure: Any, axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1 or (labels and len(axes.lines) > 1):
-        longest = max(map(len, labels))
-        figure.legend(handles, labels, loc="outside lower center", ncols=1 if longest > 30 else 2)
-        rows = -(-len(labels) // (1 if longest > 30 else 2))
+        columns = 1 if max(map(len, labels)) > 34 else 2
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns,
+                      handlelength=1.6, columnspacing=1.2)  # fmt: skip
+        rows = -(-len(labels) // columns)
         figure.set_figheight(figure.get_figheight() + 0.17 * rows)
 
 

@@ -50,18 +50,25 @@ def print_leaderboard(rows: Sequence[Mapping[str, Any]], file: Any = None) -> No
     from rich.console import Console
 
     out = file or sys.stdout
-    console = Console(file=out, width=None if out.isatty() else 140)
-    tables: dict[tuple[str, str], dict[tuple[str, str | None], list[Mapping[str, Any]]]] = {}
+    console = Console(file=out, width=None if out.isatty() else 160, highlight=False)
+    tables: dict[tuple[str, str], Models] = {}
     for row in rows:
         models = tables.setdefault((row["dataset"], row["protocol"]), {})
         models.setdefault((row["method"], row["levels"]), []).append(row)
     for (dataset, protocol), models in tables.items():
-        console.print(_table(f"{dataset} · protocol {protocol}", models))
+        console.print(_table(f"{dataset} · protocol {protocol}", models, console.width))
     if not rows:
         console.print("no model has been evaluated yet")
 
 
-def _table(title: str, models: Mapping[tuple[str, str | None], list[Mapping[str, Any]]]) -> Any:
+Models = dict[tuple[str, str | None], list[Mapping[str, Any]]]
+"""(method, levels) → their rows."""
+WIDE = 152
+"""Columns of a terminal from which every NDCG is shown, not one alone."""
+
+
+def _table(title: str, models: Models, width: int) -> Any:
+    from rich import box
     from rich.table import Table
 
     cells = {name: _cells(rows) for name, rows in models.items()}
@@ -69,21 +76,25 @@ def _table(title: str, models: Mapping[tuple[str, str | None], list[Mapping[str,
         {place for found in cells.values() for place in found if place[0] in SHOWN},
         key=lambda place: (SORTED[place[0]], place[1]),
     )
+    first = ("recall", 20) if ("recall", 20) in columns else (columns or [("", 0)])[0]
+    if width < WIDE:
+        columns = [place for place in columns if place[0] == "recall" or place[1] == first[1]]
     means = {
         name: {
             place: statistics.fmean(found[place].values()) for place in columns if place in found
         }
         for name, found in cells.items()
     }
-    first = ("recall", 20) if ("recall", 20) in columns else (columns or [("", 0)])[0]
     best = {p: max(m[p] for m in means.values() if p in m) for p in columns}
-    grid = Table(title=title, title_justify="left", header_style="bold")
-    for name in ("method", "levels"):
-        grid.add_column(name)
+    several = any(len(seeds) > 1 for found in cells.values() for seeds in found.values())
+    grid = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD,
+                 pad_edge=False)  # fmt: skip
+    grid.add_column("method", no_wrap=True)
+    grid.add_column("levels", overflow="fold")
     for name in ("seeds", "epoch", *(f"{metric}@{k}" for metric, k in columns)):
         grid.add_column(name, justify="right", no_wrap=True)
     for key in sorted(cells, key=lambda key: -means[key].get(first, -1)):
-        values = [_value(cells[key].get(p), means[key].get(p), best[p]) for p in columns]
+        values = [_value(cells[key].get(p), means[key].get(p), best[p], several) for p in columns]
         grid.add_row(key[0], key[1] or "–", *_seeds(models[key]), *values)
     return grid
 
@@ -107,10 +118,15 @@ def _seeds(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     return str(len(seeds)) if seeds else "–", span
 
 
-def _value(found: Mapping[Any, float] | None, mean: float | None, best: float) -> str:
+def _value(
+    found: Mapping[Any, float] | None, mean: float | None, best: float, several: bool
+) -> str:
+    """``.1234* ±.0005``; all cells of a table are as long, so that their digits line up."""
     if found is None or mean is None:
         return "–"
-    text = f"{mean:.4f}"
+    text = f"{mean:.4f}" + ("*" if mean == best else " ")
+    if mean == best:
+        text = f"[bold]{text}[/bold]"
     if len(found) > 1:
-        text += f" ± {statistics.stdev(found.values()):.4f}"
-    return f"[bold]{text}*[/bold]" if mean == best else text + " "
+        return f"{text}±{statistics.stdev(found.values()):.4f}".replace("±0.", "±.")
+    return text + " " * (6 if several else 0)

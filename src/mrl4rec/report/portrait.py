@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -110,7 +110,7 @@ class _Asker:
             f"select date_trunc('{span}', reviewed_at) as at, count(*) as n from reviews"
             " where reviewed_at is not null group by 1 order by 1"
         )
-        return span, [(row["at"], int(row["n"])) for row in rows]
+        return span, _without_gaps([(row["at"], int(row["n"])) for row in rows], span)
 
     def ratings(self) -> list[tuple[float | None, int]]:
         if not self.has("reviews"):
@@ -126,3 +126,20 @@ class _Asker:
             " group by rule order by n desc, rule"
         )
         return [(row["rule"], int(row["n"]), row["detail"]) for row in rows]
+
+
+def _without_gaps(found: list[tuple[datetime, int]], span: str) -> list[tuple[datetime, int]]:
+    """The same with a zero for every month (or day) that has no review, and one behind the last."""
+    counts = dict(found)
+    at, last = min(counts), max(counts)
+    out = []
+    while at <= last:
+        out.append((at, counts.get(at, 0)))
+        at = _next(at, span)
+    return [*out, (at, 0)]
+
+
+def _next(at: datetime, span: str) -> datetime:
+    if span == "day":
+        return at + timedelta(days=1)
+    return at.replace(year=at.year + at.month // 12, month=at.month % 12 + 1)

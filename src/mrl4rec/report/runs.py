@@ -12,6 +12,7 @@ from typing import Any
 from mrl4rec.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.settings import Settings
 from mrl4rec.stage import history, open_table
+from mrl4rec.versions import failed_versions
 
 Place = tuple[str, int, int | None]
 """(metric, k, width)"""
@@ -142,7 +143,7 @@ def load_runs(settings: Settings, dataset: str) -> list[Run]:
     delta = open_table(uri)
     if delta is None:
         return []
-    failed = failed_versions(settings, dataset, "results")
+    failed = failed_versions(settings, dataset)
     commits = {commit.key: commit for commit in reversed(history(uri, "results"))}
     by_key: dict[str, list[dict[str, Any]]] = {}
     for row in delta.to_pyarrow_table().to_pylist():
@@ -150,7 +151,7 @@ def load_runs(settings: Settings, dataset: str) -> list[Run]:
     runs = []
     for key, rows in by_key.items():
         commit = commits.get(key)
-        if commit is not None and commit.version in failed:
+        if commit is not None and ("results", str(commit.version)) in failed:
             continue
         summary = dict(commit.summary) if commit else {}
         model = summary.get("model")
@@ -180,15 +181,6 @@ def read_card(folder: Path) -> Mapping[str, Any] | None:
     except (OSError, ValueError):
         return None
     return card if isinstance(card, dict) else None
-
-
-def failed_versions(settings: Settings, dataset: str, table: str) -> set[int]:
-    """Versions of a table that some gate failed."""
-    return {
-        int(row["version"])
-        for row in gate_rows(settings, dataset)
-        if row["table"] == table and row["verdict"] != "pass" and str(row["version"]).isdigit()
-    }
 
 
 def gate_rows(settings: Settings, dataset: str) -> list[dict[str, Any]]:

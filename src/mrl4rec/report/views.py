@@ -14,11 +14,12 @@ from mrl4rec.report.runs import Group, Stat, headline
 from mrl4rec.report.warehouse import Context
 
 PROTOCOLS = {
-    "clean": "trained on train, epoch chosen on valid, then fitted again from the start on train and "
-    "valid for that many epochs; test looked at once",
+    "clean": "trained on train, epoch chosen on valid, then fitted again from the start on train "
+    "and valid for that many epochs; test looked at once",
     "paper": "trained on train and valid, epoch chosen on test, the best row reported: "
     "to hold against the paper's tables and for nothing else",
 }
+SPREAD = " ± "
 KEY = 12
 """Digits of a stage key that are shown."""
 
@@ -38,6 +39,10 @@ class Table:
     mono: frozenset[int] = frozenset()
     """Columns set in a fixed width (keys, paths)."""
 
+    def spreads(self) -> set[int]:
+        """Columns in which some cell has a ``±`` part, so that all must leave room for it."""
+        return {at for row in self.rows for at, cell in enumerate(row) if SPREAD in cell}
+
 
 def board(groups: Sequence[Group], metrics: Sequence[str]) -> Table:
     """The leaderboard of one protocol at full width, mean ± sd over seeds; the best marked."""
@@ -46,7 +51,8 @@ def board(groups: Sequence[Group], metrics: Sequence[str]) -> Table:
         key=lambda place: (SORTED.get(place[0], 9), place),
     )
     table = Table(
-        ["method", "levels", "seeds", "epoch", *(f"{m}@{k}" for m, k in places)],
+        # What matters most stands where a phone shows it.
+        ["method", "levels", *(f"{m}@{k}" for m, k in places), "seeds", "epoch"],
         numeric=frozenset(range(2, 4 + len(places))),
     )
     for group in groups:
@@ -55,15 +61,15 @@ def board(groups: Sequence[Group], metrics: Sequence[str]) -> Table:
             [
                 group.label,
                 group.levels or "–",
+                *map(stat_text, stats),
                 _seeds(group),
                 _epochs(group),
-                *map(stat_text, stats),
             ]
         )
     for at, (metric, k) in enumerate(places):
         means = [s.mean if (s := g.stat(metric, k, g.full)) else None for g in groups]
         top = max((m for m in means if m is not None), default=None)
-        table.best |= {(row, 4 + at) for row, m in enumerate(means) if m is not None and m == top}
+        table.best |= {(row, 2 + at) for row, m in enumerate(means) if m is not None and m == top}
     return table
 
 
@@ -221,6 +227,8 @@ def time_table(portrait: Portrait) -> Table | None:
     years: dict[str, int] = {}
     form = "%Y" if portrait.span == "month" else "%Y-%m-%d"
     for at, n in portrait.over_time:
+        if not n and form != "%Y":
+            continue
         years[at.strftime(form)] = years.get(at.strftime(form), 0) + n
     head = ["year" if form == "%Y" else "day", "reviews"]
     return Table(head, [[year, text(n)] for year, n in years.items()], frozenset({1}))
@@ -256,7 +264,7 @@ def stat_text(stat: Stat | None) -> str:
     """``0.1234`` or ``0.1234 ± 0.0005``; a dash for nothing."""
     if stat is None:
         return "–"
-    return f"{stat.mean:.4f}" if stat.sd is None else f"{stat.mean:.4f} ± {stat.sd:.4f}"
+    return f"{stat.mean:.4f}" if stat.sd is None else f"{stat.mean:.4f}{SPREAD}{stat.sd:.4f}"
 
 
 def text(value: Any) -> str:

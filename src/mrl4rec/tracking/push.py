@@ -66,7 +66,12 @@ class Pusher:
             run = self._create(record)
         elif run.info.run_name != record.name:
             self.client.update_run(run.info.run_id, name=record.name)
-        self._fill(run, record)
+        try:
+            self._fill(run, record)
+        except Exception as error:
+            if is_refusal(error):  # it will never be filled, so it must not look as if it ran
+                self.client.set_terminated(run.info.run_id, "FAILED")
+            raise
         # The digest goes last: a run that has it has all the rest.
         self.client.set_tag(run.info.run_id, TAG_DIGEST, record.digest)
         self.client.set_terminated(run.info.run_id, record.status, milliseconds(record.end_time))

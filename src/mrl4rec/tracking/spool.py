@@ -58,14 +58,14 @@ class Spool:
         if current is not None and current.digest == record.digest:  # else a newer one came in
             path.unlink(missing_ok=True)
 
-    def arrival(self, record: RunRecord, uri: str, digest: str | None = None) -> str | None:
-        """The run that a record of this (parent_key, key) went to on this server, or None.
+    def arrival(self, file_name: str, uri: str, digest: str | None = None) -> str | None:
+        """The run on this server that a record of this (parent_key, key) went to, or None.
 
-        With ``digest`` only where it was this very record.
+        With ``digest`` only where it was the record with that digest.
         """
         try:
-            body = json.loads((self.done / record.file_name).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            body = json.loads((self.done / file_name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             return None
         same = body.get("uri") == uri and digest in (None, body.get("digest"))
         return body.get("run_id") if same else None

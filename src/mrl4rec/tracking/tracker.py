@@ -42,14 +42,15 @@ class Tracker:
 
         Raises Mrl4recError only where the record cannot even be written to disk.
         """
-        known = self.spool.arrival(record, self.uri, record.digest)
+        known = self.spool.arrival(record.file_name, self.uri, record.digest)
         if known is not None and self._away():
             return known
         return self._push(self.spool.put(record), known)
 
     def known(self, parent_key: str | None, key: str) -> str | None:
         """The run a record of this place went to on this server, as far as the spool remembers."""
-        return self.spool.arrival(RunRecord(key=key, parent_key=parent_key, name=""), self.uri)
+        record = RunRecord(key=key, parent_key=parent_key, name="")
+        return self.spool.arrival(record.file_name, self.uri)
 
     def replay(self) -> int:
         """Push every record that waits, oldest first; answer how many arrived.
@@ -80,7 +81,7 @@ class Tracker:
         with self.spool.lock():
             record = self.spool.read(path)
             if record is None:  # pushed by another process meanwhile, or damaged
-                return known
+                return self.spool.arrival(path.name, self.uri)
             try:
                 run_id = self._connected().push(record, known)
             except Exception as error:  # whatever MLflow raises, the training must not fail by it

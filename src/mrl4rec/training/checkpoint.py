@@ -49,7 +49,7 @@ class Store:
     """The checkpoints of one training, in one folder."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], seconds: float) -> None:
-        """``identity``: everything a checkpoint must agree with; ``seconds``: least time between."""
+        """``identity``: what a checkpoint must agree with; ``seconds``: least time between two."""
         self.folder, self.identity, self.seconds = folder, dict(identity), seconds
         self._last = time.monotonic()
 
@@ -58,7 +58,10 @@ class Store:
         return time.monotonic() - self._last >= self.seconds
 
     def save(self, state: State, arrays: Arrays) -> Path:
-        """Write a checkpoint and drop all but the last two. Raises Mrl4recError on values not finite."""
+        """Write a checkpoint and drop all but the last two.
+
+        Raises Mrl4recError where a value is not finite.
+        """
         from safetensors.numpy import save
 
         for name, array in arrays.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
@@ -18,7 +18,7 @@ class Group:
 
     rank: int = 0
     world: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     waiting: str = ""
     """What this process waits for with the others just now; read by its heartbeat."""
 
@@ -28,7 +28,7 @@ class Group:
         return self.rank == 0
 
     def share(self, batch: int) -> tuple[int, int]:
-        """This rank's part [first, last) of a global batch; empty where ranks outnumber examples."""
+        """This rank's part [first, last) of a global batch; empty for more ranks than examples."""
         return self.rank * batch // self.world, (self.rank + 1) * batch // self.world
 
     def sum(self, values: Sequence[float]) -> list[float]:
@@ -55,7 +55,7 @@ class Group:
 
 @contextmanager
 def joined(device: str, seconds: float) -> Iterator[Group]:
-    """The group that torchrun's environment describes; a peer silent for ``seconds`` is an error."""
+    """The group of torchrun's environment; a peer silent for ``seconds`` is an error."""
     rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
     place = torch.device("cuda", local) if device == "cuda" else torch.device("cpu")
     if device == "cuda":

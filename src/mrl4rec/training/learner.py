@@ -104,7 +104,7 @@ class Learner:
         return {name: tensor.cpu().numpy().copy() for name, tensor in found.items()}
 
     def state(self) -> Arrays:
-        """Tables and Adam's moments: with the number of steps, all that the next step depends on."""
+        """Tables and Adam's moments: with the number of steps, all that the next one depends on."""
         found = {}
         for name, parameter in self.model.named_parameters():
             found[f"model.{name}"] = parameter.detach().cpu().numpy()

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.hashing import SALT_ORDER, permutation
@@ -95,7 +94,9 @@ class Loop:
 
     def _begin_refit(self) -> None:
         done = self.state
-        self.state = State("refit", history=done.history, best=done.best, best_epoch=done.best_epoch)
+        self.state = State(
+            "refit", history=done.history, best=done.best, best_epoch=done.best_epoch
+        )
         self.best = {}
 
     def _run(self, learner: Learner, arrays: Arrays) -> None:
@@ -140,7 +141,7 @@ class Loop:
             loss = learner.loss(users[part], items[part], state.epoch * steps + state.step)
             total, asked = self.group.sum([loss.item(), float(self.stop.asked)])
             if not math.isfinite(total):
-                raise self._diverged(total)
+                raise self._diverged(f"the loss became {total}")
             learner.update(loss)
             state.step += 1
             state.loss += total
@@ -157,8 +158,11 @@ class Loop:
         value, vectors = 0.0, {}
         if self.group.leads:
             vectors = learner.vectors()
-            value = self.look(vectors, learner.task)
+            finite = all(np.isfinite(array).all() for array in vectors.values())
+            value = self.look(vectors, learner.task) if finite else math.nan
         (value,) = self.group.from_leader([value])
+        if not math.isfinite(value):
+            raise self._diverged("the vectors are no longer finite")
         if self.state.best is None or value >= self.state.best:
             self.state.best, self.state.best_epoch, self.best = value, epoch, vectors
         return value
@@ -201,22 +205,18 @@ class Loop:
         where = f"{self.state.phase}, epoch {self.state.epoch}, step {self.state.step}"
         if self.group.leads:
             self._save(learner)
+        self.group.from_leader([0.0])  # nobody leaves before the checkpoint stands
         raise Interrupted(
             f"training was asked to stop; a checkpoint was written ({where})",
             where=str(self.store.folder),
             todo="run the same command again: it goes on from there",
         )
 
-    def _diverged(self, loss: float) -> Mrl4recError:
+    def _diverged(self, what: str) -> Mrl4recError:
         state = self.state
         return Mrl4recError(
-            f"the loss became {loss} in epoch {state.epoch} ({state.phase}), step {state.step}; "
-            "all processes stopped before the update",
+            f"training diverged: {what} in epoch {state.epoch} ({state.phase}), step {state.step}; "
+            "stopped before the update",
             where=str(self.store.folder),
             todo=f"lower the learning rate: --set {self.plan.method.name}.lr=…",
         )
-
-
-def finite(vectors: dict[str, NDArray[Any]]) -> bool:
-    """True where every value of every array is a number."""
-    return all(bool(np.isfinite(array).all()) for array in vectors.values())

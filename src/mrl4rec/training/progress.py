@@ -1,4 +1,4 @@
-"""What training says while it runs: a line a terminal can redraw, and one log line an evaluation."""
+"""What training says while it runs: one line redrawn on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ class Line:
         last = report.epoch >= report.last_epoch
         if last or report.value is not None or time.monotonic() - self._drawn > 0.2:
             self._drawn = time.monotonic()
-            print(f"\r\x1b[2K{report.line()}", end="\n" if last else "", file=sys.stderr, flush=True)
+            print(
+                f"\r\x1b[2K{report.line()}", end="\n" if last else "", file=sys.stderr, flush=True
+            )
 
     def close(self) -> None:
         """Leave the cursor on a fresh line."""

@@ -17,6 +17,9 @@ CODE = 1
 """Raised when training gives other vectors for the same inputs."""
 
 PROTOCOLS = ("clean", "paper")
+FITTED = ("train", "valid")
+"""The folds a finished model is trained on."""
+
 ENGINES = ("autograd",)
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -92,7 +95,9 @@ def plan(request: TrainRequest, settings: Settings) -> Plan:
     if not isinstance(method, Factors):
         return Plan(method, None, None, protocol, None, None, None, 1, None)
     if request.engine not in ENGINES:
-        raise UsageError(f"unknown engine {request.engine!r}", todo=nearest(request.engine, ENGINES))
+        raise UsageError(
+            f"unknown engine {request.engine!r}", todo=nearest(request.engine, ENGINES)
+        )
     if request.dtype not in ("float32", "float64"):
         raise UsageError(f"dtype is {request.dtype!r}", todo="float32 or float64")
     epochs = method.epochs if request.epochs is None else request.epochs

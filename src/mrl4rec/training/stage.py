@@ -17,8 +17,7 @@ from mrl4rec.scorers import FactorModel, Scorer
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from mrl4rec.training.progress import Line, Progress
-from mrl4rec.training.request import Plan, TrainRequest, plan, plan_key
-from mrl4rec.training.tasks import FITTED
+from mrl4rec.training.request import FITTED, Plan, TrainRequest, plan, plan_key
 
 
 def run(
@@ -42,12 +41,16 @@ def run(
     if model_folder.is_complete(folder):
         return _commit(folder, model_folder.read_card(folder), 0.0, found=True)
     began = time.monotonic()
+    model: Scorer
+    epoch: int | None
+    history: list[dict[str, Any]]
     interactions = data() if data is not None else load(settings, dataset, split)
     store_folder = settings.dataset_dir(dataset) / "checkpoints" / key
     if made.method.closed_form:
         from mrl4rec import closed_form
 
-        model, epoch, history = closed_form.fit(made.method, interactions, FITTED), None, []
+        model = closed_form.fit(made.method, interactions, FITTED)
+        epoch, history = None, []
     else:
         model, epoch, history = _train(interactions, made, settings, store_folder, key, progress)
     card = _card(key, dataset, split, made, epoch, history, interactions)
@@ -76,8 +79,14 @@ def _train(
     finally:
         if line is not None:
             line.close()
-    vectors = {name: np.float32(array) for name, array in trained.vectors.items()}
-    model = FactorModel(**vectors, widths=made.method.widths(made.levels))
+    vectors = {name: np.asarray(array, dtype=np.float32) for name, array in trained.vectors.items()}
+    layer_0 = (vectors.get("user_vectors_0"), vectors.get("item_vectors_0"))
+    model = FactorModel(
+        vectors["user_vectors"],
+        vectors["item_vectors"],
+        *layer_0,
+        widths=made.method.widths(made.levels),
+    )
     return model, trained.epoch, trained.history
 
 

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.interactions import Csr, Interactions
 from mrl4rec.negatives import open_users
+from mrl4rec.training.request import FITTED
 
 log = logging.getLogger("mrl4rec")
-
-FITTED = ("train", "valid")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +40,7 @@ class Task:
         return len(self.users_P)
 
     def steps(self, batch: int) -> tuple[int, int]:
-        """(steps an epoch, pairs a step): the last partial batch is dropped, unless it is the only."""
+        """(steps an epoch, pairs a step): a last partial batch is dropped unless it is the only."""
         return max(1, self.n_pairs // batch), min(batch, self.n_pairs)
 
 

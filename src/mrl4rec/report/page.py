@@ -1,0 +1,262 @@
+"""One self-contained HTML page of a warehouse: no scripts, no outside files."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import mrl4rec
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.report import views
+from mrl4rec.report.command import commands
+from mrl4rec.report.compare import Comparison, compare
+from mrl4rec.report.portrait import portrait
+from mrl4rec.report.runs import Group, chosen, gate_rows, group, headline, load_runs
+from mrl4rec.report.warehouse import Context, contexts, source_rows
+from mrl4rec.settings import Settings
+
+log = logging.getLogger(__name__)
+HERE = Path(__file__).parent
+MAIN, MORE = ("recall", "ndcg"), ("hr", "mrr", "map", "precision", "coverage")
+TITLES = {
+    "recall_by_width": "{metric} by width",
+    "level_sweep": "{metric} by level set",
+    "learning_curve": "What chose the epoch",
+    "loss": "Training loss",
+    "user_degrees": "Reviews of a user",
+    "item_degrees": "Reviews of an item",
+    "rows_over_time": "Reviews over time",
+    "ratings": "Ratings",
+    "quarantine": "Quarantine by rule",
+}
+
+
+def build(
+    settings: Settings, datasets: Sequence[str] | None = None, out: Path | None = None
+) -> Path:
+    """Write the report of some data sets (None: all) to ``out``; answer its path.
+
+    ``out`` None is ``<warehouse>/report.html``. Raises UsageError where there is no such data set
+    or the warehouse is empty, Mrl4recError where the page cannot be written.
+    """
+    names = chosen(settings, datasets)
+    path = (out or settings.warehouse / "report.html").absolute()
+    sections = [_dataset(settings, name, path.parent) for name in names]
+    html = _render(settings, sections)
+    _write(path, html)
+    return path
+
+
+def _dataset(settings: Settings, name: str, beside: Path) -> dict[str, Any]:
+    runs = load_runs(settings, name)
+    found = contexts(settings, name, runs)
+    several = len(found) > 1
+    parts = [_context(settings, c, f"{name}-{n}", several) for n, c in enumerate(found)]
+    return {"name": name, "parts": parts, "gates": _gates(settings, name, beside)}
+
+
+def _context(settings: Settings, context: Context, anchor: str, several: bool) -> dict[str, Any]:
+    groups = group(context.runs)
+    by_protocol: dict[str, list[Group]] = {}
+    for found in groups:
+        by_protocol.setdefault(found.protocol, []).append(found)
+    comparison = compare(context, groups)
+    split = context.split.summary if context.split else {}
+    return {
+        "anchor": _slug(anchor),
+        "title": f"split {split.get('strategy', '?')}, seed {split.get('split_seed', '?')}"
+        if several
+        else None,
+        "facts": _facts(settings, context, comparison),
+        "missing": _missing(context),
+        "sources": views.sources(source_rows(settings, context)),
+        "stages": views.stages(context),
+        "boards": [_board(p, g, comparison, anchor) for p, g in by_protocol.items()],
+        "comparison": comparison,
+        "portrait": _portrait(settings, context, anchor),
+        "commands": commands(settings, context),
+    }
+
+
+def _board(
+    protocol: str, groups: Sequence[Group], comparison: Comparison | None, anchor: str
+) -> dict[str, Any]:
+    from mrl4rec.report import figures
+
+    metric, k = headline([run for found in groups for run in found.runs])
+    swept = figures.sweep(groups)
+    known = comparison.known if comparison else None
+    tables = {
+        "recall_by_width": views.by_width(groups),
+        "level_sweep": views.level_sweep(swept, known) if swept else None,
+        "learning_curve": views.learning(groups),
+    }
+    notes = []
+    if not swept and any(found.levels for found in groups):
+        notes.append(
+            "Only one level set was trained, so there is no level sweep: give --levels twice."
+        )
+    if not any(run.curve for found in groups for run in found.runs):
+        notes.append("No learning curves: these models have no epochs, or their folders are gone.")
+    drawn = figures.results(groups)
+    more = views.board(groups, MORE)
+    return {
+        "protocol": protocol,
+        "meaning": views.PROTOCOLS.get(protocol, ""),
+        "table": views.board(groups, MAIN),
+        "more": more if len(more.head) > 4 else None,
+        "runs": views.each_run(groups),
+        "figures": _figures(drawn, tables, f"{anchor}-{protocol}", f"{metric.capitalize()}@{k}"),
+        "notes": notes,
+    }
+
+
+def _portrait(settings: Settings, context: Context, anchor: str) -> dict[str, Any]:
+    from mrl4rec.report import figures
+
+    found = portrait(settings, context)
+    degrees = views.degree_table(found)
+    tables = {
+        "rows_over_time": views.time_table(found),
+        "ratings": views.rating_table(found),
+    }
+    notes = []
+    if found.rows and not found.timed:
+        notes.append("The dump has no times.")
+    if found.rows and not [r for r, _ in found.ratings if r is not None]:
+        notes.append("The dump has no ratings.")
+    if context.ingest is not None and not found.rules:
+        notes.append("No record was quarantined.")
+    drawn = _figures(figures.dump(found), tables, anchor, "")
+    return {"degrees": degrees, "rules": views.rules(found), "figures": drawn, "notes": notes}
+
+
+def _figures(
+    drawn: Mapping[str, Any], tables: Mapping[str, Any], anchor: str, metric: str
+) -> list[dict[str, Any]]:
+    from markupsafe import Markup
+
+    from mrl4rec.report.svg import to_svg
+
+    out = []
+    for name, figure in drawn.items():
+        title = TITLES[name].format(metric=metric)
+        svg = to_svg(figure, _slug(f"{anchor}-{name}"), title)
+        out.append({"title": title, "svg": Markup(svg), "table": tables.get(name)})
+    return out
+
+
+def _facts(
+    settings: Settings, context: Context, comparison: Comparison | None
+) -> list[tuple[str, str]]:
+    facts: list[tuple[str, str]] = []
+    counts = context.counts
+    if counts is not None:
+        users, items, interactions = counts
+        said = f"{interactions:,} interactions of {users:,} users with {items:,} items"
+        facts.append(
+            ("data", said + (f": the paper's {comparison.known.name}" if comparison else ""))
+        )
+    core = context.core.summary if context.core else {}
+    if "k" in core:
+        rating = core.get("min_rating")
+        least = f", ratings from {rating:g} up" if rating is not None else ""
+        facts.append(("core", f"{core['k']}-core{least}, {core.get('rounds', '?')} rounds"))
+    split = context.split.summary if context.split else {}
+    if "strategy" in split:
+        folds = ", ".join(
+            f"{f} {views.text(split[f])}" for f in ("train", "valid", "test") if f in split
+        )
+        facts.append(
+            ("split", f"{split['strategy']}, seed {split.get('split_seed', '?')}: {folds}")
+        )
+    if context.runs:
+        seeds = sorted({run.seed for run in context.runs if run.seed is not None})
+        protocols = ", ".join(sorted({run.protocol for run in context.runs}))
+        listed = f", seeds {', '.join(map(str, seeds))}" if seeds else ""
+        facts.append(("models", f"{len(context.runs)}, protocol {protocols}{listed}"))
+    made = views.created_with(context)
+    if made:
+        facts.append(("made with", made))
+    facts.append(("warehouse", str(settings.dataset_dir(context.dataset).absolute())))
+    return facts
+
+
+def _missing(context: Context) -> list[str]:
+    out = []
+    wanted = (("ingest", context.ingest), ("kcore", context.core), ("split", context.split))
+    for stage, commit in wanted:
+        if commit is None:
+            out.append(f"The stage {stage} has left no commit to read.")
+    if not context.runs:
+        name = context.dataset
+        out.append(f"No model has been evaluated yet: run `mrl4rec run --dataset {name}`.")
+    gone = sum(run.card is None for run in context.runs)
+    if gone:
+        out.append(f"The model folders of {gone} of {len(context.runs)} runs are not there: "
+                   "their learning curves and settings are not shown.")  # fmt: skip
+    return out
+
+
+def _gates(settings: Settings, dataset: str, beside: Path) -> views.Table | None:
+    rows = gate_rows(settings, dataset)
+    if not rows:
+        return None
+    head = ["table", "version", "suite", "verdict", "expectations met", "judged (UTC)", "Data Docs"]
+    table = views.Table(head, numeric=frozenset({4}))
+    folder = settings.dataset_dir(dataset).absolute()
+    for number, row in enumerate(rows):
+        met = f"{row['evaluated'] - row['failed']} of {row['declared']}"
+        version = str(row["version"])[: views.KEY]
+        page = folder / row["data_docs"] if row["data_docs"] else None
+        there = page is not None and page.exists()
+        judged = f"{row['judged_at']:%Y-%m-%d %H:%M}"
+        docs = "open" if there else "–"
+        table.rows.append([row["table"], version, row["suite"], row["verdict"], met, judged, docs])
+        if page is not None and there:
+            table.links[number, 6] = Path(os.path.relpath(page, beside)).as_posix()
+    return table
+
+
+def _render(settings: Settings, sections: Sequence[Mapping[str, Any]]) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        sections=sections,
+        style=(HERE / "style.css").read_text(encoding="utf-8"),
+        version=mrl4rec.__version__,
+        now=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        warehouse=str(settings.warehouse.absolute()),
+    )
+
+
+def _write(path: Path, html: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".html")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(html)
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide it from a web server
+        os.replace(temporary, path)
+    except OSError as error:
+        raise Mrl4recError(
+            f"the report could not be written: {error.strerror or error}",
+            where=str(path),
+            todo="name another place: mrl4rec report --out FILE",
+        ) from error
+
+
+def _slug(text: str) -> str:
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in text.lower())

@@ -1,0 +1,109 @@
+"""The main job in processes of its own: run, run again, one more seed, killed and run again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mrl4rec import model_folder
+from tests.flows.dumps import WITHOUT_JAVA, answer, mrl4rec, ratings_csv
+
+pytestmark = pytest.mark.slow
+
+SMALL = ["--epochs", "6", "--set", "BPR-D.batch=256", "--set", "MRL-M.batch=256"]
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("run") / "warehouse"
+
+
+@pytest.fixture(scope="module")
+def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ratings_csv(tmp_path_factory.mktemp("dump") / "ratings.csv")
+
+
+def arguments(dump: Path, seeds: str = "0") -> list[str]:
+    methods = ["--methods", "pop,ease,BPR-D,MRL-M", "--levels", "4,8,64", "--seeds", seeds]
+    return ["run", "--dataset", "small", "--source", str(dump), *methods, *SMALL]
+
+
+def models(warehouse: Path) -> set[str]:
+    return {path.parent.name for path in warehouse.glob("small/models/*/model.json")}
+
+
+def test_first_second_and_one_more_seed(warehouse: Path, dump: Path) -> None:
+    rows = answer(mrl4rec(*arguments(dump), warehouse=warehouse))
+    assert {row["method"] for row in rows} == {"Pop", "EASE", "BPR-D", "MRL-M"}
+    assert {row["width"] for row in rows if row["method"] == "MRL-M"} == {4, 8, 64}
+    recall = {
+        r["method"]: r["value"]
+        for r in rows
+        if (r["metric"], r["k"]) == ("recall", 10) and r["width"] in (None, 64)
+    }
+    assert recall["EASE"] > recall["Pop"]  # tastes were planted, popularity was not
+    first = models(warehouse)
+    assert len(first) == 4
+    assert (warehouse / "report.html").exists()
+
+    again = answer(mrl4rec(*arguments(dump), warehouse=warehouse, **WITHOUT_JAVA))
+    assert again == rows
+    assert models(warehouse) == first
+
+    more = answer(mrl4rec(*arguments(dump, "0,1"), warehouse=warehouse, **WITHOUT_JAVA))
+    assert [row for row in more if row["seed"] != 1] == rows
+    assert len(models(warehouse)) == len(first) + 2  # BPR-D and MRL-M with the new seed
+
+    compared = answer(mrl4rec("compare", "--dataset", "small", warehouse=warehouse))
+    assert {tuple(r.items()) for r in compared} == {tuple(r.items()) for r in more}
+
+
+def test_mlflow_has_one_parent_for_each_benchmark(warehouse: Path) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{warehouse / 'mlflow.db'}")
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert len(parents) == 2
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    children = sorted(
+        sum(r.data.tags.get("mlflow.parentRunId") == parent.info.run_id for r in runs)
+        for parent in parents
+    )
+    assert children == [4, 6]
+
+
+def test_killed_in_the_middle_of_training_and_run_again(
+    warehouse: Path, dump: Path, tmp_path: Path
+) -> None:
+    train = ["train", *arguments(dump)[1:], "--protocol", "paper"]
+    train[train.index("pop,ease,BPR-D,MRL-M")] = "MRL-M"
+    train[train.index("6")] = "60"
+    command = [sys.executable, "-m", "flows.cli", *train, "--warehouse", str(warehouse)]
+    environment = {**os.environ, **WITHOUT_JAVA, "MRL4REC_CHECKPOINT_SECONDS": "0"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    folder = warehouse / "small" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not any(folder.glob("*/*")) and time.monotonic() < deadline:
+        assert process.poll() is None, "it ended before it was killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = models(warehouse)
+
+    resumed = answer(mrl4rec(*train, warehouse=warehouse, **WITHOUT_JAVA))
+    undisturbed = answer(mrl4rec(*train, warehouse=tmp_path / "other"))
+    assert resumed[0]["stage_key"] == undisturbed[0]["stage_key"]
+    assert resumed[0]["stage_key"] not in before
+    digests = [
+        model_folder.digest(root / "small" / "models" / resumed[0]["stage_key"])
+        for root in (warehouse, tmp_path / "other")
+    ]
+    assert digests[0] == digests[1]

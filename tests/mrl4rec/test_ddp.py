@@ -1,0 +1,142 @@
+"""Several processes under torchrun: the same training, and what happens when one is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import test_training as toy
+
+from mrl4rec import model_folder
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.ranking.evaluate import evaluate
+from mrl4rec.scorers import FactorModel
+from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit
+from mrl4rec.training.progress import EpochReport
+
+
+def workers(of: int) -> dict[int, psutil.Process]:
+    """The ranks below a process, by rank."""
+    found = {}
+    for process in psutil.Process(of).children(recursive=True):
+        try:
+            if "mrl4rec.training.worker" in process.cmdline() and "RANK" in process.environ():
+                found[int(process.environ()["RANK"])] = process
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def vectors(commit: Commit) -> FactorModel:
+    model = model_folder.load(Path(commit.summary["folder"])).model
+    assert isinstance(model, FactorModel)
+    return model
+
+
+def at_epoch(epoch: int, act: Callable[[], None]) -> Callable[[EpochReport], None]:
+    """A listener that acts once, when this epoch is reported."""
+    done = threading.Event()
+
+    def progress(report: EpochReport) -> None:
+        if report.epoch >= epoch and not done.is_set():
+            done.set()
+            act()
+
+    return progress
+
+
+def test_two_ranks_and_three_train_what_one_trains(tmp_path: Path) -> None:
+    """Metrics and vectors agree to rounding; 3 ranks leave shares of unequal size."""
+    asked = toy.request(epochs=6)
+    reports: list[int] = []
+    one = toy.train(Settings(warehouse=tmp_path), asked)
+    truth = toy.small().csr("test")
+    seen = toy.small().csr("train", "valid")
+    expected = evaluate(vectors(one), seen, truth).get("recall", 20)
+    for ranks in (2, 3):
+        many = toy.train(
+            Settings(warehouse=tmp_path),
+            toy.request(epochs=6, devices=ranks),
+            lambda report: reports.append(report.epoch),
+        )
+        assert reports == list(range(6))
+        reports.clear()
+        assert many.key != one.key
+        assert model_folder.read_card(Path(many.summary["folder"])).ranks == ranks
+        assert many.summary["epoch"] == one.summary["epoch"]
+        difference = vectors(many).item_vectors - vectors(one).item_vectors
+        assert np.abs(difference).max() < 1e-3
+        assert evaluate(vectors(many), seen, truth).get("recall", 20) == pytest.approx(
+            expected, abs=5e-4
+        )
+    assert not workers(os.getpid())
+
+
+@pytest.mark.slow
+def test_a_rank_killed_is_started_anew_and_ends_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = toy.request(epochs=30, devices=2)
+    calm = toy.train(Settings(warehouse=tmp_path / "calm"), asked)
+    rough = Settings(warehouse=tmp_path / "rough", checkpoint_seconds=0)
+    kill = at_epoch(4, lambda: workers(os.getpid())[1].kill())
+    survived = toy.train(rough, asked, kill)
+    assert "rank 1 of 2" in caplog.text
+    assert "died" in caplog.text
+    assert toy.digest(survived) == toy.digest(calm)
+    assert not workers(os.getpid())
+
+
+@pytest.mark.slow
+def test_a_rank_that_stalls_is_named_within_the_timeout(tmp_path: Path) -> None:
+    settings = Settings(warehouse=tmp_path, collective_seconds=4)
+    stall = at_epoch(2, lambda: workers(os.getpid())[1].send_signal(signal.SIGSTOP))
+    began = time.monotonic()
+    with pytest.raises(Mrl4recError, match=r"rank 1 of 2 .* stalled: the others waited 4 s"):
+        toy.train(settings, toy.request(epochs=4000, devices=2), stall)
+    assert time.monotonic() - began < 60
+    assert not workers(os.getpid())
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_stops_every_rank(tmp_path: Path) -> None:
+    settings = Settings(warehouse=tmp_path, checkpoint_seconds=0)
+    with pytest.raises(Mrl4recError, match=r"rank \d failed: training diverged: the loss became"):
+        toy.train(settings, toy.diverging(64, devices=2))
+    assert not list(tmp_path.glob("toy/models/*"))
+    assert not workers(os.getpid())
+
+
+@pytest.mark.slow
+def test_no_rank_outlives_the_process_that_started_it(tmp_path: Path) -> None:
+    child = toy.start(tmp_path / "killed", seconds=0, devices=2)
+    toy.read_until(child, "search 3")
+    ranks = list(workers(child.pid).values())
+    assert len(ranks) == 2
+    child.kill()
+    child.communicate()
+    _, alive = psutil.wait_procs(ranks, timeout=10)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.slow
+def test_sigterm_stops_all_ranks_at_one_step_and_can_be_resumed(tmp_path: Path) -> None:
+    child = toy.start(tmp_path / "stopped", seconds=1e9, devices=2)
+    toy.read_until(child, "search 3")
+    child.terminate()
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 75, errors
+    epochs: list[int] = []
+    asked = toy.request(epochs=40, devices=2)
+    settings = Settings(warehouse=tmp_path / "stopped")
+    resumed = toy.train(settings, asked, lambda report: epochs.append(report.epoch))
+    assert epochs[0] >= 3
+    assert toy.digest(resumed) == toy.digest(toy.train(Settings(warehouse=tmp_path / "x"), asked))

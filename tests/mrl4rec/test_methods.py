@@ -1,0 +1,165 @@
+"""Methods as data: names, overrides, level sets, and what is refused."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mrl4rec import methods
+from mrl4rec.errors import UsageError
+from mrl4rec.methods import METHODS, Ease, Factors, from_dict, parse_levels, resolve
+
+
+def factors(name: str, *overrides: str) -> Factors:
+    method = resolve(name, overrides)
+    assert isinstance(method, Factors)
+    return method
+
+
+def test_the_papers_rows() -> None:
+    rows = {
+        name: (m.objective, m.negatives, m.candidates)
+        for name, m in METHODS.items()
+        if isinstance(m, Factors)
+    }
+    assert rows == {
+        "BPR": ("bpr", "uniform", 1),
+        "BPR-D": ("bpr", "dns", 16),
+        "BPR-M": ("bpr", "per_level", 16),
+        "MRL-D": ("mrl", "dns", 16),
+        "MRL-M": ("mrl", "per_level", 16),
+    }
+    mrl = factors("MRL-M")
+    assert (mrl.dim, mrl.lr, mrl.l2, mrl.batch) == (64, 1e-3, 1e-4, 2048)
+    assert (mrl.epochs, mrl.evaluate_every, mrl.patience, mrl.init) == (300, 5, 10, "xavier")
+    assert resolve("ease").as_dict() == {"name": "EASE", "model": "ease", "lam": 200.0}
+
+
+def test_which_take_levels_and_seeds() -> None:
+    assert {name for name, m in METHODS.items() if m.has_levels} == {"BPR-M", "MRL-D", "MRL-M"}
+    assert {name for name, m in METHODS.items() if m.deterministic} == {"Pop", "EASE"}
+
+
+def test_every_word_of_a_method_has_its_code() -> None:
+    from mrl4rec.negatives import WIDTHS
+    from mrl4rec.objectives import OBJECTIVES
+
+    assert set(get_args(methods.Objective)) == set(OBJECTIVES)
+    assert set(get_args(methods.Negatives)) == set(WIDTHS)
+
+
+@pytest.mark.parametrize("name", ["mrl-m", "MRL-M", " Mrl-M "])
+def test_names_are_found_whatever_their_case(name: str) -> None:
+    assert resolve(name) is METHODS["MRL-M"]
+
+
+def test_another_model_only_swaps_the_model() -> None:
+    graph = factors("mrl-m@LightGCN-1")
+    assert graph.name == "MRL-M@lightgcn-1"
+    assert graph.layers == 1
+    plain = METHODS["MRL-M"].as_dict()
+    assert {**graph.as_dict(), "name": "MRL-M", "model": "mf"} == plain
+    assert resolve("BPR@mf") is METHODS["BPR"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("MLR-M", "MRL-M"),
+        ("", "known"),
+        ("MRL-M@", "lightgcn-N"),
+        ("MRL-M@lightgcn-0", "lightgcn-N"),
+        ("MRL-M@gat", "lightgcn-N"),
+        ("EASE@lightgcn-1", "no model to swap"),
+    ],
+)
+def test_unknown_names_are_refused_with_a_hint(name: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=hint):
+        resolve(name)
+
+
+def test_overrides_change_their_own_method_only() -> None:
+    overrides = ["EASE.lam=50", "mrl-m.candidates=8", "MRL-M@lightgcn-1.lr=0.01", "MRL-M.l2=0"]
+    ease = resolve("EASE", overrides)
+    assert isinstance(ease, Ease)
+    assert ease.lam == 50.0
+    assert (factors("MRL-M", *overrides).candidates, factors("MRL-M", *overrides).lr) == (8, 1e-3)
+    assert factors("MRL-M@lightgcn-1", *overrides).lr == 0.01
+    assert resolve("BPR-D", overrides) is METHODS["BPR-D"]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "EASE.lam",
+        "lam=3",
+        "EASE.=3",
+        "NOPE.lam=3",
+        "EASE.lamda=3",
+        "EASE.lam=abc",
+        "EASE.lam=nan",
+        "EASE.lam=0",
+        "BPR-D.candidates=0",
+        "BPR-D.candidates=2.5",
+        "BPR.candidates=4",
+        "BPR-D.dim=levels",
+        "MRL-M.dim=wide",
+        "MRL-M.init=normal",
+        "MRL-M.lr=inf",
+        "MRL-M.name=x",
+        "Pop.lam=1",
+    ],
+)
+def test_bad_overrides_are_refused_whichever_method_is_asked_for(override: str) -> None:
+    with pytest.raises(UsageError):
+        for name in METHODS:
+            resolve(name, [override])
+
+
+@pytest.mark.parametrize("name", [*METHODS, "BPR-M@lightgcn-3"])
+def test_a_method_survives_as_dict(name: str) -> None:
+    method = resolve(name, ["MRL-M.lr=0.5", "EASE.lam=7"])
+    assert from_dict(method.as_dict()) == method
+
+
+@given(st.lists(st.integers(1, 512), min_size=1, max_size=8, unique=True).map(sorted))
+def test_any_rising_list_is_a_level_set(levels: list[int]) -> None:
+    text = ", ".join(map(str, levels))
+    assert parse_levels(text, levels[-1]) == tuple(levels) == parse_levels(levels, None)
+
+
+@pytest.mark.parametrize(
+    ("levels", "dim", "why"),
+    [
+        ("8,4,64", 64, "rise strictly"),
+        ("4,4,64", 64, "rise strictly"),
+        ("0,64", 64, "rise strictly"),
+        ("", 64, "whole numbers"),
+        ("4,,64", 64, "whole numbers"),
+        ("4,x,64", 64, "whole numbers"),
+        ("-4,64", 64, "whole numbers"),
+        ([4.5, 64], 64, "whole numbers"),
+        ([], 64, "whole numbers"),
+        ("4,8,32", 64, "ends at 32"),
+        ("4,8,128", 64, "ends at 128"),
+    ],
+)
+def test_what_is_no_level_set(levels: str, dim: int, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        parse_levels(levels, dim)
+
+
+def test_a_dimension_can_follow_the_level_set() -> None:
+    method = factors("MRL-M", "MRL-M.dim=levels")
+    assert method.width((4, 24)) == 24
+    assert parse_levels("4,24", method.dim) == (4, 24)
+
+
+def test_widths_are_the_levels_or_the_prefixes_of_figure_3() -> None:
+    assert METHODS["MRL-M"].widths((16, 64)) == (16, 64)
+    assert METHODS["BPR-D"].widths(None) == (4, 8, 16, 32, 64)
+    assert METHODS["EASE"].widths(None) == (None,)
+    assert factors("BPR", "BPR.dim=3").widths(None) == (3,)

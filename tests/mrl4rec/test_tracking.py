@@ -1,0 +1,427 @@
+"""Tracking against a real SQLite store: once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.settings import Settings
+from mrl4rec.tracking import RunRecord, Tracker, benchmark_run, model_run
+from mrl4rec.tracking.push import Pusher, client
+from mrl4rec.tracking.runs import curves, final_metrics, text
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables made: making them takes seconds, copying does not."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    client(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(settings: Settings, empty_store: Path) -> Settings:
+    settings.warehouse.mkdir(parents=True)
+    shutil.copy(empty_store, settings.warehouse / "mlflow.db")
+    return settings
+
+
+def runs(settings: Settings) -> list[Any]:
+    mlflow = client(settings.mlflow_uri())
+    return list(mlflow.search_runs([e.experiment_id for e in mlflow.search_experiments()]))
+
+
+def one(settings: Settings) -> Any:
+    (run,) = runs(settings)
+    return run
+
+
+def count(settings: Settings, table: str) -> int:
+    with closing(sqlite3.connect(settings.warehouse / "mlflow.db")) as base:
+        return int(base.execute(f"select count(*) from {table}").fetchone()[0])
+
+
+def record(**given: Any) -> RunRecord:
+    said = {"key": "k1", "name": "MRL-M · seed 0", "params": {"seed": "0"},
+            "tags": {"dataset": "x"},
+            "metrics": [("recall_20", 0.125, 0), ("loss", 0.7, 0), ("loss", 0.5, 1)],
+            "start_time": START, "end_time": START}  # fmt: skip
+    return RunRecord(**{**said, **given})
+
+
+def test_a_record_becomes_one_run_with_all_it_says(store: Settings) -> None:
+    source = store.warehouse / "x" / "splits"
+    file = store.warehouse / "report.html"
+    file.write_text("<p>report</p>")
+    run_id = Tracker(store).log(
+        record(datasets=[("x", str(source), "d" * 64, "training")], artifacts=[(file, "")])
+    )
+    run = one(store)
+    assert run.info.run_id == run_id
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "MRL-M · seed 0")
+    assert run.data.params == {"seed": "0"}
+    assert run.data.metrics == {"recall_20": 0.125, "loss": 0.5}
+    assert (run.data.tags["dataset"], run.data.tags["mrl4rec.key"]) == ("x", "k1")
+    (given,) = run.inputs.dataset_inputs
+    assert json.loads(given.dataset.source) == {"uri": str(source)}
+    assert (given.dataset.name, given.dataset.digest) == ("x", "d" * 36)
+    assert (given.tags[0].key, given.tags[0].value) == ("mlflow.data.context", "training")
+    mlflow = client(store.mlflow_uri())
+    assert [(p.step, p.value) for p in mlflow.get_metric_history(run_id, "loss")] == [
+        (0, 0.7), (1, 0.5),
+    ]  # fmt: skip
+    assert [artifact.path for artifact in mlflow.list_artifacts(run_id)] == ["report.html"]
+    assert (store.warehouse / "mlartifacts").is_dir()
+
+
+def test_logged_again_it_is_the_same_run_and_the_same_rows(store: Settings) -> None:
+    first = Tracker(store).log(record())
+    again = Tracker(store).log(record(end_time=datetime.now(UTC)))  # times do not make it another
+    shutil.rmtree(store.warehouse / "spool")  # nor does forgetting that it was pushed
+    forgotten = Tracker(store).log(record())
+    assert first == again == forgotten
+    assert len(runs(store)) == 1
+    assert count(store, "metrics") == 3
+
+
+def test_more_said_later_is_added_to_the_run(store: Settings) -> None:
+    tracker = Tracker(store)
+    first = tracker.log(record())
+    more = record(
+        params={"seed": "0", "lr": "0.001"}, metrics=[("ndcg_20", 0.5, 0)], name="renamed"
+    )
+    assert tracker.log(more) == first
+    run = one(store)
+    assert run.data.params == {"seed": "0", "lr": "0.001"}
+    assert set(run.data.metrics) == {"recall_20", "loss", "ndcg_20"}
+    assert run.info.run_name == "renamed"
+
+
+def test_a_parameter_is_never_changed_silently(
+    store: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = Tracker(store)
+    tracker.log(record())
+    assert tracker.log(record(params={"seed": "1"})) is not None
+    run = one(store)
+    assert run.data.params == {"seed": "0"}
+    assert "seed=1 (was 0)" in run.data.tags["mrl4rec.missing"]
+    assert "seed=1 (was 0)" in caplog.text
+
+
+def test_the_same_key_under_another_parent_is_another_run(store: Settings) -> None:
+    tracker = Tracker(store)
+    ids = [tracker.log(record(parent_key=parent)) for parent in ("b1", "b2", None)]
+    assert len(set(ids)) == 3
+    assert tracker.known("b1", "k1") == ids[0]
+    assert tracker.known("b3", "k1") is None
+
+
+def test_children_find_a_parent_that_is_logged_after_them(store: Settings) -> None:
+    tracker = Tracker(store)
+    child = tracker.log(record(parent_key="bench"))
+    stub = next(run for run in runs(store) if run.info.run_id != child)
+    assert stub.info.status == "RUNNING"
+    params = {"methods": ["EASE", "MRL-M"]}
+    parent = tracker.log(benchmark_run(key="bench", name="benchmark", params=params))
+    mlflow = client(store.mlflow_uri())
+    assert mlflow.get_run(child).data.tags["mlflow.parentRunId"] == parent == stub.info.run_id
+    kept = mlflow.get_run(parent)
+    assert (kept.info.status, kept.info.run_name) == ("FINISHED", "benchmark")
+    assert kept.data.params == {"methods": "EASE,MRL-M"}
+    assert len(runs(store)) == 2
+
+
+def test_a_failed_run_that_succeeds_later_is_one_finished_run(store: Settings) -> None:
+    tracker = Tracker(store)
+    tracker.log(record(status="FAILED"))
+    assert one(store).info.status == "FAILED"
+    tracker.log(record())
+    assert one(store).info.status == "FINISHED"
+
+
+def test_more_than_one_batch_of_everything(store: Settings) -> None:
+    metrics = [("loss", 1 / (1 + step), step) for step in range(2_345)]
+    params = {f"p{n}": "v" * 10 for n in range(234)}
+    tags = {f"t{n}": "v" for n in range(150)}
+    Tracker(store).log(record(metrics=metrics, params=params, tags=tags))
+    assert count(store, "metrics") == 2_345
+    assert len(one(store).data.params) == 234
+
+
+def test_what_mlflow_would_refuse_is_made_to_fit(store: Settings) -> None:
+    given = record(params={"a": "x" * 9_000}, tags={"t": "y" * 9_000}, metrics=[("r@10 (%)", 1, 0)])
+    assert Tracker(store).log(given) is not None
+    run = one(store)
+    assert len(run.data.params["a"]) == 6_000
+    assert run.data.params["a"].endswith("…")
+    assert run.data.metrics == {"r_10 ___": 1.0}
+    for bad in ({"key": "it's"}, {"key": ""}, {"status": "RUNNING"}):
+        with pytest.raises(Mrl4recError):
+            record(**bad)
+
+
+def test_a_record_survives_its_file(tmp_path: Path) -> None:
+    full = record(parent_key="b", artifacts=[(tmp_path / "a", "plots")], model_folder=tmp_path)
+    back = RunRecord.from_json(full.to_json())
+    assert back == RunRecord.from_json(back.to_json())
+    assert (back.digest, back.file_name) == (full.digest, full.file_name)
+    assert back.start_time == START.timestamp()
+    assert full.digest != record(parent_key="b").digest
+
+
+def test_a_missing_artifact_does_not_hold_up_the_rest(
+    store: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Tracker(store).log(record(artifacts=[(tmp_path / "gone.png", "plots")])) is not None
+    run = one(store)
+    assert run.info.status == "FINISHED"
+    assert "gone.png" in run.data.tags["mrl4rec.missing"]
+    assert "gone.png" in caplog.text
+
+
+def test_small_model_folders_are_kept_and_large_ones_linked(store: Settings) -> None:
+    for size_mb, kept in ((0, True), (2, False)):
+        folder = store.warehouse / f"model{size_mb}"
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"0" * (size_mb * 1_000_000 + 10))
+        limited = store.model_copy(update={"mlflow_max_model_mb": 1})
+        run_id = Tracker(limited).log(record(key=f"m{size_mb}", model_folder=folder))
+        mlflow = client(store.mlflow_uri())
+        assert mlflow.get_run(run_id).data.tags["mrl4rec.model_folder"] == str(folder)
+        assert bool(mlflow.list_artifacts(run_id, "model_folder")) == kept
+
+
+def test_damaged_records_are_set_aside(store: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    tracker = Tracker(store)
+    (store.warehouse / "spool").mkdir()
+    (store.warehouse / "spool" / "half.json").write_text('{"key": "k')
+    (store.warehouse / "spool" / "other.json").write_text("[1]")
+    tracker.spool.put(record())
+    assert tracker.replay() == 1
+    assert tracker.replay() == 0
+    assert len(runs(store)) == 1
+    assert len(list((store.warehouse / "spool").glob("*.damaged"))) == 2
+    assert "cannot be read" in caplog.text
+
+
+def test_a_refused_record_does_not_hold_up_others(
+    store: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = Tracker(store)
+    tracker.spool.put(record(key="bad", datasets=[("x" * 600, "/x", "d", "training")]))  # too long
+    time.sleep(0.02)
+    tracker.spool.put(record(key="good"))
+    assert tracker.replay() == 1
+    assert "refused" in caplog.text
+    assert sorted(run.info.status for run in runs(store)) == ["FAILED", "FINISHED"]
+    assert [path.name for path in tracker.spool.waiting()] == [record(key="bad").file_name]
+
+
+def test_trackers_side_by_side_make_one_run(store: Settings) -> None:
+    ids: list[str | None] = []
+    threads = [threading.Thread(target=lambda: ids.append(Tracker(store).log(record())))
+               for _ in range(4)]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(ids)) == 1
+    assert len(runs(store)) == 1
+
+
+def test_server_away_costs_one_warning_and_no_time(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = settings.model_copy(update={"tracking_uri": f"http://127.0.0.1:{free_port()}"})
+    tracker = Tracker(away)
+    began = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        assert [tracker.log(record(key=key)) for key in ("a", "b", "c")] == [None] * 3
+    assert time.monotonic() - began < 5
+    assert len([r for r in caplog.records if r.name.startswith("mrl4rec.tracking")]) == 1
+    assert len(tracker.spool.waiting()) == 3
+    assert tracker.replay() == 0
+
+
+def test_disk_that_refuses_is_named(settings: Settings) -> None:
+    settings.warehouse.mkdir(parents=True)
+    (settings.warehouse / "spool").write_text("a file where the folder should be")
+    with pytest.raises(Mrl4recError, match="could not be written"):
+        Tracker(settings).log(record())
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from mrl4rec.settings import Settings
+from mrl4rec.tracking import RunRecord, Tracker
+settings = Settings(warehouse=Path(sys.argv[1]))
+metrics = [("loss", 1.0 / (1 + n), n) for n in range(15_000)]
+print(Tracker(settings).log(RunRecord(key="k", parent_key="b", name="killed", metrics=metrics)))
+"""
+
+
+def test_killed_in_the_middle_of_a_push_then_replayed(store: Settings) -> None:
+    process = subprocess.Popen([sys.executable, "-c", CHILD, str(store.warehouse)])
+    try:
+        wait_until(lambda: process.poll() is not None or count(store, "metrics") >= 1_000)
+        assert process.poll() is None, "it ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    assert 1_000 <= count(store, "metrics") < 15_000
+    assert {run.info.status for run in runs(store)} == {"RUNNING"}
+
+    tracker = Tracker(store)
+    assert tracker.replay() == 1
+    assert count(store, "metrics") == 15_000  # none lost, none twice
+    state = {run.info.run_name: run.info.status for run in runs(store)}
+    assert state == {"killed": "FINISHED", "benchmark b": "KILLED"}  # its parent died with it
+    tracker.log(benchmark_run(key="b", name="benchmark", params={}))
+    assert {run.info.status for run in runs(store)} == {"FINISHED"}
+    assert tracker.replay() == 0
+
+
+def test_runs_of_a_living_process_are_left_open(store: Settings) -> None:
+    tracker = Tracker(store)
+    tracker.log(record(parent_key="bench"))
+    Pusher(store, tracker.experiment).close_orphans()
+    assert sorted(run.info.status for run in runs(store)) == ["FINISHED", "RUNNING"]
+
+
+def test_equal_values_are_equal_strings_and_only_differences_differ(store: Settings) -> None:
+    shared = {"dataset": "x", "method_name": "MRL-M", "protocol": "clean", "values": [],
+              "method": {"name": "MRL-M", "lr": 1e-3, "dim": 64, "l2": 0.0001}}  # fmt: skip
+    first = model_run(key="a", levels="4,8", seed=0, params={"kcore": 5}, **shared)
+    second = model_run(key="b", levels="4,8", seed=1, params={"kcore": 5}, **shared)
+    assert {k for k in first.params if first.params[k] != second.params[k]} == {"seed"}
+    assert first.params["lr"] == "0.001"
+    assert first.name == "MRL-M · 4,8 · seed 0 · x"
+    assert [text(v) for v in (None, (4, 8), 1e-4, 64, True, "mf")] == [
+        "none", "4,8", "0.0001", "64", "true", "mf",
+    ]  # fmt: skip
+
+
+def test_final_metrics_by_width() -> None:
+    values = [("recall", 20, 4, 0.1), ("recall", 20, 64, 0.2), ("hr", 10, 64, 0.3),
+              ("hr", 10, 4, 0.05)]  # fmt: skip
+    assert set(final_metrics(values)) == {
+        ("recall_20", 0.2, 0), ("recall_20_w4", 0.1, 0), ("hr_10", 0.3, 0),
+        ("recall_20_by_width", 0.1, 4), ("recall_20_by_width", 0.2, 64),
+    }  # fmt: skip
+    assert final_metrics([("recall", 20, None, 0.5)]) == [("recall_20", 0.5, 0)]
+
+
+def test_curves_of_two_phases_do_not_mix() -> None:
+    history = [
+        {"phase": "search", "epoch": 0, "loss": 0.7, "valid_recall@10": 0.1},
+        {"phase": "search", "epoch": 1, "loss": 0.6},
+        {"phase": "refit", "epoch": 0, "loss": 0.8},
+    ]
+    assert curves(history) == [
+        ("loss", 0.7, 0), ("valid_recall_10", 0.1, 0), ("loss", 0.6, 1), ("refit_loss", 0.8, 0),
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def server(store: Settings) -> Iterator[Callable[[], Settings]]:
+    """Starts (again) a real MLflow server on loopback over the store; ends it afterwards."""
+    port = free_port()
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> Settings:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
+                   "--port", str(port), "--workers", "1",
+                   "--backend-store-uri", store.mlflow_uri(),
+                   "--artifacts-destination", str(store.warehouse / "mlartifacts")]  # fmt: skip
+        with (store.warehouse / "server.log").open("ab") as out:
+            # The store needs no worker for background jobs.
+            environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+            started.append(
+                subprocess.Popen(
+                    command, stdout=out, stderr=out, env=environment, start_new_session=True
+                )
+            )
+        wait_until(lambda: listens(port), 150)
+        return store.model_copy(update={"tracking_uri": f"http://127.0.0.1:{port}"})
+
+    start.stop = lambda: end(started[-1], port)  # type: ignore[attr-defined]
+    yield start
+    for process in started:
+        end(process, port)
+
+
+@pytest.mark.slow
+def test_server_up_down_and_up_again(server: Any, store: Settings) -> None:
+    tracked = server()
+    plot = store.warehouse / "plot.png"
+    plot.write_bytes(b"png")
+    tracker = Tracker(tracked)
+    assert tracker.log(record(key="one", parent_key="bench", artifacts=[(plot, "plots")]))
+    server.stop()
+    assert tracker.log(record(key="two", parent_key="bench")) is None
+    tracker.log(benchmark_run(key="bench", name="benchmark", params={}))
+    assert len(tracker.spool.waiting()) == 2
+
+    server()
+    back = Tracker(tracked)
+    assert back.replay() == 2
+    assert back.replay() == 0
+    found = runs(store)
+    assert sorted(run.info.run_name for run in found) == ["MRL-M · seed 0"] * 2 + ["benchmark"]
+    assert {run.info.status for run in found} == {"FINISHED"}
+    parent = next(run for run in found if run.info.run_name == "benchmark")
+    parents = {run.data.tags.get("mlflow.parentRunId") for run in found}
+    assert parents == {None, parent.info.run_id}
+    link = back.view_link(str(tracked.tracking_uri))
+    assert link is not None
+    assert link.startswith(f"{tracked.tracking_uri}/#/experiments/1/runs?viewStateShareKey=")
+    (kept,) = [run for run in found if run.data.tags.get("mrl4rec.key") == "one"]
+    mlflow = client(str(tracked.tracking_uri))
+    assert [a.path for a in mlflow.list_artifacts(kept.info.run_id, "plots")] == ["plots/plot.png"]
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def end(process: subprocess.Popen[bytes], port: int) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        wait_until(lambda: not listens(port))
+
+
+def wait_until(ready: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.05)
