@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ def run_benchmark(requests: Sequence[Request], settings: Settings, step: Any) ->
     except BaseException:
         bench.finish("FAILED", None)
         raise
+    tracker.replay()  # a server that was away in the middle may be back
     return Outcome(bench.rows(done), page, [f"{p.request.dataset}: {p.used}" for p in pipelines])
 
 
@@ -76,8 +78,9 @@ def _train_all(pipeline: Pipeline, bench: records.Benchmark) -> list[Done]:
     done = []
     for number, cell in enumerate(cells, start=1):
         log.info("[%d/%d] %s: %s", number, len(cells), pipeline.request.dataset, cell.label)
+        began = time.time()
         train = pipeline.train(cell)
-        result = pipeline.evaluate(train, cell, bench.on_evaluated(pipeline, cell, train))
+        result = pipeline.evaluate(train, cell, bench.on_evaluated(pipeline, cell, train, began))
         finished = Done(cell, train, result)
         bench.log_found(pipeline, finished)
         done.append(finished)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from flows.request import CUTOFFS, Cell
 from mrl4rec import evaluation
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, canonical
-from mrl4rec.tracking import RunRecord, Tracker
+from mrl4rec.tracking import RunRecord, Tracker, benchmark_run, model_run
 
 if TYPE_CHECKING:
     from mrl4rec.model_folder import ModelCard
@@ -29,6 +30,8 @@ class Benchmark:
     def __init__(self, pipelines: list[Pipeline], tracker: Tracker, settings: Settings) -> None:
         self.pipelines, self.tracker, self.settings = pipelines, tracker, settings
         self.started = time.time()
+        self.fresh = False
+        """Whether anything was evaluated anew."""
         splits = [p.prepared.split.key for p in pipelines if p.prepared.split]
         asked = [p.request.parameters() for p in pipelines]
         self.key = hashlib.sha256(canonical([splits, asked]).encode()).hexdigest()
@@ -37,16 +40,14 @@ class Benchmark:
     # ------------------------------------------------------------------ MLflow
 
     def on_evaluated(
-        self, pipeline: Pipeline, cell: Cell, train: Commit
+        self, pipeline: Pipeline, cell: Cell, train: Commit, began: float
     ) -> Callable[[Evaluation, ModelCard, str, Path], str | None]:
         """The hook that logs a fresh evaluation and gives its run id to the results table."""
 
         def hook(result: Evaluation, card: ModelCard, key: str, per_user: Path) -> str | None:
-            values = [
-                {"metric": v.metric, "k": v.k, "width": v.width, "value": v.value}
-                for v in result.values
-            ]
-            return self.tracker.log(self._child(pipeline, cell, train, key, values))
+            self.fresh = True
+            values = [(v.metric, v.k, v.width, v.value) for v in result.values]
+            return self.tracker.log(self._child(pipeline, cell, train, key, values, began))
 
         return hook
 
@@ -55,32 +56,42 @@ class Benchmark:
         assert done.result is not None
         if not done.result.found or self.tracker.known(self.key, done.result.key):
             return
-        values = self.result_rows(pipeline.request.dataset, done.result.key)
-        self.tracker.log(self._child(pipeline, done.cell, done.train, done.result.key, values))
+        rows = self.result_rows(pipeline.request.dataset, done.result.key)
+        values = [(row["metric"], row["k"], row["width"], row["value"]) for row in rows]
+        record = self._child(pipeline, done.cell, done.train, done.result.key, values, None)
+        self.tracker.log(record)
 
     def finish(self, status: str, page: Path | None) -> None:
-        """Close the parent run: what was asked, what came out on top, the report."""
-        params = {
-            name: _text(value)
-            for name, value in self.pipelines[0].request.parameters().items()
-            if name != "dataset"
-        }
+        """Close the parent run: what was asked, the report and its plots, links to Data Docs."""
+        from mrl4rec import report
+
+        asked = self.pipelines[0].request.parameters()
         names = [p.request.dataset for p in self.pipelines]
-        self.tracker.log(
-            RunRecord(
-                key=self.key,
-                parent_key=None,
-                name="benchmark " + ", ".join(names),
-                params={"datasets": ",".join(names), **params},
-                tags={"kind": "benchmark", "datasets": ",".join(names)},
-                metrics=[],
-                datasets=[],
-                artifacts=[(page, "")] if page else [],
-                status=status,
-                start_time=self.started,
-                end_time=time.time(),
+        artifacts: list[tuple[Path, str]] = [(page, "")] if page else []
+        with tempfile.TemporaryDirectory(prefix="mrl4rec-plots-") as folder:
+            if page and (self.fresh or not self.tracker.known(None, self.key)):
+                report.plots(self.settings, names, Path(folder))
+                artifacts.append((Path(folder), "plots"))
+            self.tracker.log(
+                benchmark_run(
+                    key=self.key,
+                    name="benchmark · " + ", ".join(names),
+                    params={**asked, "dataset": names},
+                    tags={"dataset": names},
+                    artifacts=artifacts,
+                    status=status,
+                    note=self._note(page),
+                    start_time=self.started,
+                    end_time=time.time(),
+                )
             )
-        )
+
+    def _note(self, page: Path | None) -> str:
+        lines = [f"Report: `{page.absolute()}` (also under Artifacts)"] if page else []
+        for pipeline in self.pipelines:
+            folder = self.settings.dataset_dir(pipeline.request.dataset).absolute() / "gx"
+            lines.append(f"- {pipeline.request.dataset}: {pipeline.used}; Data Docs in `{folder}`")
+        return "\n".join(lines)
 
     def _child(
         self,
@@ -88,57 +99,42 @@ class Benchmark:
         cell: Cell,
         train: Commit,
         key: str,
-        values: Iterable[Mapping[str, Any]],
+        values: list[tuple[str, int, int | None, float]],
+        began: float | None,
     ) -> RunRecord:
-        dataset = pipeline.request.dataset
+        dataset, prepared = pipeline.request.dataset, pipeline.prepared
         folder = self.settings.dataset_dir(dataset) / "models" / train.key
         card = json.loads((folder / "model.json").read_text())
-        prepared = pipeline.prepared
         assert prepared.core is not None
         assert prepared.split is not None
-        levels = ",".join(map(str, cell.levels)) if cell.levels else None
-        per_user = evaluation.per_user_path(self.settings, dataset, key)
-        return RunRecord(
+        return model_run(
             key=key,
             parent_key=self.key,
-            name=f"{dataset} · {cell.label}" if len(self.pipelines) > 1 else cell.label,
+            dataset=dataset,
+            method_name=cell.method.name,
+            protocol=pipeline.request.protocol,
+            values=values,
+            levels=",".join(map(str, cell.levels)) if cell.levels else None,
+            seed=cell.seed,
+            epoch=card.get("epoch"),
+            method=cell.method.as_dict(),
+            history=card.get("history", []),
+            versions={**self._versions(pipeline), "model": train.key, "split": prepared.split.key},
             params={
-                "dataset": dataset,
-                "levels": _text(levels),
-                "seed": _text(cell.seed),
-                "protocol": pipeline.request.protocol,
-                "kcore": _text(prepared.core.summary.get("k")),
-                "split": _text(prepared.split.summary.get("strategy")),
-                "split_seed": _text(pipeline.request.split_seed),
-                **{name: _text(value) for name, value in cell.method.as_dict().items()},
+                "kcore": prepared.core.summary.get("k"),
+                "split": prepared.split.summary.get("strategy"),
+                "split_seed": pipeline.request.split_seed,
             },
-            tags={
-                "kind": "model",
-                "dataset": dataset,
-                "method": cell.method.name,
-                "levels": _text(levels),
-                "seed": _text(cell.seed),
-                "protocol": pipeline.request.protocol,
-                "stage_key": key,
-                "model_key": train.key,
-                "split_key": prepared.split.key,
-                **{f"version.{n}": str(v) for n, v in self._versions(pipeline).items()},
-            },
-            metrics=_metrics(card, values),
-            datasets=[
-                (
-                    f"{dataset}/splits@v{prepared.split.version}",
-                    self.settings.table_uri(dataset, "splits"),
-                    prepared.split.key[:16],
-                    "training",
-                )
-            ],
-            artifacts=[(per_user, "per_user")],
-            status="FINISHED",
+            datasets=[self._dataset_ref(dataset, prepared.split)],
+            artifacts=[(evaluation.per_user_path(self.settings, dataset, key), "per_user")],
             model_folder=folder,
-            start_time=self.started,
-            end_time=time.time(),
+            start_time=began,
+            end_time=time.time() if began else None,
         )
+
+    def _dataset_ref(self, dataset: str, split: Commit) -> tuple[str, str, str, str]:
+        name = f"{dataset}/splits@v{split.version}"
+        return name, self.settings.table_uri(dataset, split.table), split.key[:16], "training"
 
     def _versions(self, pipeline: Pipeline) -> dict[str, int]:
         prepared = pipeline.prepared
@@ -173,40 +169,6 @@ class Benchmark:
                 key=lambda row: (row["width"] or 0, row["metric"], row["k"]),
             )
         ]
-
-
-def _metrics(
-    card: Mapping[str, Any], values: Iterable[Mapping[str, Any]]
-) -> list[tuple[str, float, int]]:
-    """Final metrics (the full width plain, narrower ones suffixed) and the learning curves."""
-    values = list(values)
-    full = max((v["width"] or 0 for v in values), default=0)
-    final = [
-        (
-            f"{v['metric']}_{v['k']}" + ("" if (v["width"] or 0) == full else f"_w{v['width']}"),
-            float(v["value"]),
-            0,
-        )
-        for v in values
-    ]
-    curves = [
-        # Both phases of the clean protocol count epochs from 0: the refit's curves get its name.
-        (prefix + name.replace("@", "_"), float(value), int(point["epoch"]))
-        for point in card.get("history", [])
-        for prefix in ("refit_" if point.get("phase") == "refit" else "",)
-        for name, value in point.items()
-        if name not in {"epoch", "phase"} and isinstance(value, int | float)
-    ]
-    return final + curves
-
-
-def _text(value: Any) -> str:
-    """One spelling for one value, so that equal parameters look equal in the UI."""
-    if value is None:
-        return "–"
-    if isinstance(value, list | tuple):
-        return " ".join(map(str, value)) or "–"
-    return str(value)
 
 
 # ---------------------------------------------------------------------- Prefect

@@ -133,7 +133,7 @@ class Request:
             )
 
     def _cells(self) -> Iterable[Cell]:
-        from mrl4rec.methods import parse_levels, resolve
+        from mrl4rec.methods import Factors, parse_levels, resolve
 
         if not self.methods or not self.levels or not self.seeds:
             raise UsageError("nothing to run", todo="name at least one method, level set and seed")
@@ -141,8 +141,11 @@ class Request:
         self._check_overrides(methods)
         seen: set[tuple[str, object, object]] = set()
         for method in methods:
-            for text in self.levels if method.has_levels else (None,):
-                levels = parse_levels(text, method.dim) if text is not None else None
+            nested = isinstance(method, Factors) and method.has_levels
+            for text in self.levels if nested else (None,):
+                levels = None
+                if text is not None and isinstance(method, Factors):
+                    levels = parse_levels(text, method.dim)
                 for seed in (None,) if method.deterministic else self.seeds:
                     if (method.name, levels, seed) not in seen:
                         seen.add((method.name, levels, seed))

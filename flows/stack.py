@@ -80,7 +80,8 @@ def up(settings: Settings, prefect_port: int, mlflow_port: int, as_json: bool) -
         deployments = [sys.executable, "-m", "flows.deployments"]
         services.append(_start(stack, "deployments", deployments, environment, logs))
         _wait_for_deployments(services[-1], api)
-        _announce(api, environment.get("MRL4REC_TRACKING_URI", settings.mlflow_uri()), as_json)
+        tracking = environment.get("MRL4REC_TRACKING_URI", settings.mlflow_uri())
+        _announce(api, tracking, as_json)
         _watch(services)
 
 
@@ -91,6 +92,8 @@ def _environment(settings: Settings, api: str) -> dict[str, str]:
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "mrl4rec",  # stage progress on the run's page
         "MRL4REC_WAREHOUSE": str(settings.warehouse.absolute()),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # no job queue: nothing here uses one
     }
 
 
@@ -171,13 +174,17 @@ def _until(service: Service, ready: object) -> None:
 
 
 def _announce(api: str, tracking: str, as_json: bool) -> None:
+    from mrl4rec.tracking import Tracker
+
+    runs = Tracker(Settings(tracking_uri=tracking)).view_link(tracking) or tracking
     links = {"prefect": api.removesuffix("/api"), "prefect_api": api, "mlflow": tracking}
+    links["runs"] = runs
     if as_json:
         print(json.dumps(links), flush=True)
         return
     print(
         f"Prefect   {links['prefect']}\n"
-        f"MLflow    {tracking}\n\n"
+        f"MLflow    {runs}\n\n"
         "In another terminal:\n"
         f"  export PREFECT_API_URL={api}\n"
         "  prefect deployment run mrl4rec/smoke --watch\n"

@@ -13,7 +13,7 @@ def read(spark: SparkSession, uri: str, version: int) -> DataFrame:
 
 
 def overwrite(frame: DataFrame, uri: str, *order: str, rows: int, metadata: str) -> None:
-    """Overwrite a table with ``rows`` rows, sorted by ``order``, in as few files as they ask for."""
+    """Overwrite a table, sorted by ``order``, in as few files as its ``rows`` ask for."""
     files = 1 + rows // ROWS_PER_FILE
     ranged = frame.repartitionByRange(files, *order) if files > 1 else frame.coalesce(1)
     (

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs import delta
 from mrl4rec.errors import UsageError
 from mrl4rec.gate.verdicts import last_failure
 from mrl4rec.settings import Settings
-from mrl4rec.tables import CORE_SUITE, REVIEWS_SUITE, TABLES
+from mrl4rec.tables import CORE_SUITE, REVIEWS_SUITE, SOURCES, TABLES
 from mrl4rec.tables.expectation import fill
 from mrl4rec.tables.splits import FOLDS, SPLIT_SUITE
 
@@ -70,36 +71,53 @@ def reviews_facts(frames: Frames, text: Mapping[str, str], ingest_share: float) 
 
 
 def core_facts(frames: Frames, told: Mapping[str, Any]) -> DataFrame:
-    """Facts of ``interactions``, ``users`` and ``items``; ``told`` is the stage's summary."""
+    """Facts of ``interactions``, ``users`` and ``items``; ``told`` is the stage's summary.
+
+    Each table is read once and all are grouped together: a pair counts in the groups of its pair,
+    its user and its item, a row of users or items in those of its number and of its id.
+    """
+    numbers = [f"{_kind(one)}, CAST({one}_idx AS bigint)" for one in SIDES]
+    tables = [f"SELECT stack(3, {_kind('pair')}, {PAIR}, {', '.join(numbers)}) AS (kind, number), "
+              "CAST(NULL AS string) AS id, 1 AS pairs, 0 AS rows FROM {interactions}"]  # fmt: skip
+    for one, number in zip(SIDES, numbers, strict=True):
+        by_id = f"{_kind(f'{one}_id')}, NULL, {one}_id"
+        tables.append(f"SELECT stack(2, {number}, NULL, {by_id}), 0, 1 FROM {{{one}s}}")
     pairs = f"""
-    SELECT count(*) AS rows, count({PAIR}) - count(DISTINCT {PAIR}) AS duplicate_pairs,
-      count(*) - {_number(told, "interactions")} AS pairs_beyond_told
-    FROM {{interactions}}"""
-    parts = [pairs, *(_degrees(one, told) for one in SIDES), *(_ids(one) for one in SIDES)]
-    return one_row(frames, "SELECT * FROM " + " CROSS JOIN ".join(f"({part})" for part in parts))
-
-
-def _degrees(one: str, told: Mapping[str, Any]) -> str:
-    """SQL: one group a number, holding its pairs and its rows in the side's own table."""
-    return f"""
-    SELECT coalesce(min(if(pairs > 0, pairs, NULL)), 0) AS smallest_{one}_degree,
-      coalesce(sum(if(rows = 0, pairs, 0)), 0) AS pairs_of_unknown_{one},
-      count_if(pairs > 0) - {_number(told, f"{one}s")} AS {one}s_beyond_told,
-      coalesce(sum(rows) - count_if(rows > 0 AND idx >= 0)
-        + greatest(max(if(rows > 0, idx, NULL)) - (sum(rows) - 1), 0), 0) AS {one}_idx_amiss
+      {_sum("pairs", "pair")} AS rows,
+      {_sum("if(number IS NULL, 0, pairs - 1)", "pair")} AS duplicate_pairs,
+      {_sum("pairs", "pair")} - {_number(told, "interactions")} AS pairs_beyond_told"""
+    query = f"""
+    SELECT {", ".join([pairs, *(_side(one, told) for one in SIDES)])}
     FROM (
-      SELECT idx, sum(pair) AS pairs, count(*) - sum(pair) AS rows FROM (
-        SELECT {one}_idx AS idx, 1 AS pair FROM {{interactions}}
-        UNION ALL SELECT {one}_idx, 0 FROM {{{one}s}}
-      ) GROUP BY idx
+      SELECT kind, number, id, id AS user_id, id AS item_id, sum(pairs) AS pairs, sum(rows) AS rows
+      FROM ({" UNION ALL ".join(tables)}) GROUP BY kind, number, id
     )"""
+    return one_row(frames, query)
 
 
-def _ids(one: str) -> str:
-    return f"""
-    SELECT count({one}_id) - count(DISTINCT {one}_id) AS duplicate_{one}_ids,
-      {_counts(CORE_SUITE.conditions(f"{one}s"))}
-    FROM {{{one}s}}"""
+def _side(one: str, told: Mapping[str, Any]) -> str:
+    """SQL: the facts of users or of items, from the groups."""
+    mine, conditions = f"kind = {_kind(one)}", CORE_SUITE.conditions(f"{one}s")
+    last = f"max(if({mine} AND rows > 0, number, NULL))"
+    n = _sum("rows", one)
+    facts = {
+        f"smallest_{one}_degree": f"coalesce(min(if({mine} AND pairs > 0, pairs, NULL)), 0)",
+        f"pairs_of_unknown_{one}": _sum("if(rows = 0, pairs, 0)", one),
+        f"{one}s_beyond_told": f"count_if({mine} AND pairs > 0) - {_number(told, f'{one}s')}",
+        f"{one}_idx_amiss": f"{n} - count_if({mine} AND rows > 0 AND number >= 0)"
+        f" + greatest(coalesce({last}, 0) - greatest({n} - 1, 0), 0)",
+        f"duplicate_{one}_ids": _sum("if(id IS NULL, 0, rows - 1)", f"{one}_id"),
+        **{fact: _sum(f"if({c}, rows, 0)", f"{one}_id") for fact, c in conditions.items()},
+    }
+    return ", ".join(f"{sql} AS {fact}" for fact, sql in facts.items())
+
+
+def _kind(name: str) -> int:
+    return ("pair", "user", "item", "user_id", "item_id").index(name)
+
+
+def _sum(what: str, kind: str) -> str:
+    return f"coalesce(sum(if(kind = {_kind(kind)}, {what}, 0)), 0)"
 
 
 def split_facts(frames: Frames, text: Mapping[str, str], told: Mapping[str, Any]) -> DataFrame:
@@ -203,11 +221,16 @@ def sample(frames: Frames, query: str, rows: int) -> list[dict[str, Any]]:
 def read_frames(
     spark: SparkSession, settings: Settings, dataset: str, versions: Mapping[str, int]
 ) -> dict[str, DataFrame]:
-    """Frames of table versions, by table."""
-    return {
-        table: delta.read(spark, settings.table_uri(dataset, table), version)
-        for table, version in versions.items()
-    }
+    """Frames of table versions, by table; the small table of sources as a local one."""
+    frames = {}
+    for table, version in versions.items():
+        uri = settings.table_uri(dataset, table)
+        if table == SOURCES.name:
+            rows = DeltaTable(uri, version).to_pyarrow_table()
+            frames[table] = spark.createDataFrame(rows)
+        else:
+            frames[table] = delta.read(spark, uri, version)
+    return frames
 
 
 def _counts(conditions: Mapping[str, str], also: str = "true") -> str:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 
 from jobs import delta, kcore_spark
-from mrl4rec import kcore, stage
+from mrl4rec import kcore, stage, versions
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
@@ -50,8 +50,12 @@ class Plan:
     @property
     def key(self) -> str:
         """The stage key."""
-        base = self.base.key if self.base else None
-        return _key(self.ingest, self.k, self.min_rating, base)
+        return self.key_after(self.base.key if self.base else None)
+
+    def key_after(self, base: str | None) -> str:
+        """The stage key this run would have if its numbers went on from the core of that key."""
+        params = {"k": self.k, "min_rating": self.min_rating}
+        return stage.stage_key(STAGE, CODE, {"ingest": self.ingest.key, "base": base}, params)
 
     def uri(self, table: str) -> str:
         """Where a table of the data set lies."""
@@ -75,13 +79,13 @@ def run(
     """
     if k < 0:
         raise UsageError(f"k-core needs k ≥ 0, got {k}", todo="use --kcore 0 for no filter")
-    uri = settings.table_uri(dataset, MARKER)
-    history = stage.history(uri, MARKER)
-    found = _find(history, uri, ingest, k, min_rating)
+    plan = Plan(settings, dataset, ingest, k, min_rating, base=None)
+    history = [c for c in stage.history(plan.uri(MARKER), MARKER)
+               if versions.complete(settings, dataset, c)]  # fmt: skip
+    found = _find(history, plan)
     if found is not None:
         return found
-    base = _base(history, settings, dataset, k, min_rating, ingest)
-    plan = Plan(settings, dataset, ingest, k, min_rating, base)
+    plan = replace(plan, base=_base(history, plan))
     rows = DeltaTable(plan.uri("reviews"), ingest.table_version("reviews")).count()
     if rows <= settings.kcore_driver_pairs:
         return _in_memory(plan)
@@ -198,10 +202,18 @@ def _commit_core(
         core = kcore.keep_numbers(pairs, *sizes)
     else:
         core = kcore.number(pairs, plan.base_table("users"), plan.base_table("items"))
-    counts = {"interactions": len(core.interactions), "users": core.n_users, "items": core.n_items,
-              "rounds": rounds, "users_table": len(core.users), "items_table": len(core.items)}  # fmt: skip
-    outputs = {name: _write(plan, name, table, _note(plan))
-               for name, table in (("users", core.users), ("items", core.items))}  # fmt: skip
+    counts = {
+        "interactions": len(core.interactions),
+        "users": core.n_users,
+        "items": core.n_items,
+        "rounds": rounds,
+        "users_table": len(core.users),
+        "items_table": len(core.items),
+    }
+    outputs = {
+        name: _write(plan, name, table, _note(plan))
+        for name, table in (("users", core.users), ("items", core.items))
+    }
     commit = _commit(plan, outputs, counts, facts)
     version = _write(plan, MARKER, core.interactions, commit.metadata())
     return replace(commit, version=version)
@@ -268,48 +280,34 @@ def _commit(
         log.warning("%d reviews have no rating and were left out by --min-rating %g",
                     facts["without_rating"], plan.min_rating)  # fmt: skip
     if not counts["interactions"]:
-        log.error("the %d-core of %s is empty after %d rounds: every user or item has fewer than "
-                  "%d; try a smaller --kcore", plan.k, plan.dataset, counts["rounds"], plan.k)  # fmt: skip
+        log.error(
+            "the %d-core of %s is empty: after %d rounds no users and items are left with %d "
+            "each; try a smaller --kcore",
+            plan.k, plan.dataset, counts["rounds"], plan.k,
+        )  # fmt: skip
     return Commit(STAGE, plan.key, MARKER, -1, dict(outputs), summary)
 
 
-def _key(ingest: Commit, k: int, min_rating: float | None, base: str | None) -> str:
-    params = {"k": k, "min_rating": min_rating}
-    return stage.stage_key(STAGE, CODE, {"ingest": ingest.key, "base": base}, params)
-
-
-def _find(
-    history: Sequence[Commit], uri: str, ingest: Commit, k: int, min_rating: float | None
-) -> Commit | None:
+def _find(history: Sequence[Commit], plan: Plan) -> Commit | None:
     """The newest core of this ingest and these parameters, whatever numbers it went on from."""
     for commit in history:
-        key = _key(ingest, k, min_rating, commit.summary.get("base"))
-        if commit.key == key and stage.open_table(uri, commit.version) is not None:
+        if commit.key == plan.key_after(commit.summary.get("base")):
             return replace(commit, found=True)
     return None
 
 
-def _base(
-    history: Sequence[Commit], settings: Settings, dataset: str, k: int, min_rating: float | None,
-    ingest: Commit,
-) -> Commit | None:  # fmt: skip
+def _base(history: Sequence[Commit], plan: Plan) -> Commit | None:
     """The newest core with these parameters that no gate has failed: its numbers go on."""
-    if ingest.summary.get("ids") == "integer":
+    if plan.integer_ids:
         return None
-    failed = _failed_versions(settings, dataset)
+    failed = versions.failed_versions(plan.settings, plan.dataset)
+    asked = (plan.k, plan.min_rating)
     for commit in history:
-        same = (commit.summary.get("k"), commit.summary.get("min_rating")) == (k, min_rating)
-        if same and commit.version not in failed:
+        tables = {MARKER: commit.version, **commit.outputs}
+        good = not any((table, str(version)) in failed for table, version in tables.items())
+        if good and (commit.summary.get("k"), commit.summary.get("min_rating")) == asked:
             return commit
     return None
-
-
-def _failed_versions(settings: Settings, dataset: str) -> set[int]:
-    gates = stage.open_table(settings.table_uri(dataset, "gates"))
-    if gates is None:
-        return set()
-    rows = gates.to_pyarrow_table(columns=["table", "version", "verdict"]).to_pylist()
-    return {int(r["version"]) for r in rows if r["table"] == MARKER and r["verdict"] != "pass"}
 
 
 if __name__ == "__main__":

@@ -48,14 +48,14 @@ def changes(fresh: DataFrame, present: DataFrame | None) -> DataFrame:
     )
 
 
-def repeated_pairs(reviews: DataFrame) -> DataFrame:
-    """By source: rows that repeat a (user, item) pair of the same source (column ``repeated``)."""
+def oddities(reviews: DataFrame) -> DataFrame:
+    """By source: ``repeated`` rows of a (user, item) pair that an earlier row of it has already;
+    ``short_ids`` item ids of one to nine digits, and the ``short_rows`` that hold them.
+    """
     pairs = reviews.groupBy("source_sha256", "user_id", "item_id").agg(F.count("*").alias("rows"))
-    return pairs.groupBy("source_sha256").agg(F.sum(F.col("rows") - 1).alias("repeated"))
-
-
-def short_numbers(reviews: DataFrame) -> DataFrame:
-    """By source: item ids of one to nine digits (column ``ids``) and the rows that hold them."""
-    short = reviews.where(F.col("item_id").rlike("^[0-9]{1,9}$"))
-    ids = short.groupBy("source_sha256", "item_id").agg(F.count("*").alias("rows"))
-    return ids.groupBy("source_sha256").agg(F.count("*").alias("ids"), F.sum("rows").alias("rows"))
+    short = F.col("item_id").rlike("^[0-9]{1,9}$")
+    return pairs.groupBy("source_sha256").agg(
+        F.sum(F.col("rows") - 1).alias("repeated"),
+        F.count_distinct(F.when(short, F.col("item_id"))).alias("short_ids"),
+        F.sum(F.when(short, F.col("rows")).otherwise(0)).alias("short_rows"),
+    )

@@ -7,7 +7,8 @@ their place, `record_no`, and user_id, item_id, rating, reviewed_at, rule, detai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StringType
 
-from mrl4rec.formats import MAX_RECORD, Layout, literal_fields
+from mrl4rec.formats import BLANKS, MAX_RECORD, Layout, literal_fields
 
 KEPT_BYTES = 1 << 16
 """Characters of a broken record that are kept in quarantine."""
@@ -24,23 +25,58 @@ MAX_ID = 256
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 """No review is older: a time before this is in another unit, or not a time."""
 BLANK = "blank"
-"""Marks lines that are no records, until record numbers are known; never leaves this file."""
+"""Marks lines that are no records (blank ones, headers) until they are numbered; then they go."""
+NO_RATING = "no_rating"
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
-_SPACE = " \t\r\n\u00a0\ufeff"
 _NAMES = ("user", "item", "rating", "time")
 
 
 @dataclass(frozen=True)
-class Block:
-    """One piece of a source as a task read it: enough to number its lines from the file's start."""
+class Tally:
+    """What the parsed lines hold, counted in one pass: enough to number and to judge them."""
+
+    shifts: Mapping[tuple[str, int], int]
+    """(source, block) → what makes of a line's ``line_id`` its place in the file, from 0."""
+    rules: Mapping[str, Counter[str | None]]
+    """Source → records by the rule they break (None: none), without blank lines and headers."""
+    rated: frozenset[str]
+    """Sources in which a good record has a rating."""
+
+    @classmethod
+    def of(cls, groups: Sequence[Group]) -> Tally:
+        """Add up the groups of all blocks."""
+        lines: Counter[tuple[str, int]] = Counter()
+        first: dict[tuple[str, int], int] = {}
+        for g in groups:
+            place = (g.source_sha256, g.block)
+            lines[place] += g.lines
+            first[place] = min(g.first_line_id, first.get(place, g.first_line_id))
+        shifts, before = {}, 0
+        for source, block in sorted(lines):
+            before = before if block else 0  # the file's first block begins at byte 0
+            shifts[source, block] = before - first[source, block]
+            before += lines[source, block]
+        rated = frozenset(g.source_sha256 for g in groups if g.rule is None and g.rated)
+        rules: dict[str, Counter[str | None]] = defaultdict(Counter)
+        for g in groups:
+            if g.rule != BLANK:
+                unrated = g.rule is None and not g.rated and g.source_sha256 in rated
+                rules[g.source_sha256][NO_RATING if unrated else g.rule] += g.lines
+        return cls(shifts, rules, rated)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Lines of one block that fared alike."""
 
     source_sha256: str
     block: int
+    rule: str | None
+    rated: bool
+    """Whether the rating column holds anything."""
     lines: int
     first_line_id: int
-    rated: int
-    """Records with something in the rating column."""
 
 
 def read_lines(spark: SparkSession, paths: Sequence[Path]) -> DataFrame:
@@ -62,16 +98,17 @@ def parse_lines(lines: DataFrame, layout: Layout, as_of: datetime) -> DataFrame:
 
     Adds user_id, item_id (text), rating (double), reviewed_at (timestamp), rule and detail (null
     where no rule is broken), rated (whether the rating column holds anything), record (text, only
-    where a rule is broken or the rating is missing). A line of blanks has rule ``blank``.
+    where a rule is broken or the rating is missing). A line of blanks has rule ``blank``,
+    and so has one that repeats the header (dumps get concatenated).
     """
     size = F.octet_length("value")
-    text = F.btrim(F.make_valid_utf8(F.col("value")), F.lit(_SPACE))
+    text = F.btrim(F.make_valid_utf8(F.col("value")), F.lit(BLANKS))
     short = F.when(size <= MAX_RECORD, text)
     lines = lines.select("*", size.alias("size"), short.alias("text"))
-    lines = lines.withColumn("fields", _fields(layout))
-    for name in _NAMES:
-        lines = lines.withColumn(name, _clean(F.col("fields")[name]))
-    lines = lines.withColumn("seconds", _number("time")).withColumn("stars", _number("rating"))
+    lines = lines.withColumn("parsed", _parsed(layout))
+    whole, raw = _fields(layout)
+    lines = lines.withColumns({"whole": whole} | {n: _clean(cell) for n, cell in raw.items()})
+    lines = lines.withColumns({"seconds": _number("time"), "stars": _number("rating")})
     broken = F.coalesce(*[
         F.when(condition, F.struct(F.lit(rule).alias("rule"), detail.alias("detail")))
         for condition, rule, detail in _rules(layout, as_of)
@@ -97,36 +134,22 @@ def parse_lines(lines: DataFrame, layout: Layout, as_of: datetime) -> DataFrame:
     )
 
 
-def _fields(layout: Layout) -> Column:
-    """A struct user, item, rating, time of raw texts; null where the line is not of the form."""
-    form = layout.form
+def _parsed(layout: Layout) -> Column:
+    """The line's text as a struct or array of raw texts. Named columns are taken from it later, in
+    a projection of their own, so that it is computed once a line.
+    """
+    form, text = layout.form, F.col("text")
     names = (form.user, form.item, form.rating, form.time)
-    text = F.col("text")
     if form.syntax == "json":
-        wanted = ", ".join(f"`{name}` STRING" for name in names if name)
+        wanted = ", ".join(f"`{name}`: STRING" for name in names if name)
         # Parsed as an array of one: anything after the object is then an error, not ignored.
-        array = F.from_json(
-            F.concat(F.lit("["), text, F.lit("]")),
-            f"array<struct<{wanted.replace(' STRING', ': STRING')}>>",
-            {"allowSingleQuotes": "false"},
-        )
-        one = F.when(F.size(array) == 1, array[0])
-        return _struct(one, [one[name] if name else None for name in names])
+        array = F.concat(F.lit("["), text, F.lit("]"))
+        return F.from_json(array, f"array<struct<{wanted}>>", {"allowSingleQuotes": "false"})
     if form.syntax == "python":
-        read = F.udf(lambda line: literal_fields(line, names), ArrayType(StringType()))
-        cells = read(text)
-        return _struct(cells, [cells[i] for i in range(4)])
-    cells, whole = _cells(layout)
-    places = [layout.columns.index(n) if n in layout.columns else None for n in names]
-    return _struct(F.when(whole, F.lit(1)), [None if p is None else cells[p] for p in places])
-
-
-def _cells(layout: Layout) -> tuple[Column, Column]:
-    """The cells of delimited text by place, and whether the line has as many as it should."""
-    text, count = F.col("text"), len(layout.columns)
-    if layout.form.syntax == "csv":
-        columns = ", ".join(f"c{i} STRING" for i in range(count))
-        row = F.from_csv(
+        return F.udf(lambda line: literal_fields(line, names), ArrayType(StringType()))(text)
+    if form.syntax == "csv":
+        columns = ", ".join(f"c{i} STRING" for i in range(len(layout.columns)))
+        return F.from_csv(
             text,
             f"{columns}, bad STRING",
             {
@@ -136,21 +159,36 @@ def _cells(layout: Layout) -> tuple[Column, Column]:
                 "ignoreTrailingWhiteSpace": "true",
             },
         )
-        return F.array(*[row[f"c{i}"] for i in range(count)]), row["bad"].isNull()
-    separator = {"tab": "\t", "colons": "::", "pair": " "}[layout.form.syntax]
-    cells = F.split(F.col("text"), separator, -1)
-    return cells, F.size(cells) == count
+    separator = {"tab": "\t", "colons": "::", "pair": " "}[form.syntax]
+    return F.split(text, separator, -1)
 
 
-def _struct(present: Column, columns: Sequence[Column | None]) -> Column:
+def _fields(layout: Layout) -> tuple[Column, dict[str, Column]]:
+    """Whether the parsed line is a record of the form, and its raw user, item, rating and time."""
+    form, parsed = layout.form, F.col("parsed")
+    names = dict(zip(_NAMES, (form.user, form.item, form.rating, form.time), strict=True))
+    if form.syntax == "json":
+        whole = parsed.isNotNull() & (F.size(parsed) == 1) & parsed[0].isNotNull()
+        found = {name: parsed[0][column] for name, column in names.items() if column}
+    elif form.syntax == "python":
+        whole = parsed.isNotNull()
+        found = {name: parsed[place] for place, name in enumerate(names)}
+    else:
+        places = {n: layout.columns.index(c) for n, c in names.items() if c in layout.columns}
+        if form.syntax == "csv":
+            whole = parsed.isNotNull() & parsed["bad"].isNull()
+            found = {name: parsed[f"c{place}"] for name, place in places.items()}
+        else:
+            whole = F.size(parsed) == len(layout.columns)
+            found = {name: parsed[place] for name, place in places.items()}
     null = F.lit(None).cast("string")
-    named = [(null if c is None else c).alias(n) for c, n in zip(columns, _NAMES, strict=True)]
-    return F.when(present.isNotNull(), F.struct(*named))
+    # Taken only from whole records: an element that is not there would raise.
+    return whole, {name: F.when(whole, found[name]) if name in found else null for name in _NAMES}
 
 
 def _clean(raw: Column) -> Column:
     """The cell without blanks around it; null where nothing, or a word for nothing, is left."""
-    text = F.btrim(raw, F.lit(_SPACE))
+    text = F.btrim(raw, F.lit(BLANKS))
     return F.when(~F.lower(text).isin("", "null", "none", "nan"), text)
 
 
@@ -165,9 +203,9 @@ def _rules(layout: Layout, as_of: datetime) -> list[tuple[Column, str, Column]]:
     syntax = {"json": "not_json", "python": "not_python"}.get(form.syntax, "not_csv")
     rules = [
         (F.col("size") > MAX_RECORD, "record_too_long", _said("bytes: ", F.col("size"))),
-        (F.col("text") == "", BLANK, F.lit("")),
+        (F.col("text").isin("", layout.header or ""), BLANK, F.lit("")),
         (~F.is_valid_utf8(F.col("value")), "not_utf8", F.lit("bytes that are no UTF-8")),
-        (F.col("fields").isNull(), syntax, F.lit(f"not a record of {form.name}")),
+        (~F.col("whole"), syntax, F.lit(f"not a record of {form.name}")),
         *_id_rules(layout, "user", form.user),
         *_id_rules(layout, "item", form.item),
     ]
@@ -215,56 +253,36 @@ def _said(words: str, value: Column) -> Column:
     return F.concat(F.lit(words), F.substring(value.cast("string"), 1, 200))
 
 
-def collect_blocks(parsed: DataFrame) -> list[Block]:
-    """What each block holds, in the order of its file: one small row a block."""
-    rows = (
-        parsed.groupBy("source_sha256", "block")
-        .agg(
-            F.count("*").alias("lines"),
-            F.min("line_id").alias("first"),
-            F.count_if((F.col("rule").isNull()) & F.col("rated")).alias("rated"),
-        )
-        .collect()
+def tally(parsed: DataFrame) -> Tally:
+    """Count the parsed lines: one pass, and a few small rows a block come back."""
+    groups = parsed.groupBy("source_sha256", "block", "rule", "rated").agg(
+        F.count("*").alias("lines"), F.min("line_id").alias("first_line_id")
     )
-    found = [
-        Block(r["source_sha256"], r["block"], r["lines"], r["first"], r["rated"]) for r in rows
-    ]
-    return sorted(found, key=lambda b: (b.source_sha256, b.block))
+    return Tally.of([Group(**row.asDict()) for row in groups.collect()])
 
 
-def number_records(
-    parsed: DataFrame, blocks: Sequence[Block], header_lines: dict[str, int | None]
-) -> DataFrame:
+def number_records(parsed: DataFrame, counted: Tally) -> DataFrame:
     """Records with their absolute place in the file; headers and blank lines are dropped here.
 
     A record without a rating in a source that has ratings breaks the rule ``no_rating``; in a
     source without any the rating is null for all.
     """
-    rows, before, source = [], 0, None
-    rated = {b.source_sha256 for b in blocks if b.rated}
-    for b in blocks:
-        before = before if b.source_sha256 == source else 0
-        source = b.source_sha256
-        header = header_lines.get(source)
-        shift = before - b.first_line_id
-        rows.append((source, b.block, shift, -1 if header is None else header, source in rated))
-        before += b.lines
-    schema = "source_sha256 STRING, block BIGINT, shift BIGINT, header BIGINT, has_ratings BOOLEAN"
+    rows = [(sha, block, n, sha in counted.rated) for (sha, block), n in counted.shifts.items()]
+    schema = "source_sha256 STRING, block BIGINT, shift BIGINT, has_ratings BOOLEAN"
     places = parsed.sparkSession.createDataFrame(rows, schema)
-    joined = parsed.join(F.broadcast(places), ["source_sha256", "block"])
-    joined = joined.withColumn("record_no", F.col("line_id") + F.col("shift"))
-    real = (F.col("record_no") != F.col("header")) & ~F.col("rule").eqNullSafe(BLANK)
-    unrated = F.col("rule").isNull() & F.col("rating").isNull() & F.col("has_ratings")
-    return joined.where(real).select(
+    records = parsed.where(~F.col("rule").eqNullSafe(BLANK)).join(
+        F.broadcast(places), ["source_sha256", "block"]
+    )
+    unrated = F.col("rule").isNull() & ~F.col("rated") & F.col("has_ratings")
+    missing = F.lit("no rating, in a source that has ratings")
+    return records.select(
         "source_sha256",
-        "record_no",
+        (F.col("line_id") + F.col("shift")).alias("record_no"),
         "user_id",
         "item_id",
         "rating",
         "reviewed_at",
-        F.when(unrated, "no_rating").otherwise(F.col("rule")).alias("rule"),
-        F.when(unrated, "no rating, in a source that has ratings")
-        .otherwise(F.col("detail"))
-        .alias("detail"),
+        F.when(unrated, NO_RATING).otherwise(F.col("rule")).alias("rule"),
+        F.when(unrated, missing).otherwise(F.col("detail")).alias("detail"),
         "record",
     )

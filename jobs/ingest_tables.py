@@ -6,12 +6,12 @@ import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
-from typing import Any
 
+import pyarrow as pa
 from deltalake import write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -22,10 +22,9 @@ from jobs.ingest_merge import (
     REVIEW_COLUMNS,
     changes,
     deduplicate,
-    repeated_pairs,
-    short_numbers,
+    oddities,
 )
-from jobs.ingest_parse import collect_blocks, number_records, parse_lines, read_lines
+from jobs.ingest_parse import number_records, parse_lines, read_lines, tally
 from mrl4rec import stage, versions
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.formats import Layout, SourceFile, write_lines
@@ -35,6 +34,8 @@ from mrl4rec.tables import QUARANTINE, REVIEWS, SOURCES, Table
 log = logging.getLogger("mrl4rec")
 
 ROWS_PER_FILE = 4_000_000
+FEW = 2_000
+"""Up to so many rows are not worth a Spark write."""
 USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
@@ -84,13 +85,13 @@ def ingest_files(
         log.info("reading %s: %s, %.1f MB", source.path, layout.form.name, source.bytes / 1e6)
         if layout.form.syntax != "none":
             path = write_lines(source, layout.form, folder)
-            staged[replace(layout, header_line=None)].append(path)
+            staged[layout].append(path)
     versions.restore(place.settings, place.dataset, SOURCES.name, base)
     for table in (REVIEWS, QUARANTINE):
         versions.create(place.settings, place.dataset, table.name)
     if not staged:
         for table in (REVIEWS, QUARANTINE):
-            _append_nothing(place, table)
+            _append_few(place, table, table.schema.empty_table())
         total = base.summary["total"] if base else {"users": 0, "items": 0}
         return Ingested(users=total["users"], items=total["items"])
     spark = spark_job.session(place.settings)
@@ -111,36 +112,38 @@ def _write(
     sources: Sequence[SourceFile],
     layouts: Mapping[str, Layout],
 ) -> Ingested:
-    blocks = collect_blocks(parsed)
+    counted = tally(parsed)
     _refuse_changed(sources)
-    log.info("parsed %d lines", sum(block.lines for block in blocks))
-    records = number_records(parsed, blocks, {sha: x.header_line for sha, x in layouts.items()})
+    rules = counted.rules
+    log.info("parsed %d records", sum(found.total() for found in rules.values()))
+    records = number_records(parsed, counted)
     good = records.where(F.col("rule").isNull())
-    rules = _rules(records)
-    present = versions.create(place.settings, place.dataset, REVIEWS.name).count()
+    present = _rows(place)
     table = spark.read.format("delta").load(place.uri(REVIEWS.name)) if present else None
     changed = changes(deduplicate(good), table).persist()
     try:
-        gained = _gained(changed)
-        new, replaced = gained["new"], gained["replaced"]
-        _write_quarantine(place, records, rules)
-        _write_reviews(spark, place, changed, sum(new.values()), sum(replaced.values()))
+        new, replaced = _gained(changed)
+        _write_quarantine(place, records, sum(sum(broken(f).values()) for f in rules.values()))
+        _write_reviews(spark, place, changed, new.total(), replaced)
     finally:
         changed.unpersist()
-    counts = {
-        source.sha256: _counts(rules[source.sha256], new[source.sha256]) for source in sources
-    }
-    after = versions.create(place.settings, place.dataset, REVIEWS.name).count()
-    if after != present + sum(new.values()):
+    if _rows(place) != present + new.total():
         raise Mrl4recError(
-            f"reviews has {after} rows where {present} + {sum(new.values())} were expected",
+            f"reviews has {_rows(place)} rows where {present} + {new.total()} were expected",
             where=place.uri(REVIEWS.name),
             todo="something else wrote to the table meanwhile; run it again",
         )
-    log.info("reviews: %d new, %d rows in all", sum(new.values()), after)
-    users, items = _sizes(spark, place)
-    named = {sha: {r: n for r, n in found.items() if r is not None} for sha, found in rules.items()}
-    return Ingested(users, items, counts, named, _notes(good, sources, layouts))
+    log.info("reviews: %d new, %d replaced, %d rows in all", new.total(), replaced, _rows(place))
+    counts = {sha: _counts(found, new[sha]) for sha, found in rules.items()}
+    named = {sha: broken(found) for sha, found in rules.items()}
+    notes = _notes(good, sources, layouts)
+    users, items = _distinct(place, "user_id", "item_id")
+    return Ingested(users, items, counts, named, notes)
+
+
+def broken(found: Counter[str | None]) -> dict[str, int]:
+    """Records by rule, without those that break none."""
+    return {rule: n for rule, n in found.items() if rule is not None}
 
 
 def _refuse_changed(sources: Sequence[SourceFile]) -> None:
@@ -151,19 +154,20 @@ def _refuse_changed(sources: Sequence[SourceFile]) -> None:
             )
 
 
-def _rules(records: DataFrame) -> dict[str, Counter[str | None]]:
-    """Records by source and rule broken (None: none)."""
-    found: dict[str, Counter[str | None]] = defaultdict(Counter)
-    for row in records.groupBy("source_sha256", "rule").count().collect():
-        found[row["source_sha256"]][row["rule"]] = row["count"]
-    return found
+def _gained(changed: DataFrame) -> tuple[Counter[str], int]:
+    """Rows that are new, by source, and how many replace one that is there."""
+    new: Counter[str] = Counter()
+    replaced = 0
+    for row in changed.groupBy("source_sha256", "is_new").agg(F.count("*").alias("n")).collect():
+        if row["is_new"]:
+            new[row["source_sha256"]] = row["n"]
+        else:
+            replaced += row["n"]
+    return new, replaced
 
 
-def _gained(changed: DataFrame) -> dict[str, Counter[str]]:
-    gained: dict[str, Counter[str]] = {"new": Counter(), "replaced": Counter()}
-    for row in changed.groupBy("source_sha256", "is_new").count().collect():
-        gained["new" if row["is_new"] else "replaced"][row["source_sha256"]] = row["count"]
-    return gained
+def _rows(place: Place) -> int:
+    return versions.create(place.settings, place.dataset, REVIEWS.name).count()
 
 
 def _counts(found: Counter[str | None], accepted: int) -> dict[str, int]:
@@ -175,14 +179,13 @@ def _counts(found: Counter[str | None], accepted: int) -> dict[str, int]:
     }
 
 
-def _write_quarantine(
-    place: Place, records: DataFrame, rules: Mapping[str, Counter[str | None]]
-) -> None:
-    broken = sum(found.total() - found[None] for found in rules.values())
-    if broken:
-        _append(place, QUARANTINE, records.where(F.col("rule").isNotNull()), broken)
-    else:
-        _append_nothing(place, QUARANTINE)
+def _write_quarantine(place: Place, records: DataFrame, rows: int) -> None:
+    bad = records.where(F.col("rule").isNotNull()).select(*QUARANTINE.columns)
+    if rows > FEW:
+        _append(place, QUARANTINE, bad, rows)
+        return
+    few = bad.toArrow().cast(QUARANTINE.schema) if rows else QUARANTINE.schema.empty_table()
+    _append_few(place, QUARANTINE, few)
 
 
 def _write_reviews(
@@ -193,7 +196,7 @@ def _write_reviews(
         if new:
             _append(place, REVIEWS, rows, new)
         else:
-            _append_nothing(place, REVIEWS)
+            _append_few(place, REVIEWS, REVIEWS.schema.empty_table())
         return
     from delta.tables import DeltaTable
 
@@ -216,45 +219,46 @@ def _append(place: Place, table: Table, frame: DataFrame, rows: int) -> None:
     writer.option("userMetadata", place.metadata(table.name)).save(place.uri(table.name))
 
 
-def _append_nothing(place: Place, table: Table) -> None:
-    """A commit without rows: each run has versions of its own, which the gate can judge."""
+def _append_few(place: Place, table: Table, rows: pa.Table) -> None:
+    """A commit of a few rows or none: each run has versions of its own, which the gate judges."""
     write_deltalake(
         place.uri(table.name),
-        table.schema.empty_table(),
+        rows,
         mode="append",
         commit_properties=stage.properties(place.metadata(table.name)),
     )
 
 
-def _sizes(spark: SparkSession, place: Place) -> tuple[int, int]:
-    reviews = spark.read.format("delta").load(place.uri(REVIEWS.name))
-    row: Any = reviews.agg(
-        F.count_distinct("user_id").alias("users"), F.count_distinct("item_id").alias("items")
-    ).first()
-    return row["users"], row["items"]
+def _distinct(place: Place, *columns: str) -> tuple[int, ...]:
+    """How many different values each column of `reviews` has; memory grows with these alone."""
+    reviews = versions.create(place.settings, place.dataset, REVIEWS.name).to_pyarrow_dataset()
+    found = {name: pa.array([], pa.string()) for name in columns}
+    for batch in reviews.to_batches(columns=list(columns), batch_size=1 << 20):
+        for name in columns:
+            both = pa.chunked_array([found[name], batch.column(name).cast(pa.string())])
+            found[name] = both.unique()
+    return tuple(len(values) for values in found.values())
 
 
 def _notes(
     good: DataFrame, sources: Sequence[SourceFile], layouts: Mapping[str, Layout]
 ) -> list[str]:
     """What a person should know of these dumps, in the order of the sources."""
-    repeated = {row["source_sha256"]: row["repeated"] for row in repeated_pairs(good).collect()}
-    asins = [s.sha256 for s in sources if layouts[s.sha256].form.asin_items]
-    cut = {}
-    if asins:
-        found = short_numbers(good.where(F.col("source_sha256").isin(asins)))
-        cut = {row["source_sha256"]: row for row in found.collect()}
+    found = {row["source_sha256"]: row for row in oddities(good).collect()}
     notes = []
     for source in sources:
-        if layouts[source.sha256].form.syntax == "none":
+        form = layouts[source.sha256].form
+        if form.syntax == "none":
             notes.append(f"{source.path}: an empty file, no record in it")
-        if number := repeated.get(source.sha256):
+        if (odd := found.get(source.sha256)) is None:
+            continue
+        if odd["repeated"]:
             notes.append(
-                f"{source.path}: {number:,} rows repeat a (user, item) pair of the same file"
+                f"{source.path}: {odd['repeated']:,} rows repeat a (user, item) pair of this file"
             )
-        if row := cut.get(source.sha256):
+        if form.asin_items and odd["short_ids"]:
             notes.append(
-                f"{source.path}: {row['ids']:,} numeric item ids ({row['rows']:,} rows) are "
-                "shorter than 10 digits: a spreadsheet may have cut their leading zeros"
+                f"{source.path}: {odd['short_ids']:,} numeric item ids ({odd['short_rows']:,} rows)"
+                " are shorter than 10 digits: a spreadsheet may have cut their leading zeros"
             )
     return notes

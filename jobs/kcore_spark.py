@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -16,7 +17,6 @@ from pyspark.sql import functions as F  # what every Spark reader knows it by
 from jobs.delta import read, unpersist
 from jobs.order import dense_numbers
 from mrl4rec import kcore
-from mrl4rec.errors import Mrl4recError
 
 IDS = ("user_id", "item_id")
 
@@ -59,21 +59,20 @@ class CoreFrames:
 
 
 def peel(spark: SparkSession, request: Request) -> Peeled:
-    """Read the reviews' distinct pairs and peel until the core, or what fits the driver, is left."""
+    """Read the distinct pairs and peel until the core, or what fits the driver, is left."""
     reviews = read(spark, *request.reviews)
     sources = read(spark, *request.sources).select("source_sha256", "source_no")
-    facts = reviews.agg(F.count("*").alias("n"), F.count("rating").alias("rated")).first()
-    assert facts is not None  # an aggregate without groups has one row
+    n_reviews = unrated = 0
     if request.min_rating is not None:
+        n_reviews, unrated = _one(reviews.agg(F.count("*"), F.count_if(F.col("rating").isNull())))
         reviews = reviews.where(F.col("rating") >= F.lit(request.min_rating))
-    pairs = distinct_pairs(reviews, sources).localCheckpoint()
-    orphan = pairs.where("place is null").select("source_sha256").first()
+    pairs = distinct_pairs(reviews, sources).localCheckpoint(eager=False)
+    (unknown,) = _one(pairs.agg(F.max("source_sha256")))  # fills the checkpoint too
     sizes = _integer_sizes(pairs) if request.integer_ids else None
     pairs, n_pairs, rounds = peel_rounds(
         pairs.drop("source_sha256"), request.k, request.driver_pairs
     )
-    unknown = None if orphan is None else str(orphan[0])
-    return Peeled(pairs, n_pairs, rounds, facts["n"], facts["n"] - facts["rated"], unknown, sizes)
+    return Peeled(pairs, n_pairs, rounds, n_reviews, unrated, unknown, sizes)
 
 
 def distinct_pairs(reviews: DataFrame, sources: DataFrame) -> DataFrame:
@@ -132,13 +131,11 @@ def number(
         tables[name] = ids.localCheckpoint()
         pairs = pairs.join(tables[name], f"{side}_id")
     interactions = pairs.select("user_idx", "item_idx", "reviewed_at").localCheckpoint()
-    facts = interactions.agg(
-        F.count("*").alias("interactions"),
-        F.count_distinct("user_idx").alias("users"),
-        F.count_distinct("item_idx").alias("items"),
-    ).first()
-    assert facts is not None
-    counts = {**facts.asDict(), **{f"{name}_table": t.count() for name, t in tables.items()}}
+    facts = _one(interactions.agg(
+        F.count("*"), F.count_distinct("user_idx"), F.count_distinct("item_idx")
+    ))  # fmt: skip
+    counts = dict(zip(("interactions", "users", "items"), facts, strict=True))
+    counts |= {f"{name}_table": table.count() for name, table in tables.items()}
     return CoreFrames(tables["users"], tables["items"], interactions, counts)
 
 
@@ -159,20 +156,24 @@ def _integer_sizes(pairs: DataFrame) -> tuple[int, int]:
     sizes = []
     for side in IDS:
         plain = F.col(side).rlike("^(0|[1-9][0-9]{0,9})$")
-        facts = pairs.agg(
-            F.max(F.when(~plain, F.col(side))).alias("bad"),
-            F.max(F.when(plain, F.col(side)).cast("long")).alias("largest"),
-            F.count_distinct(side).alias("n"),
-        ).first()
-        assert facts is not None
-        if facts["bad"] is not None:
-            raise Mrl4recError(
-                f"{side[:4]} id {facts['bad']!r} is not a plain number, but the ids are to be kept"
-            )
-        largest = -1 if facts["largest"] is None else int(facts["largest"])
-        kcore.check_largest(largest, int(facts["n"]), side[:4])
+        bad, largest, n = _one(pairs.agg(
+            F.max(F.when(~plain, F.col(side))),
+            F.max(F.when(plain, F.col(side)).cast("long")),
+            F.count_distinct(side),
+        ))  # fmt: skip
+        if bad is not None:
+            raise kcore.not_plain(side[:4], bad)
+        largest = -1 if largest is None else largest
+        kcore.check_largest(largest, n, side[:4])
         sizes.append(largest + 1)
     return sizes[0], sizes[1]
+
+
+def _one(frame: DataFrame) -> tuple[Any, ...]:
+    """The only row of an aggregate without groups."""
+    row = frame.first()
+    assert row is not None
+    return tuple(row)
 
 
 def to_memory(pairs: DataFrame) -> kcore.Pairs:

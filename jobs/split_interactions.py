@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrl4rec import split_files as author_form
-from mrl4rec import stage
+from mrl4rec import stage, versions
 from mrl4rec.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
@@ -45,7 +45,7 @@ def run(
     key = stage.stage_key(STAGE, CODE, inputs, params)
     uri = settings.table_uri(dataset, MARKER)
     found = stage.find(uri, MARKER, key)
-    if found is not None:
+    if found is not None and versions.complete(settings, dataset, found):
         return found
 
     from jobs import delta
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def assign(pairs: DataFrame, strategy: str, seed: int, share: float) -> DataFrame:
-    """``pairs`` with a column ``fold`` by a hashed strategy; needs user_id, item_id, reviewed_at."""
+    """``pairs`` (user_id, item_id, reviewed_at) with a column ``fold``, by a hashed strategy."""
     from jobs import folds
 
     return folds.with_valid(folds.CHOSEN[strategy](pairs, seed, share), seed)
@@ -116,14 +116,15 @@ def predefined(pairs: DataFrame, given: DataFrame, seed: int) -> DataFrame:
         if first is not None:
             ids = f" ({first['user_id']}, {first['item_id']})" if first["user_id"] else ""
             fold = f" ({first['given']})" if first["given"] else ""
-            differ.append(f"{frame.count():,} pairs of {holder} are not in {other}; the first: "
-                          f"user {first['user_idx']} item {first['item_idx']}{ids}{fold}")  # fmt: skip
+            pair = f"user {first['user_idx']} item {first['item_idx']}{ids}{fold}"
+            count = frame.count()
+            differ.append(f"{count:,} pairs of {holder} are not in {other}; the first: {pair}")
     if differ:
         delta.unpersist(both)
         raise Mrl4recError(
             "the predefined split and the interactions are not the same pairs: "
             + "; ".join(differ),
-            todo="give the files made from this dump with this --kcore, their numbers being the ids "
+            todo="give the files made from this dump with this --kcore, whose numbers are the ids "
             "by first appearance",
         )
     kept = both.drop("in_core", "in_files").withColumn("test", F.col("given") == "test")
@@ -134,13 +135,11 @@ def _check(strategy: str, seed: int, files: Path | None, share: float) -> None:
     if strategy not in STRATEGIES:
         raise UsageError(f"unknown split {strategy!r}: {nearest(strategy, STRATEGIES)}")
     if (strategy == "predefined") != (files is not None):
-        without = files is None
-        raise UsageError(
-            "the split 'predefined' needs the files" if without else f"split files given with {strategy!r}",
-            where="--split-files",
-            todo="give a folder with train.txt[.gz] and test.txt[.gz]" if without
-            else "use --split predefined, or leave --split-files out",
-        )  # fmt: skip
+        if files is None:
+            what, todo = "needs the files", "give a folder with train.txt[.gz] and test.txt[.gz]"
+        else:
+            what, todo = "takes no files", "use --split predefined, or leave --split-files out"
+        raise UsageError(f"the split {strategy!r} {what}", where="--split-files", todo=todo)
     if not 0 < share < 1:
         raise UsageError(f"the test share must lie between 0 and 1, got {share}")
     if not -(2**63) <= seed < 2**63:

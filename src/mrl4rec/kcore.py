@@ -29,7 +29,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Pairs:
-    """Distinct pairs by code: row n of ``user_ids`` is the id behind user code n; likewise items."""
+    """Distinct pairs by code: row n of ``user_ids`` is the id behind user code n; so for items."""
 
     users_P: NDArray[np.int32]
     items_P: NDArray[np.int32]
@@ -45,8 +45,14 @@ class Pairs:
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Pairs:
         """The pairs at these rows, with the same codes."""
-        arrays = (a[rows] for a in (self.users_P, self.items_P, self.places_P, self.times_P))
-        return Pairs(*arrays, self.user_ids, self.item_ids)
+        return Pairs(
+            self.users_P[rows],
+            self.items_P[rows],
+            self.places_P[rows],
+            self.times_P[rows],
+            self.user_ids,
+            self.item_ids,
+        )
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,7 @@ def number(core: Pairs, base_users: pa.Table | None, base_items: pa.Table | None
 def keep_numbers(core: Pairs, n_users: int, n_items: int) -> Core:
     """Lay out the tables where the ids are the numbers: rows 0…n-1, whether they have pairs or not.
 
-    Raises Mrl4recError where an id is not the plain decimal form of a number below its table's size.
+    Raises Mrl4recError where an id is not the plain decimal form of a number.
     """
     user_idx = integers(core.user_ids, "user")
     item_idx = integers(core.item_ids, "item")
@@ -135,19 +141,23 @@ def integers(ids: pa.StringArray, what: str) -> Ints:
     """The ids as numbers. Raises Mrl4recError naming the first that is not a plain int32."""
     plain = pc.match_substring_regex(ids, r"^(0|[1-9][0-9]{0,9})$")
     if not pc.all(plain, min_count=0).as_py():
-        bad = ids.filter(pc.invert(plain))[0].as_py()
-        raise Mrl4recError(f"{what} id {bad!r} is not a plain number, but the ids are to be kept")
+        raise not_plain(what, ids.filter(pc.invert(plain))[0].as_py())
     numbers = ids.cast(pa.int64()).to_numpy(zero_copy_only=False)
     check_largest(int(numbers.max(initial=-1)), len(ids), what)
     return numbers
+
+
+def not_plain(what: str, bad: str) -> Mrl4recError:
+    """The error for an id that is to be kept as a number and is none."""
+    return Mrl4recError(f"{what} id {bad!r} is not a plain number, but the ids are to be kept")
 
 
 def check_largest(largest: int, n_distinct: int, what: str) -> None:
     """Raise Mrl4recError where a table with a row for each number up to ``largest`` is absurd."""
     if largest >= np.iinfo(np.int32).max or largest > 1_000_000 + 100 * n_distinct:
         raise Mrl4recError(
-            f"{what} number {largest:,} among only {n_distinct:,} distinct ones: the numbers cannot "
-            "be rows of a table",
+            f"{what} number {largest:,} among only {n_distinct:,} distinct ones: such numbers "
+            "cannot be rows of a table",
             todo="give the reviews in another form, so that ids are numbered by first appearance",
         )
 

@@ -26,10 +26,9 @@ def bpr(user_Bd: Tensor, positive_Bd: Tensor, negative_BKd: Tensor, levels: Leve
 
 def mrl(user_Bd: Tensor, positive_Bd: Tensor, negative_BKd: Tensor, levels: Levels) -> Tensor:
     """(B,) Σ_l w_l sp(s^l_uj_l − s^l_ui), w_l = 1/L; a single negative serves every level."""
-    gaps_BL = prefix_scores(user_Bd, negative_BKd, levels) - prefix_scores(
-        user_Bd, positive_Bd[:, None], levels
-    )
-    return softplus(gaps_BL).mean(dim=1)
+    positive_BL = prefix_scores(user_Bd, positive_Bd[:, None], levels)
+    negative_BL = prefix_scores(user_Bd, negative_BKd, levels)
+    return softplus(negative_BL - positive_BL).mean(dim=1)
 
 
 def prefix_scores(user_Bd: Tensor, item_BKd: Tensor, levels: Levels) -> Tensor:

@@ -1,9 +1,9 @@
 """A model folder behind MLflow's ``pyfunc``: top-N lists for user ids.
 
-The saved model is this file as code (MLflow's *models from code*) and the model folder as an
-artifact, so that nothing is pickled. Input: a frame with a column ``user_id``; parameters ``n``
-(items for each user) and ``width`` (0: the whole model). Output: one row a user and rank, best
-first, with ``known`` false for users the model never saw, who get the most popular items.
+The saved model is the folder itself, as data, and this module as its loader: nothing is pickled.
+Input: a frame with a column ``user_id``. Parameters: ``n``, items for each user, and ``width``,
+null for the whole model. Output: one row a user and rank, best first; ``known`` is false for users
+the model never saw, who get the most popular items.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import mlflow
+import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.pyfunc import PythonModel
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from mrl4rec import model_folder
@@ -24,30 +23,46 @@ from mrl4rec.interactions import Csr
 from mrl4rec.ranking import recommend
 from mrl4rec.scorers import CountModel
 
-ARTIFACT = "model_folder"
-DEFAULTS: dict[str, Any] = {"n": 10, "width": 0}
+DEFAULTS: dict[str, Any] = {"n": 10, "width": None}
+
+SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec(DataType.string, "user_id")]),
+    outputs=Schema(
+        [
+            ColSpec(DataType.string, "user_id"),
+            ColSpec(DataType.long, "rank"),
+            ColSpec(DataType.string, "item_id"),
+            ColSpec(DataType.float, "score"),
+            ColSpec(DataType.boolean, "known"),
+        ]
+    ),
+    params=ParamSchema(
+        [ParamSpec(name, DataType.long, default) for name, default in DEFAULTS.items()]
+    ),
+)
 
 
-class TopN(PythonModel):
+class TopN:
     """Top-N lists of a model folder."""
 
-    def load_context(self, context: Any) -> None:
-        """Load and verify the model folder, once a process."""
-        self.loaded = model_folder.load(Path(context.artifacts[ARTIFACT]))
+    def __init__(self, folder: Path) -> None:
+        self.loaded = model_folder.load(folder)
         self.rows = {user: row for row, user in enumerate(self.loaded.ids.user_ids)}
         counts = np.bincount(self.loaded.seen.indices, minlength=self.loaded.model.n_items)
         self.popular = CountModel(counts, 1)
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def predict(
+        self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         """Frame of user_id → frame of user_id, rank (from 1), item_id, score, known.
 
-        Unannotated: MLflow reads type hints here as a schema of its own. Raises UsageError where
-        the column is missing, ``n`` is below 1, or the model cannot be cut to ``width``.
+        Items a user has seen are left out; who has seen nearly all gets a shorter list. Raises
+        UsageError where the column is missing, ``n`` is below 1, or ``width`` is impossible.
         """
         if "user_id" not in getattr(model_input, "columns", ()):
             raise UsageError("the input has no column user_id", todo="give one row a user")
         asked = {**DEFAULTS, **{name: v for name, v in (params or {}).items() if v is not None}}
-        n, width = int(asked["n"]), int(asked["width"]) or None
+        n, width = int(asked["n"]), None if asked["width"] is None else int(asked["width"])
         users = [str(user) for user in model_input["user_id"]]
         rows = np.array([self.rows.get(user, -1) for user in users], dtype=np.int64)
         items, scores = recommend(self.loaded.model, rows[rows >= 0], self.loaded.seen, n, width)
@@ -66,46 +81,18 @@ class TopN(PythonModel):
         return items[0], scores[0]
 
 
-def model() -> PythonModel:
-    """The Python model; its one artifact, ``model_folder``, is the folder to serve."""
-    return TopN()
-
-
-def signature() -> ModelSignature:
-    """Columns and parameters, with their defaults."""
-    return ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, "user_id")]),
-        outputs=Schema(
-            [
-                ColSpec(DataType.string, "user_id"),
-                ColSpec(DataType.long, "rank"),
-                ColSpec(DataType.string, "item_id"),
-                ColSpec(DataType.float, "score"),
-                ColSpec(DataType.boolean, "known"),
-            ]
-        ),
-        params=ParamSchema(
-            [ParamSpec(name, DataType.long, default) for name, default in DEFAULTS.items()]
-        ),
-    )
+def _load_pyfunc(path: str) -> TopN:
+    """What MLflow calls with the place of the model's data."""
+    return TopN(Path(path))
 
 
 def arguments(folder: Path) -> dict[str, Any]:
     """What ``mlflow.pyfunc.save_model`` and ``log_model`` both take for a model folder."""
-    from importlib.metadata import version
-
-    packages = ("numpy", "pandas", "pyarrow", "numba", "scipy", "safetensors", "deltalake")
     return {
-        "python_model": str(Path(__file__).resolve()),
-        "artifacts": {ARTIFACT: str(Path(folder).resolve())},
-        "signature": signature(),
-        "code_paths": [str(Path(__file__).resolve().parent)],
-        # named, because MLflow would otherwise load the model in a second process to find out
-        "pip_requirements": [
-            f"mlflow=={version('mlflow')}",
-            "pydantic-settings",
-            *(f"{name}=={version(name)}" for name in packages),
-        ],
+        "loader_module": __name__,
+        "data_path": str(Path(folder).resolve()),
+        "signature": SIGNATURE,
+        "pip_requirements": ["mrl4rec"],  # named, else MLflow starts a process to guess them
     }
 
 
@@ -113,11 +100,6 @@ def save(folder: Path, path: Path) -> Path:
     """Save a model folder as a pyfunc at ``path`` (a folder that does not exist yet)."""
     mlflow.pyfunc.save_model(path=str(path), **arguments(folder))
     return Path(path)
-
-
-def log(folder: Path, name: str = "model", **options: Any) -> Any:
-    """Log a model folder as a pyfunc to the active MLflow run."""
-    return mlflow.pyfunc.log_model(name=name, **arguments(folder), **options)
 
 
 def _frame(users: list[str], parts: list[tuple[Any, Any, bool]], item_ids: Any) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Train and test files in the paper authors' form: each line ``user item item …``, plain or gzip."""
+"""Train and test files in the paper authors' form: lines ``user item item …``, plain or gzip."""
 
 from __future__ import annotations
 
@@ -65,9 +65,8 @@ def read(files: dict[str, Path]) -> pa.Table:
 def _read_one(path: Path) -> tuple[np.ndarray, np.ndarray]:
     users: list[np.ndarray] = []
     items: list[np.ndarray] = []
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
     try:
-        with opened as lines:
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
             for number, line in enumerate(lines, 1):
                 values = _numbers(line, path, number)
                 if len(values):

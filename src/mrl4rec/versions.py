@@ -45,6 +45,12 @@ def newest_good(settings: Settings, dataset: str, marker: str) -> Commit | None:
     return None
 
 
+def complete(settings: Settings, dataset: str, commit: Commit) -> bool:
+    """Whether every table version that the commit names can be opened and has all its files."""
+    versions = {commit.table: commit.version, **commit.outputs}
+    return all(_complete(settings, dataset, table, v) for table, v in versions.items())
+
+
 def failed_versions(settings: Settings, dataset: str) -> set[tuple[str, str]]:
     """The (table, version) pairs that a gate has failed."""
     gates = stage.open_table(settings.table_uri(dataset, "gates"))

@@ -26,7 +26,7 @@ def ingest(
     mode: str = "overwrite",
     name: str = "a",
 ) -> Commit:
-    """Write reviews and sources as ingest would; each source gets its place in the list as number."""
+    """Write reviews and sources as ingest would; a source's number is its place in the list."""
     digests = [f"{name}{n:063d}" for n in range(len(sources))]
     rows = [
         (user, item, rating, None if day is None else day * DAY, digest, n)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from by_hand import Row, ingest, table
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs import filter_kcore
-from jobs.split_interactions import STRATEGIES, assign, run
+from jobs.split_interactions import CODE, STRATEGIES, assign, run
 from mrl4rec import split_files
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.settings import Settings
@@ -136,14 +138,25 @@ def test_partitions_and_time_zone_do_not_matter(
         for name in ("spark.sql.shuffle.partitions", "spark.sql.session.timeZone")
     }
     try:
-        for partitions, zone in ((1, "Asia/Kathmandu"), (7, "America/New_York")):
+        for partitions, zone in ((7, "Asia/Kathmandu"), (64, "America/New_York")):
             spark.conf.set("spark.sql.shuffle.partitions", partitions)
             spark.conf.set("spark.sql.session.timeZone", zone)
-            shuffled = pairs.repartition(partitions * 9, "item_id")
+            shuffled = pairs.repartition(partitions, "item_id")
             assert folds(shuffled, strategy) == by_strategy[strategy]
     finally:
         for name, value in numbers.items():
             spark.conf.set(name, str(value))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "digest"),
+    [("random", "76132c08c6b39f06"), ("per_user_random", "27bd32406cc8df9e"), ("last_out", "8faf9d46f7353ad1"), ("global_time", "852cc9a5e49b0d34")],
+)
+def test_golden_digests(by_strategy: dict[str, Folds], strategy: str, digest: str) -> None:
+    """The folds of the same pairs: where one changes, split_interactions.CODE must rise."""
+    text = json.dumps(sorted(by_strategy[strategy].items()))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
+    assert CODE == 1
 
 
 @pytest.mark.parametrize("strategy", HASHED)
@@ -223,7 +236,7 @@ def test_time_splits_need_times(spark: SparkSession, settings: Settings) -> None
         ({"strategy": "predefined"}, "needs the files"),
         ({"strategy": "last_uot"}, "did you mean last_out"),
         ({"strategy": "random", "test_share": 1.0}, "between 0 and 1"),
-        ({"strategy": "random", "split_files": Path(".")}, "split files given"),
+        ({"strategy": "random", "split_files": Path(".")}, "takes no files"),
         ({"strategy": "predefined", "split_files": Path(".")}, "no train.txt"),
     ],
 )

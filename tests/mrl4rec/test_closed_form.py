@@ -37,7 +37,7 @@ def test_ease_is_the_formula(n_items: int) -> None:
 
 
 def test_ease_by_hand() -> None:
-    """Two items, both seen by one of two users, λ = 1: G = [[2, 1], [1, 3]], P = [[3, −1], [−1, 2]]/5."""
+    """Users (0, 1) and (1): λ = 1 gives XᵀX + λI = [[2, 1], [1, 3]], P = [[3, −1], [−1, 2]]/5."""
     data = from_pairs([(0, 0), (0, 1), (1, 1)], [], [], 2, 2)
     model = fit(resolve("EASE", ["EASE.lam=1"]), data, ("train",))
     assert isinstance(model, ItemItemModel)

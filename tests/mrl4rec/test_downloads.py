@@ -1,4 +1,4 @@
-"""Downloads against a real server on loopback: cut, resumed, wrong, missing, and fallen back from."""
+"""Downloads against a real server on loopback: cut, resumed, wrong, missing, fallen back from."""
 
 from __future__ import annotations
 

@@ -114,9 +114,12 @@ def test_overrides_change_their_own_method_only() -> None:
     ],
 )
 def test_bad_overrides_are_refused_whichever_method_is_asked_for(override: str) -> None:
-    with pytest.raises(UsageError):
-        for name in METHODS:
+    for name in METHODS:
+        try:
             resolve(name, [override])
+        except UsageError:
+            return
+    pytest.fail(f"{override} was taken by every method")
 
 
 @pytest.mark.parametrize("name", [*METHODS, "BPR-M@lightgcn-3"])

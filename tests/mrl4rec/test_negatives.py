@@ -40,7 +40,14 @@ def drawn_by_torch(seen: Csr, users: np.ndarray, levels: int, n: int, place: Pla
     indptr, indices = torch.from_numpy(seen.indptr), torch.from_numpy(seen.indices)
     keys = draws_torch.seen_keys(indptr, indices, seen.n_columns)
     return draws_torch.drawn(
-        torch.from_numpy(users), indptr, keys, seen.n_columns, levels, n, place.prefix(), place.first
+        torch.from_numpy(users),
+        indptr,
+        keys,
+        seen.n_columns,
+        levels,
+        n,
+        place.prefix(),
+        place.first,
     ).numpy()
 
 
@@ -173,8 +180,10 @@ def test_a_user_who_has_seen_everything_is_not_open() -> None:
 
 
 def test_golden_integers() -> None:
-    """Change these only together with ``training.request.CODE``: stage keys promise the same bits."""
-    users, items = zip(*[(user, item) for user in range(4) for item in range(6 * user)], strict=True)
+    """Change these only together with ``training.request.CODE``: a stage key promises its bits."""
+    users, items = zip(
+        *[(user, item) for user in range(4) for item in range(6 * user)], strict=True
+    )
     seen = csr(np.array(users), np.array(items), 4, 20)
     found = drawn(seen, np.arange(4), 2, 3, Place(2022, 77, 5))
     order = permutation(1000, 2022, SALT_ORDER, 3)

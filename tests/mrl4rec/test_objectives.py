@@ -94,7 +94,7 @@ def random_rows(negatives: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_theorem_2_1_same_triplet_gives_the_same_direction_in_every_slice() -> None:
-    """In slice m: Σ_{l ≥ m} w_l σ(gap_l) times (j − i), u and −u: BPR's times one positive factor."""
+    """In slice m all three are BPR's times Σ_{l ≥ m} w_l σ(gap_l) / σ(gap), which is positive."""
     user, positive, negative = random_rows(1)
     of_bpr = gradients(bpr, negative, user, positive)
     of_mrl = gradients(mrl, negative, user, positive)

@@ -175,6 +175,7 @@ def test_nothing_is_loaded_from_elsewhere(tools: Settings, html: str, page: Page
     assert "@import" not in html
     verdicts = {row["table"]: row["verdict"] for row in page.table("table", "version", "suite")}
     assert verdicts == {"reviews": "pass", "splits": "fail"}
+    assert "2 verdicts, 1 failed" in page.text
 
 
 def test_ids_inside_the_pictures_are_unique(html: str) -> None:
@@ -294,10 +295,10 @@ def test_the_same_warehouse_gives_the_same_page(tools: Settings, html: str) -> N
 
 
 def test_figures_can_be_kept_as_files(tools: Settings, tmp_path: Path) -> None:
-    from mrl4rec.report import figures
-
-    groups = [g for g in group(load_runs(tools, "tools")) if g.protocol == "clean"]
-    drawn = figures.results(groups)
-    assert set(drawn) == {"recall_by_width", "level_sweep", "learning_curve", "loss"}
-    for path in figures.save(drawn, tmp_path / "plots"):
-        assert path.read_bytes().startswith(b"\x89PNG")
+    paths = report.plots(tools, None, tmp_path)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+    names = {path.relative_to(tmp_path / "tools").as_posix() for path in paths}
+    clean = {f"clean/{n}.png" for n in ("recall_by_width", "level_sweep", "learning_curve", "loss")}
+    assert clean | {"user_degrees.png", "rows_over_time.png", "quarantine.png"} <= names
+    assert "paper/recall_by_width.png" in names
+    assert "paper/level_sweep.png" not in names  # one level set only

@@ -19,9 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
 import pytest
 
+from mrl4rec import model_folder
 from mrl4rec.errors import Mrl4recError
+from mrl4rec.interactions import Csr
+from mrl4rec.model_folder import ModelCard
+from mrl4rec.scorers import FactorModel
 from mrl4rec.settings import Settings
 from mrl4rec.tracking import RunRecord, Tracker, benchmark_run, model_run
 from mrl4rec.tracking.push import Pusher, client
@@ -46,8 +53,8 @@ def store(settings: Settings, empty_store: Path) -> Settings:
 
 
 def runs(settings: Settings) -> list[Any]:
-    mlflow = client(settings.mlflow_uri())
-    return list(mlflow.search_runs([e.experiment_id for e in mlflow.search_experiments()]))
+    api = client(settings.mlflow_uri())
+    return list(api.search_runs([e.experiment_id for e in api.search_experiments()]))
 
 
 def one(settings: Settings) -> Any:
@@ -85,11 +92,11 @@ def test_a_record_becomes_one_run_with_all_it_says(store: Settings) -> None:
     assert json.loads(given.dataset.source) == {"uri": str(source)}
     assert (given.dataset.name, given.dataset.digest) == ("x", "d" * 36)
     assert (given.tags[0].key, given.tags[0].value) == ("mlflow.data.context", "training")
-    mlflow = client(store.mlflow_uri())
-    assert [(p.step, p.value) for p in mlflow.get_metric_history(run_id, "loss")] == [
+    api = client(store.mlflow_uri())
+    assert [(p.step, p.value) for p in api.get_metric_history(run_id, "loss")] == [
         (0, 0.7), (1, 0.5),
     ]  # fmt: skip
-    assert [artifact.path for artifact in mlflow.list_artifacts(run_id)] == ["report.html"]
+    assert [artifact.path for artifact in api.list_artifacts(run_id)] == ["report.html"]
     assert (store.warehouse / "mlartifacts").is_dir()
 
 
@@ -143,9 +150,9 @@ def test_children_find_a_parent_that_is_logged_after_them(store: Settings) -> No
     assert stub.info.status == "RUNNING"
     params = {"methods": ["EASE", "MRL-M"]}
     parent = tracker.log(benchmark_run(key="bench", name="benchmark", params=params))
-    mlflow = client(store.mlflow_uri())
-    assert mlflow.get_run(child).data.tags["mlflow.parentRunId"] == parent == stub.info.run_id
-    kept = mlflow.get_run(parent)
+    api = client(store.mlflow_uri())
+    assert api.get_run(child).data.tags["mlflow.parentRunId"] == parent == stub.info.run_id
+    kept = api.get_run(parent)
     assert (kept.info.status, kept.info.run_name) == ("FINISHED", "benchmark")
     assert kept.data.params == {"methods": "EASE,MRL-M"}
     assert len(runs(store)) == 2
@@ -206,9 +213,41 @@ def test_small_model_folders_are_kept_and_large_ones_linked(store: Settings) -> 
         (folder / "model.safetensors").write_bytes(b"0" * (size_mb * 1_000_000 + 10))
         limited = store.model_copy(update={"mlflow_max_model_mb": 1})
         run_id = Tracker(limited).log(record(key=f"m{size_mb}", model_folder=folder))
-        mlflow = client(store.mlflow_uri())
-        assert mlflow.get_run(run_id).data.tags["mrl4rec.model_folder"] == str(folder)
-        assert bool(mlflow.list_artifacts(run_id, "model_folder")) == kept
+        api = client(store.mlflow_uri())
+        assert api.get_run(run_id).data.tags["mrl4rec.model_folder"] == str(folder)
+        assert bool(api.list_artifacts(run_id, "model_folder")) == kept
+
+
+def model(folder: Path) -> Path:
+    """A factor model of two users and three items: user a likes item z most, b item x."""
+    ids = np.array(["a", "b"], dtype=object), np.array(["x", "y", "z"], dtype=object)
+    users, items = np.float32([[1, 0], [0, 1]]), np.float32([[0, 3], [1, 0], [2, 1]])
+    seen = Csr(np.array([0, 1, 1]), np.array([1], np.int32), 3)  # a has seen y
+    card = ModelCard(stage_key="k", dataset="x", method={}, method_name="BPR")
+    return model_folder.save(folder, FactorModel(users, items), card, ids, seen)
+
+
+def test_the_model_is_a_pyfunc_once(store: Settings) -> None:
+    folder = model(store.warehouse / "model")
+    run_id = Tracker(store).log(record(model_folder=folder))
+    Tracker(store).log(record(model_folder=folder, params={"more": "1"}))
+    found = client(store.mlflow_uri()).search_logged_models([one(store).info.experiment_id])
+    assert [(m.source_run_id, m.status.name) for m in found] == [(run_id, "READY")]
+    assert [m.model_id for m in one(store).outputs.model_outputs] == [found[0].model_id]
+    loaded = mlflow.pyfunc.load_model(found[0].artifact_location)
+    lists = loaded.predict(pd.DataFrame({"user_id": ["a", "b"]}), params={"n": 2})
+    assert lists["item_id"].tolist() == ["z", "x", "x", "z"]
+    kept = Path(found[0].artifact_location.removeprefix("file://"))
+    assert kept.is_dir()
+    assert not list(kept.rglob("*.pkl"))
+
+
+def test_a_model_that_is_no_pyfunc_does_not_fail_the_run(store: Settings) -> None:
+    folder = model(store.warehouse / "model")
+    (folder / "model.json").unlink()
+    assert Tracker(store).log(record(model_folder=folder)) is not None
+    assert one(store).info.status == "FINISHED"
+    assert "not a complete model folder" in one(store).data.tags["mrl4rec.missing"]
 
 
 def test_damaged_records_are_set_aside(store: Settings, caplog: pytest.LogCaptureFixture) -> None:
@@ -263,6 +302,19 @@ def test_server_away_costs_one_warning_and_no_time(
     assert tracker.replay() == 0
 
 
+def test_a_server_that_hangs_costs_one_time_out(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=16)) as deaf:  # never answers
+        uri = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        tracker = Tracker(settings.model_copy(update={"tracking_uri": uri}))
+        began = time.monotonic()
+        assert [tracker.log(record(key=key)) for key in ("a", "b", "c")] == [None] * 3
+        assert time.monotonic() - began < 20
+    assert len(tracker.spool.waiting()) == 3
+
+
 def test_disk_that_refuses_is_named(settings: Settings) -> None:
     settings.warehouse.mkdir(parents=True)
     (settings.warehouse / "spool").write_text("a file where the folder should be")
@@ -273,6 +325,9 @@ def test_disk_that_refuses_is_named(settings: Settings) -> None:
 CHILD = """
 import sys
 from pathlib import Path
+from mrl4rec.interactions import Csr
+from mrl4rec.model_folder import ModelCard
+from mrl4rec.scorers import FactorModel
 from mrl4rec.settings import Settings
 from mrl4rec.tracking import RunRecord, Tracker
 settings = Settings(warehouse=Path(sys.argv[1]))
@@ -398,8 +453,8 @@ def test_server_up_down_and_up_again(server: Any, store: Settings) -> None:
     assert link is not None
     assert link.startswith(f"{tracked.tracking_uri}/#/experiments/1/runs?viewStateShareKey=")
     (kept,) = [run for run in found if run.data.tags.get("mrl4rec.key") == "one"]
-    mlflow = client(str(tracked.tracking_uri))
-    assert [a.path for a in mlflow.list_artifacts(kept.info.run_id, "plots")] == ["plots/plot.png"]
+    api = client(str(tracked.tracking_uri))
+    assert [a.path for a in api.list_artifacts(kept.info.run_id, "plots")] == ["plots/plot.png"]
 
 
 def free_port() -> int:

@@ -47,11 +47,16 @@ def small() -> Interactions:
     return from_pairs(*folds, 50, 40)
 
 
-def request(name: str = "MRL-M", **values: Any) -> TrainRequest:
-    sets = {"dim": 8, "batch": 64, "lr": 0.02, "candidates": 4}
+def request(name: str = "MRL-M", patience: int = 10, **values: Any) -> TrainRequest:
+    sets = {"dim": 8, "batch": 64, "lr": 0.02, "candidates": 4, "patience": patience}
     overrides = [f"{name}.{parameter}={value}" for parameter, value in sets.items()]
     given = {"levels": (2, 4, 8), "seed": 1, "protocol": "paper", "epochs": 12, "device": "cpu"}
     return TrainRequest(resolve(name, overrides), **{**given, **values})
+
+
+def long(devices: int = 1) -> TrainRequest:
+    """One that lasts long enough to be cut off from outside."""
+    return request(patience=100, epochs=100, devices=devices)
 
 
 def train(settings: Settings, asked: TrainRequest, progress: Any = None) -> Commit:
@@ -244,8 +249,17 @@ def test_a_run_cut_off_at_any_epoch_ends_with_the_same_vectors(
     name: str, phase: str, epoch: int, tmp_path: Path
 ) -> None:
     values = {"candidates": 1} if name == "BPR" else {}
-    asked = request(name, protocol="clean") if not values else TrainRequest(
-        resolve("BPR", ["BPR.dim=8", "BPR.batch=64", "BPR.lr=0.02"]), None, 1, "clean", 12, "cpu"
+    asked = (
+        request(name, protocol="clean")
+        if not values
+        else TrainRequest(
+            resolve("BPR", ["BPR.dim=8", "BPR.batch=64", "BPR.lr=0.02"]),
+            None,
+            1,
+            "clean",
+            12,
+            "cpu",
+        )
     )
     calm = Settings(warehouse=tmp_path / "calm")
     rough = Settings(warehouse=tmp_path / "rough", checkpoint_seconds=0)
@@ -272,7 +286,7 @@ SCRIPT = textwrap.dedent(
     def progress(report):
         print(report.phase, report.epoch, flush=True)
     try:
-        t.train(settings, t.request(epochs=40, devices={devices}), progress)
+        t.train(settings, t.long(devices={devices}), progress)
     except Mrl4recError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
@@ -307,11 +321,11 @@ def test_kill_9_in_epoch_7_then_again_gives_the_same_vectors(tmp_path: Path) -> 
     child.kill()
     child.communicate()
     assert child.returncode == -signal.SIGKILL
-    asked = request(epochs=40)
+    asked = long()
     rough = Settings(warehouse=tmp_path / "killed", checkpoint_seconds=0)
     epochs: list[int] = []
     resumed = train(rough, asked, lambda report: epochs.append(report.epoch))
-    assert 7 <= epochs[0] < 40
+    assert 7 <= epochs[0] < 100
     assert digest(resumed) == digest(train(Settings(warehouse=tmp_path / "calm"), asked))
 
 
@@ -322,7 +336,7 @@ def test_sigterm_writes_a_checkpoint_and_says_resumable(tmp_path: Path) -> None:
     _, errors = child.communicate(timeout=60)
     assert child.returncode == Interrupted.exit_code == 75
     assert "a checkpoint was written" in errors
-    asked = request(epochs=40)
+    asked = long()
     epochs: list[int] = []
     stopped = Settings(warehouse=tmp_path / "stopped")
     resumed = train(stopped, asked, lambda report: epochs.append(report.epoch))
@@ -344,9 +358,7 @@ def diverging(batch: int, **values: Any) -> TrainRequest:
         (2048, r"the vectors are no longer finite in epoch 0"),
     ],
 )
-def test_what_is_not_finite_stops_before_the_update(
-    batch: int, what: str, tmp_path: Path
-) -> None:
+def test_what_is_not_finite_stops_before_the_update(batch: int, what: str, tmp_path: Path) -> None:
     with pytest.raises(Mrl4recError, match=what):
         train(Settings(warehouse=tmp_path, checkpoint_seconds=0), diverging(batch))
     assert not list(tmp_path.glob("toy/models/*"))

@@ -105,11 +105,15 @@ def learner(name: str, settings: Settings, group: Group | None = None) -> Learne
     return Learner(task, plan(request, settings), group or Group())
 
 
+@pytest.mark.parametrize("batch", [61, 2])
 @pytest.mark.parametrize("name", ["MRL-M", "MRL-M@lightgcn-2", "BPR-D"])
-def test_shares_of_a_batch_add_up_to_its_loss_and_gradient(name: str, settings: Settings) -> None:
+def test_shares_of_a_batch_add_up_to_its_loss_and_gradient(
+    name: str, batch: int, settings: Settings
+) -> None:
+    """Three ranks: shares of unequal size, and an empty one for the batch of two."""
     whole = learner(name, settings)
-    users = torch.from_numpy(whole.task.users_P[:61])
-    items = torch.from_numpy(whole.task.items_P[:61])
+    users = torch.from_numpy(whole.task.users_P[:batch])
+    items = torch.from_numpy(whole.task.items_P[:batch])
     expected = whole.loss(users, items, 3)
     expected.backward()
     total = 0.0

@@ -43,7 +43,8 @@ def fetch(name: str, settings: Settings, progress: Progress | None = None) -> Fe
 
     The sources are tried in the catalogue's order; ``used`` says which one it was and why those
     before it were not. A file that is there is trusted only if its digest is the one on the
-    receipt. Raises UsageError for an unknown name, Mrl4recError naming every source and why it failed.
+    receipt. Raises UsageError for an unknown name, and Mrl4recError naming every source and why
+    it failed.
     """
     wanted = entry(name)
     folder = settings.downloads / name
@@ -127,9 +128,9 @@ def _from_web(source: Web, folder: Path, progress: Progress) -> Path:
 def _from_wheel(source: Wheel, folder: Path) -> Path:
     wanted = f"{source.project}=={source.version}"
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        command = [sys.executable, "-m", "pip", "download", wanted, "--no-deps", "--only-binary",
-                   ":all:", "--disable-pip-version-check", "--no-input", "--quiet", "--retries", "1",
-                   "--dest", place]  # fmt: skip
+        command = [sys.executable, "-m", "pip", "download", wanted, "--no-deps",
+                   "--only-binary", ":all:", "--disable-pip-version-check", "--no-input",
+                   "--quiet", "--retries", "1", "--dest", place]  # fmt: skip
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_SECONDS)
         except subprocess.TimeoutExpired as error:
@@ -173,7 +174,7 @@ def _extract(archive: Path, member: str, sha256: str | None, folder: Path) -> Pa
 
 
 def _identity(source: Source) -> str:
-    """What a receipt must name for its file to be used: another checksum or spec is another file."""
+    """What a receipt must name for its file to be used: another checksum is another file."""
     return f"{source!r}" + (f" {GENERATOR}" if isinstance(source, Generated) else "")
 
 

@@ -33,8 +33,8 @@ class Again(Exception):
 def retrieve(url: str, checksum: str | None, target: Path, progress: Progress) -> None:
     """Bring ``target`` from ``url``: pooch checks the hash and moves it into place.
 
-    What was received stays beside it as ``….part`` until it is whole, so that the next call goes on.
-    Raises FetchFailed.
+    What was received stays beside it as ``….part`` until it is whole, so that the next call goes
+    on from there. Raises FetchFailed.
     """
     import pooch
     import requests
@@ -153,7 +153,7 @@ def _is_network(error: OSError) -> bool:
 def _why(error: Exception) -> str:
     import requests
 
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"HTTP {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.ConnectTimeout):
         return f"no answer within {CONNECT_SECONDS:g} s"

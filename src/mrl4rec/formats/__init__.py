@@ -1,12 +1,13 @@
 """Forms of review dumps: known by name, seen from content, read one record a line."""
 
-from mrl4rec.formats.known import EMPTY, FORMATS, Format, known_format
+from mrl4rec.formats.known import BLANKS, EMPTY, FORMATS, Format, known_format
 from mrl4rec.formats.lines import MAX_RECORD, write_lines
 from mrl4rec.formats.literal import literal_fields
 from mrl4rec.formats.sniff import Layout, sniff
 from mrl4rec.formats.sources import SourceFile, digest, expand
 
 __all__ = [
+    "BLANKS",
     "EMPTY",
     "FORMATS",
     "MAX_RECORD",

@@ -48,6 +48,8 @@ class Format:
     """Ids are the integers of a split made elsewhere, kept as they are."""
 
 
+BLANKS = " \t\r\n\u00a0\ufeff"
+"""What is taken off both ends of a line and of a cell."""
 STARS = (1.0, 5.0)
 HALF_STARS = (0.5, 5.0)
 

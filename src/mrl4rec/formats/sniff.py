@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mrl4rec.errors import Mrl4recError, nearest
 from mrl4rec.formats.columns import headerless_csv
-from mrl4rec.formats.known import EMPTY, FORMATS, Format
+from mrl4rec.formats.known import BLANKS, EMPTY, FORMATS, Format
 from mrl4rec.formats.lines import array_elements
 from mrl4rec.formats.literal import read_literal
 from mrl4rec.formats.sources import head
@@ -43,8 +43,8 @@ class Layout:
     form: Format
     columns: tuple[str, ...] = ()
     """Columns of delimited text by place, as this file orders them."""
-    header_line: int | None = None
-    """Number of the line that holds the header, from 0; None without one."""
+    header: str | None = None
+    """The line that names the columns, without blanks around it; None without one."""
 
     @property
     def has_time(self) -> bool:
@@ -203,8 +203,7 @@ def _csv_cells(line: str) -> list[str]:
 
 
 def _with_header(path: Path, form: Format, lines: Sequence[str]) -> Layout:
-    number = next(i for i, line in enumerate(lines) if line.strip())
-    line = lines[number].strip("\r\n")
+    line = next(line for line in lines if line.strip()).strip(BLANKS)
     if form.syntax == "tab":
         cells = [cell.split(":")[0].strip() for cell in line.split("\t")]
     else:
@@ -213,7 +212,7 @@ def _with_header(path: Path, form: Format, lines: Sequence[str]) -> Layout:
     twice = [name for name in form.required if cells.count(name) > 1]
     if twice:
         raise Mrl4recError(f"the header names {twice[0]!r} twice", where=str(path))
-    return Layout(form, tuple(cells), number)
+    return Layout(form, tuple(cells), line)
 
 
 def _require(path: Path, form: Format, names: Sequence[str], place: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from mrl4rec.errors import GateFailed
 from mrl4rec.gate import verdicts
 from mrl4rec.gate.verdicts import Finding, Verdict
 from mrl4rec.settings import Settings
@@ -44,13 +45,21 @@ def judge(
     """Judge the versions in ``marks`` by ``facts``, keep the verdict and give it, good or bad.
 
     ``values`` are the limits the suite names; ``read`` the versions the facts were taken from.
+    Raises GateFailed, and keeps nothing, where the suite could not be run at all.
     """
     from mrl4rec.gate.suite_run import run_suite
 
     values = values or {}
     folder = settings.dataset_dir(dataset) / "gx"
-    run_name = "-".join(f"{table}-v{version}" for table, version in list(marks.items())[:1])
-    findings, page = run_suite(suite, values, facts.frame, folder, run_name)
+    first = next(iter(marks.items()))
+    try:
+        findings, page = run_suite(suite, values, facts.frame, folder, "-v".join(first))
+    except Exception as error:  # whatever Great Expectations raises, nothing is known to be good
+        raise GateFailed(
+            f"the gate {suite.name!r} stopped {dataset}: it could not be run: {error}",
+            where=", ".join(f"{table} version {version}" for table, version in marks.items()),
+            todo="see the cause above, then run the same command again",
+        ) from error
     verdict = Verdict(
         dataset=dataset,
         suite=suite.name,

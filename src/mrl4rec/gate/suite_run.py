@@ -34,6 +34,9 @@ def run_suite(
     """
     if not suite.expectations:
         return (), None
+    rows = frame.count() if _is_spark(frame) else len(frame)
+    if rows != 1:
+        raise ValueError(f"facts must be one row, these are {rows}")
     with _LOCK, _quiet():
         context = _context(folder)
         result = _validate(context, suite, values, frame, run_name)
@@ -99,8 +102,8 @@ def _validate(
     import great_expectations as gx
     from great_expectations.core.run_identifier import RunIdentifier
 
-    spark = hasattr(frame, "sparkSession")
-    source = (context.data_sources.add_spark if spark else context.data_sources.add_pandas)("facts")
+    add = context.data_sources.add_spark if _is_spark(frame) else context.data_sources.add_pandas
+    source = add("facts")
     batch = source.add_dataframe_asset(suite.tables[0]).add_batch_definition_whole_dataframe("all")
     declared = context.suites.add_or_update(
         gx.ExpectationSuite(
@@ -115,6 +118,10 @@ def _validate(
         result_format="BASIC",
         run_id=RunIdentifier(run_name=run_name),
     )
+
+
+def _is_spark(frame: Any) -> bool:
+    return hasattr(frame, "sparkSession")
 
 
 def _as_gx(expectation: Expectation, values: Mapping[str, float]) -> Any:

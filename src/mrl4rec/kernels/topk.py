@@ -63,39 +63,19 @@ def groups(n_items: int, k: int) -> int:
 
 @njit(cache=True, nogil=True, inline="always")
 def _accumulate(
-    scores: Any, first: int, start: int, tile: Any, users: Any, low: int, high: int
+    scores: Any, maxima: Any, first: int, start: int, group: int, tile: Any, users: Any, span: Any
 ) -> None:
-    """Add dimensions [low, high) of a tile to the scores of LANES users."""
+    """Add dimensions ``span`` of a tile to the scores of LANES users, and raise their maxima."""
+    d, high = span
     s0 = scores[first, start : start + TILE]
     s1 = scores[first + 1, start : start + TILE]
     s2 = scores[first + 2, start : start + TILE]
     s3 = scores[first + 3, start : start + TILE]
-    d = low
     while d + 4 <= high:
-        a0, a1, a2, a3 = (
-            users[first, d],
-            users[first, d + 1],
-            users[first, d + 2],
-            users[first, d + 3],
-        )
-        b0, b1, b2, b3 = (
-            users[first + 1, d],
-            users[first + 1, d + 1],
-            users[first + 1, d + 2],
-            users[first + 1, d + 3],
-        )
-        c0, c1, c2, c3 = (
-            users[first + 2, d],
-            users[first + 2, d + 1],
-            users[first + 2, d + 2],
-            users[first + 2, d + 3],
-        )
-        e0, e1, e2, e3 = (
-            users[first + 3, d],
-            users[first + 3, d + 1],
-            users[first + 3, d + 2],
-            users[first + 3, d + 3],
-        )
+        a0, a1, a2, a3 = _four(users[first], d)
+        b0, b1, b2, b3 = _four(users[first + 1], d)
+        c0, c1, c2, c3 = _four(users[first + 2], d)
+        e0, e1, e2, e3 = _four(users[first + 3], d)
         v0, v1, v2, v3 = tile[d], tile[d + 1], tile[d + 2], tile[d + 3]
         for j in range(TILE):
             x0, x1, x2, x3 = v0[j], v1[j], v2[j], v3[j]
@@ -105,12 +85,8 @@ def _accumulate(
             s3[j] = fma(e3, x3, fma(e2, x2, fma(e1, x1, fma(e0, x0, s3[j]))))
         d += 4
     while d < high:
-        a0, b0, c0, e0 = (
-            users[first, d],
-            users[first + 1, d],
-            users[first + 2, d],
-            users[first + 3, d],
-        )
+        a0, b0 = users[first, d], users[first + 1, d]
+        c0, e0 = users[first + 2, d], users[first + 3, d]
         v0 = tile[d]
         for j in range(TILE):
             x0 = v0[j]
@@ -119,6 +95,20 @@ def _accumulate(
             s2[j] = fma(c0, x0, s2[j])
             s3[j] = fma(e0, x0, s3[j])
         d += 1
+    m0 = maxima[first, group : group + TILE]
+    m1 = maxima[first + 1, group : group + TILE]
+    m2 = maxima[first + 2, group : group + TILE]
+    m3 = maxima[first + 3, group : group + TILE]
+    for j in range(TILE):
+        m0[j] = s0[j] if s0[j] > m0[j] else m0[j]
+        m1[j] = s1[j] if s1[j] > m1[j] else m1[j]
+        m2[j] = s2[j] if s2[j] > m2[j] else m2[j]
+        m3[j] = s3[j] if s3[j] > m3[j] else m3[j]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _four(row: Any, d: int) -> Any:
+    return row[d], row[d + 1], row[d + 2], row[d + 3]
 
 
 @njit(cache=True, nogil=True)
@@ -282,11 +272,12 @@ def factors(
         for w in range(len(widths_W)):
             maxima_LG[:] = -np.inf
             group = 0
+            span = (low, widths_W[w])
             for t in range(tiles.shape[0]):
                 for first in range(0, n, LANES):
-                    _accumulate(scores_LN, first, t * TILE, tiles[t], vectors_LD, low, widths_W[w])
-                for row in range(n):
-                    _raise_maxima(scores_LN[row], t * TILE, maxima_LG[row], group)
+                    _accumulate(
+                        scores_LN, maxima_LG, first, t * TILE, group, tiles[t], vectors_LD, span
+                    )
                 group = group + TILE if group + TILE < maxima_LG.shape[1] else 0
             low = widths_W[w]
             for row in range(n):

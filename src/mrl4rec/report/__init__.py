@@ -5,5 +5,6 @@ Everything is read from Delta tables (delta-rs, no JVM) and model folders; nothi
 
 from mrl4rec.report.leaderboard import leaderboard, print_leaderboard
 from mrl4rec.report.page import build
+from mrl4rec.report.plots import plots
 
-__all__ = ["build", "leaderboard", "print_leaderboard"]
+__all__ = ["build", "leaderboard", "plots", "print_leaderboard"]

@@ -57,7 +57,9 @@ def _dataset(settings: Settings, name: str, beside: Path) -> dict[str, Any]:
     found = contexts(settings, name, runs)
     several = len(found) > 1
     parts = [_context(settings, c, f"{name}-{n}", several) for n, c in enumerate(found)]
-    return {"name": name, "parts": parts, "gates": _gates(settings, name, beside)}
+    gates = _gates(settings, name, beside)
+    failed = sum(row[3] != "pass" for row in gates.rows) if gates else 0
+    return {"name": name, "parts": parts, "gates": gates, "failed": failed}
 
 
 def _context(settings: Settings, context: Context, anchor: str, several: bool) -> dict[str, Any]:
@@ -166,7 +168,8 @@ def _facts(
     if "k" in core:
         rating = core.get("min_rating")
         least = f", ratings from {rating:g} up" if rating is not None else ""
-        facts.append(("core", f"{core['k']}-core{least}, {core.get('rounds', '?')} rounds"))
+        rounds = f"{core['k']}-core{least}, {core.get('rounds', '?')} rounds"
+        facts.append(("core", rounds if core["k"] > 1 else f"no k-core filter{least}"))
     split = context.split.summary if context.split else {}
     if "strategy" in split:
         folds = ", ".join(

@@ -73,8 +73,12 @@ def _lines(world: World, ids: dict[str, list[str]], n: np.ndarray) -> list[str]:
 
 
 def _format(
-    ids: dict[str, list[str]], user: np.ndarray, item: np.ndarray, rating: np.ndarray, time: np.ndarray
-) -> list[str]:  # fmt: skip
+    ids: dict[str, list[str]],
+    user: np.ndarray,
+    item: np.ndarray,
+    rating: np.ndarray,
+    time: np.ndarray,
+) -> list[str]:
     days, at = np.unique(time // DAY, return_inverse=True)
     dates = [_date(day) for day in days.tolist()]
     users, items = ids["user"], ids["item"]

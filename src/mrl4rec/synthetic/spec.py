@@ -56,9 +56,9 @@ class Planted:
     span_days: int = 1_500
     """Days from the first review to the last; times rise with the place in the file."""
     repeats: int = 0
-    """Extra rows with a pair that was there, at another time: accepted, and merged by the k-core."""
+    """Extra rows with a known pair at another time: accepted, and merged by the k-core."""
     duplicates: int = 0
-    """Extra rows with a (user, item, time) that was there; every second one with another rating."""
+    """Extra rows with a known (user, item, time); every second one with another rating."""
     bad: int = 0
     """Extra rows that break a rule, of each of BAD_KINDS in turn."""
     seed: int = 0

@@ -23,13 +23,13 @@ class Truth:
     spec: Planted
     file: Path
     counts: Mapping[str, int]
-    """rows_read = rows_accepted + rows_duplicate + rows_quarantined; pairs, users, items; repeats."""
+    """rows_read, rows_accepted, rows_duplicate, rows_quarantined; repeats, pairs, users, items."""
     rules: Mapping[str, int]
     """Quarantined rows by the rule they break."""
     reached: tuple[int, ...]
     """Good rows by how far the choice reached: own leaf, …, anywhere."""
     groups: pa.Table
-    """side (user or item), id, and group_1 (coarsest) … group_L (leaf), numbered across the tree."""
+    """side (user or item), id, group_1 (coarsest) … group_L (leaf), numbered across the tree."""
 
 
 def group_table(

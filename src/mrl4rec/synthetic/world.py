@@ -1,7 +1,7 @@
 """Who likes what: the arrays behind a planted dump, each a pure function of the spec.
 
-Shapes: U users, I items, L leaves, N good rows (*slots* in the order of users). About 30 bytes a row
-are held at the peak; the rows themselves never are.
+Shapes: U users, I items, L leaves, N good rows (*slots*, in the order of users). At the peak about
+30 bytes a row are held; the rows themselves never are.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _leaves(spec: Planted, n: int, stream: int) -> NDArray[np.int32]:
 
 
 def _degrees(spec: Planted) -> Ints:
-    """How often each user reviews: ``least``, plus a share of the rest by Zipf, never above most."""
+    """How often each user reviews: ``least`` and a share of the rest by Zipf, never above most."""
     weight = np.empty(spec.users)
     ranks = np.arange(1, spec.users + 1, dtype=np.float64)
     weight[permutation(spec.users, ROOM, spec.seed, ACTIVITY)] = ranks**-spec.activity_skew

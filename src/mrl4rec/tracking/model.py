@@ -1,59 +1,54 @@
-"""The model as an MLflow LoggedModel: a pyfunc whose loader is a module, so nothing is pickled."""
+"""The model as an MLflow LoggedModel, beside the run that it came from."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import logging
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
-LOADER = "mrl4rec.pyfunc"
-"""Module with ``_load_pyfunc(path)``: an object whose ``predict`` answers top-N for user ids."""
 NAME = "recommender"
 
 log = logging.getLogger(__name__)
 
 
 def log_model(client: Any, experiment_id: str, run_id: str, folder: Path) -> str | None:
-    """Log a model folder as the run's pyfunc, once; answer why not where that failed.
+    """Log a model folder as the run's pyfunc, once; answer why not where it is not a pyfunc.
 
-    The model is a convenience beside the folder, so nothing that goes wrong in it fails the run.
+    The model is a convenience beside the folder, so one that cannot be packed does not fail the
+    run. Raises what MLflow raises where the server or its artifact store fails: then the record
+    stays in the spool, and a model left PENDING is filled by the next try.
     """
-    if importlib.util.find_spec(LOADER) is None:
-        return f"{LOADER} is not installed"
-    try:
-        _log(client, experiment_id, run_id, folder)
-    except (ConnectionError, TimeoutError):
-        raise  # the server went away: the whole record is pushed again
-    except Exception as error:
-        log.debug("pyfunc of %s", folder, exc_info=True)
-        return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
-    return None
-
-
-def _log(client: Any, experiment_id: str, run_id: str, folder: Path) -> None:
-    import mlflow.pyfunc
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
-    loader = importlib.import_module(LOADER)
-    if not hasattr(loader, "_load_pyfunc"):
-        raise AttributeError(f"{LOADER} has no _load_pyfunc")
     found = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
     if any(model.status == LoggedModelStatus.READY for model in found):
-        return
+        return None
     with tempfile.TemporaryDirectory(prefix="mrl4rec-pyfunc-") as temporary:
         local = Path(temporary) / "model"
-        mlflow.pyfunc.save_model(
-            path=str(local),
-            loader_module=LOADER,
-            data_path=str(folder),
-            pip_requirements=["mrl4rec"],  # else MLflow starts a process to guess them
-            signature=getattr(loader, "SIGNATURE", None),
-        )
-        # A model left PENDING by a push that was cut is filled again, not doubled.
+        reason = _pack(folder, local)
+        if reason:
+            return reason
         model = found[0] if found else client.create_logged_model(experiment_id, NAME, run_id)
         client.log_model_artifacts(model.model_id, str(local))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+    return None
+
+
+def _pack(folder: Path, local: Path) -> str | None:
+    """Write the pyfunc to ``local``; answer why not where that failed."""
+    from mrl4rec import model_folder, pyfunc
+
+    if not model_folder.is_complete(folder):
+        return "not a complete model folder"
+    try:
+        with warnings.catch_warnings():
+            # It asks for an input example, which it would run the model on.
+            warnings.filterwarnings("ignore", message=".*input example.*")
+            pyfunc.save(folder, local)
+    except Exception as error:  # whatever MLflow's packing raises
+        log.debug("pyfunc of %s", folder, exc_info=True)
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    return None

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 EXPERIMENT = "mrl4rec"
 PROBE_SECONDS = 2.0
 """How long a server may take to accept a connection."""
-AWAY_SECONDS = 30.0
-"""How long a server found away is not asked again by the same tracker."""
+AWAY_SECONDS, MOST_AWAY_SECONDS = 30.0, 600.0
+"""How long a tracker does not ask a server again that it found away; doubled each time."""
 
 
 class Tracker:
@@ -33,7 +33,7 @@ class Tracker:
         self.settings, self.experiment = settings, experiment
         self.uri = settings.mlflow_uri()
         self.spool = Spool(settings.warehouse / "spool")
-        self._asked_again_at = 0.0
+        self._asked_again_at, self._pause = 0.0, AWAY_SECONDS
         self._warned = False
         self._pusher: Pusher | None = None
 
@@ -88,7 +88,7 @@ class Tracker:
                 self._note(error, record)
                 return None
             self.spool.arrived(record, run_id, self.uri)
-        self._warned = False
+        self._warned, self._pause = False, AWAY_SECONDS
         return run_id
 
     def _connected(self) -> Pusher:
@@ -128,7 +128,8 @@ class Tracker:
         return bool(refused)
 
     def _set_away(self, reason: str) -> None:
-        self._asked_again_at = time.monotonic() + AWAY_SECONDS
+        self._asked_again_at = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, MOST_AWAY_SECONDS)  # a hung server costs a time-out each
         if not self._warned:  # one warning an outage, not one a run
             log.warning(
                 "MLflow did not take a run (%s): %s. Runs are kept in %s and pushed by the next "

@@ -50,9 +50,10 @@ def launch(job: Job, data: Interactions, progress: Progress | None) -> Trained:
     try:
         with on_sigterm() as stop:
             for attempt in range(RESTARTS + 1):
-                _write_job(folder, job, data)
+                here = folder / f"attempt-{attempt}"
+                _write_job(here, job, data)
                 try:
-                    return _Attempt(folder, job, stop, progress).run()
+                    return _Attempt(here, job, stop, progress).run()
                 except RankDied as error:
                     if attempt == RESTARTS:
                         raise
@@ -161,12 +162,9 @@ class _Attempt:
 
 
 def _write_job(folder: Path, job: Job, data: Interactions) -> None:
-    """The order and its data; what an earlier attempt left is removed."""
-    for old in folder.iterdir():
-        if old.name != DATA:
-            old.unlink()
-    if not (folder / DATA).exists():
-        tensor_file.write(folder / DATA, pack(data))
+    """The order and its data."""
+    folder.mkdir()
+    tensor_file.write(folder / DATA, pack(data))
     me = psutil.Process()
     body = {
         "plan": job.plan.as_dict(),

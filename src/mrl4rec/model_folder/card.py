@@ -1,0 +1,129 @@
+"""The card of a model folder: what it is, how it was made, and the digest of every file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.stage import canonical
+
+CARD, MODEL, SEEN, USERS, ITEMS = (
+    "model.json",
+    "model.safetensors",
+    "seen.safetensors",
+    "users.parquet",
+    "items.parquet",
+)
+FORMAT = 1
+TODO = "delete the folder and train again: `mrl4rec train` makes it anew from the committed split"
+
+Files = dict[str, dict[str, Any]]
+"""Bytes and SHA-256 of each file, by name."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is and how it was made: JSON values only."""
+
+    stage_key: str
+    dataset: str
+    method: dict[str, Any]
+    """The method's own values, flat."""
+    method_name: str
+    levels: tuple[int, ...] | None = None
+    """Nested widths it was trained with; None for a method without levels."""
+    seed: int | None = None
+    protocol: str = "clean"
+    epoch: int | None = None
+    """Epoch of the kept vectors, from 0; None for a closed form."""
+    versions: dict[str, Any] = field(default_factory=dict)
+    """Versions and stage keys of the tables it was trained on."""
+    shapes: dict[str, list[int]] = field(default_factory=dict)
+    """Shape of each tensor; filled in by ``save``."""
+    kind: str = ""
+    """``factors``, ``item_item`` or ``counts``; filled in by ``save``."""
+    widths: tuple[int | None, ...] = (None,)
+    """Widths it was trained to be cut to; filled in by ``save``."""
+    engine: str | None = None
+    device: str | None = None
+    ranks: int = 1
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """Learning curve: one entry an epoch, ``epoch``, ``loss``, ``valid_recall@10`` …"""
+    trained_until: str | None = None
+    """Newest interaction trained on, ISO 8601; None where there are no times."""
+    created_with: dict[str, str] = field(default_factory=dict)
+    """Versions of mrl4rec, torch and numpy."""
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(folder.iterdir())
+    }
+    body = {"format": FORMAT, **asdict(card), "files": files}
+    body["sha256"] = digest(body)
+    text = json.dumps(body, indent=1, sort_keys=True, allow_nan=False, default=str)
+    (folder / CARD).write_text(text + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> tuple[ModelCard, Files]:
+    path = folder / CARD
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise Mrl4recError(
+            "this is no model folder: model.json is missing",
+            where=str(folder),
+            todo="name a folder under <warehouse>/<dataset>/models, or train one",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise Mrl4recError(
+            f"the card cannot be read: {error}", where=str(path), todo=TODO
+        ) from error
+    if not isinstance(body, dict) or body.get("sha256") != digest(body):
+        raise Mrl4recError(
+            "the card is not what was written (its digest differs)", where=str(path), todo=TODO
+        )
+    if body["format"] != FORMAT:
+        raise Mrl4recError(
+            f"the folder has format {body['format']}, this version reads {FORMAT}",
+            where=str(path),
+            todo="load it with the version of mrl4rec that wrote it, or train again",
+        )
+    known = {entry.name for entry in fields(ModelCard)}
+    values = {name: value for name, value in body.items() if name in known}
+    values["levels"] = tuple(values["levels"]) if values["levels"] else None
+    values["widths"] = tuple(values["widths"])
+    return ModelCard(**values), body["files"]
+
+
+def check_files(folder: Path, files: Files, verify: bool) -> None:
+    for name in (MODEL, SEEN, USERS, ITEMS):
+        path, known = folder / name, files.get(name)
+        if known is None or not path.is_file():
+            raise Mrl4recError(f"{name} is missing", where=str(folder), todo=TODO)
+        size = path.stat().st_size
+        if size != known["bytes"]:
+            raise Mrl4recError(
+                f"{name} has {size} bytes, {known['bytes']} were written",
+                where=str(path),
+                todo=TODO,
+            )
+        if verify and sha256(path) != known["sha256"]:
+            raise Mrl4recError(
+                f"{name} is not what was written (its digest differs)", where=str(path), todo=TODO
+            )
+
+
+def digest(body: dict[str, Any]) -> str:
+    known = {name: value for name, value in body.items() if name != "sha256"}
+    return hashlib.sha256(canonical(known).encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,87 @@
+"""Small models, interactions and folders for the tests of ranking, model folders and serving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrl4rec import model_folder
+from mrl4rec.interactions import Csr, csr
+from mrl4rec.model_folder import ModelCard
+from mrl4rec.scorers import CountModel, FactorModel, ItemItemModel
+
+
+def sparse(rng: np.random.Generator, n_users: int, n_items: int, pairs: int) -> Csr:
+    """Up to so many different pairs."""
+    keys = np.unique(rng.integers(0, n_users * n_items, pairs))
+    return csr(keys // n_items, keys % n_items, n_users, n_items)
+
+
+def rows(*lists: list[int], n_items: int) -> Csr:
+    """A Csr from one list of items a user."""
+    users = np.repeat(np.arange(len(lists)), [len(items) for items in lists])
+    items = np.array([item for part in lists for item in part], dtype=np.int64)
+    return csr(users, items, len(lists), n_items)
+
+
+def whole_factors(
+    rng: np.random.Generator, n_users: int, n_items: int, dim: int, **options: Any
+) -> FactorModel:
+    """Vectors of small whole numbers: sums are exact in any order, and ties are many."""
+    return FactorModel(
+        rng.integers(-2, 3, (n_users, dim)).astype(np.float32),
+        rng.integers(-2, 3, (n_items, dim)).astype(np.float32),
+        **options,
+    )
+
+
+def real_factors(
+    rng: np.random.Generator, n_users: int, n_items: int, dim: int, **options: Any
+) -> FactorModel:
+    """Normal vectors: sums round."""
+    return FactorModel(
+        rng.normal(size=(n_users, dim)).astype(np.float32),
+        rng.normal(size=(n_items, dim)).astype(np.float32),
+        **options,
+    )
+
+
+def kinds(rng: np.random.Generator, n_users: int, n_items: int, seen: Csr) -> list[Any]:
+    """One model of each kind, of small whole numbers."""
+    from scipy.sparse import csr_matrix
+
+    weights = rng.integers(-2, 3, (n_items, n_items)).astype(np.float32)
+    return [
+        whole_factors(rng, n_users, n_items, 6),
+        ItemItemModel(weights, seen),
+        ItemItemModel(csr_matrix(weights), seen),
+        CountModel(rng.integers(0, 4, n_items), n_users),
+    ]
+
+
+def card(**options: Any) -> ModelCard:
+    """A card with little on it."""
+    return ModelCard(
+        **{
+            "stage_key": "k" * 64,
+            "dataset": "toy",
+            "method": {"name": "MRL-M", "dim": 8},
+            "method_name": "MRL-M",
+            **options,
+        }
+    )
+
+
+def ids(n_users: int, n_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """External ids that sort otherwise than the rows do."""
+    users = np.array([f"U{7 * row % 1000}-{row}" for row in range(n_users)], dtype=object)
+    items = np.array([f"Bücher {row}" for row in range(n_items)], dtype=object)
+    return users, items
+
+
+def saved(folder: Path, model: Any, seen: Csr, **options: Any) -> Path:
+    """A model folder with that model."""
+    names = ids(model.n_users, model.n_items)
+    return model_folder.save(folder, model, card(**options), names, seen)

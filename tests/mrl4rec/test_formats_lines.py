@@ -1,0 +1,183 @@
+"""One record a line, whatever the container: nothing is lost where files are cut or broken."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.formats import FORMATS, MAX_RECORD, digest, expand, literal_fields, write_lines
+from mrl4rec.formats import lines as lines_module
+from mrl4rec.formats.lines import array_elements, author_pairs
+
+VALUES = st.recursive(
+    st.none() | st.integers() | st.text(max_size=8) | st.sampled_from(['"', "\\", "},{", "\n["]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+RECORDS = st.lists(st.dictionaries(st.text(max_size=4), VALUES, max_size=3), max_size=5)
+
+
+def pieces(content: bytes, size: int) -> list[bytes]:
+    return [content[at : at + size] for at in range(0, len(content), size)]
+
+
+def spell(records: list[dict[str, object]], style: str, ascii_only: bool) -> str:
+    if style == "pretty":
+        return json.dumps(records, indent=2, ensure_ascii=ascii_only)
+    rows = [json.dumps(record, ensure_ascii=ascii_only) for record in records]
+    return {"line": "[" + ", ".join(rows) + "]", "lines": "[" + ",\n".join(rows) + "\n]\n"}[style]
+
+
+@settings(max_examples=60, deadline=None)
+@given(RECORDS, st.sampled_from(["pretty", "line", "lines"]), st.booleans(), st.integers(1, 40))
+def test_an_array_gives_its_elements(
+    records: list[dict[str, object]], style: str, ascii_only: bool, size: int
+) -> None:
+    content = spell(records, style, ascii_only).encode("utf-8", errors="surrogatepass")
+    found = list(array_elements(pieces(content, size)))
+    assert [json.loads(element.decode("utf-8", errors="surrogatepass")) for element in found] == (
+        records
+    )
+    assert not any(b"\n" in element for element in found)
+
+
+@settings(max_examples=60, deadline=None)
+@given(RECORDS, st.sampled_from(["pretty", "line", "lines"]), st.floats(0, 1), st.integers(1, 40))
+def test_an_array_cut_off_loses_only_its_last_record(
+    records: list[dict[str, object]], style: str, share: float, size: int
+) -> None:
+    content = spell(records, style, True).encode()
+    cut = content[: int(len(content) * share)]
+    found = list(array_elements(pieces(cut, size)))
+    whole = found[:-1] if found and not parses(found[-1]) else found
+    assert [json.loads(element) for element in whole] == records[: len(whole)]
+    text = squeeze(cut)[1:]
+    assert squeeze(b"".join(found)) == (text[:-1] if share == 1 else text)
+
+
+def parses(element: bytes) -> bool:
+    try:
+        return json.loads(element) is not None
+    except ValueError:
+        return False
+
+
+def squeeze(text: bytes) -> bytes:
+    """Without what stands between elements (and as much inside them)."""
+    return b"".join(text.split()).replace(b",", b"")
+
+
+def test_one_broken_element_does_not_take_the_next_with_it() -> None:
+    content = b'[{"a": "x, "b": 1},\n{"c": 2},\n{"d": 3}]'
+    found = list(array_elements([content]))
+    assert found[1:] == [b'{"c": 2}', b'{"d": 3}']
+
+
+def test_an_element_without_end_is_bounded_and_the_next_is_found() -> None:
+    endless = b'[{"a": "' + b"x" * (6 * MAX_RECORD) + b",\n" + b'{"b": 1},\n{"c": 2}]'
+    first, *rest = array_elements(pieces(endless, 1 << 20))
+    assert len(first) == MAX_RECORD + 1
+    assert rest == [b'{"b": 1}', b'{"c": 2}']
+
+
+@given(st.lists(st.lists(st.integers(0, 9999), min_size=0, max_size=5)), st.integers(1, 9))
+def test_lists_become_pairs_in_the_order_of_the_file(users: list[list[int]], size: int) -> None:
+    content = "\n".join(" ".join(map(str, [u, *items])) for u, items in enumerate(users)).encode()
+    pairs = b"".join(author_pairs(pieces(content, size))).decode().split("\n")[:-1]
+    assert pairs == [f"{u} {item}" for u, items in enumerate(users) for item in items]
+
+
+NAMES = ("reviewerID", "asin", "overall", "unixReviewTime")
+
+
+@pytest.mark.parametrize(
+    ("line", "fields"),
+    [
+        (
+            r"""{u'reviewerID': u'A1', 'asin': "B'1", 'x': 'it\'s \u2603', 'overall': 4.0,"""
+            " 'unixReviewTime': 1400630400}",
+            ["A1", "B'1", "4.0", "1400630400"],
+        ),
+        ("{'reviewerID': None, 'asin': 7, 'ok': True}", [None, "7", None, None]),
+        ("{'reviewerID': ['A1'], 'overall': True}", ["[…]", None, "true", None]),
+        ("{'reviewerID': 'A1'", None),
+        ("__import__('os').getcwd()", None),
+        ("{'a': open('/etc/passwd')}", None),
+        ("['A1']", None),
+        ("{[]: 1}", None),
+        ("(" * 5000, None),
+        ("{'a': 1}\x00", None),
+        ("{'a': " + "-" * 5000 + "1}", None),
+        (None, None),
+    ],
+)
+def test_literals_are_read_and_never_run(line: str | None, fields: list[str | None] | None) -> None:
+    assert literal_fields(line, NAMES) == fields
+
+
+def test_expand_takes_files_folders_globs_and_the_authors_form(tmp_path: Path) -> None:
+    for name in (
+        "b.json",
+        "a.json",
+        ".hidden",
+        "author/test.txt.gz",
+        "author/train.txt",
+        "none/x/y",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text("x")
+    a, b, author = tmp_path / "a.json", tmp_path / "b.json", tmp_path / "author"
+    assert expand([b, str(tmp_path / "*.json")]) == (b, a, b)
+    assert expand([str(tmp_path)]) == (a, b)
+    assert expand([author]) == (author / "train.txt", author / "test.txt.gz")
+    for missing in (tmp_path / "no.json", tmp_path / "no*.gz", tmp_path / "none"):
+        with pytest.raises(UsageError, match=r"no (such )?file"):
+            expand([missing])
+    with pytest.raises(UsageError):
+        expand([])
+
+
+def test_gzip_is_seen_from_its_bytes_and_cut_gzip_is_refused(tmp_path: Path) -> None:
+    content = b'{"a": 1}\n\n{"b": 2}' * 9999
+    odd, cut = tmp_path / "dump.json", tmp_path / "cut.gz"
+    odd.write_bytes(gzip.compress(content[:5000]) + gzip.compress(content[5000:]))
+    cut.write_bytes(gzip.compress(content)[:-20])
+    form = FORMATS["amazon-2014-json"]
+    assert write_lines(digest(odd), form, tmp_path).read_bytes() == content
+    with pytest.raises(Mrl4recError, match="cut off") as caught:
+        write_lines(digest(cut), form, tmp_path)
+    assert caught.value.where == str(cut)
+
+
+def test_a_file_without_line_ends_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines_module, "MAX_LINE", 3 << 20)
+    path = tmp_path / "one.json"
+    path.write_bytes(b"x" * (2 << 20) + b"\n" + b"y" * (2 << 20))
+    write_lines(digest(path), FORMATS["amazon-2014-json"], tmp_path)
+    path.write_bytes(b"x" * (4 << 20))
+    with pytest.raises(Mrl4recError, match="longer than 3 MiB"):
+        write_lines(digest(path), FORMATS["amazon-2014-json"], tmp_path)
+
+
+def test_a_digest_is_of_the_bytes_and_notices_change(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    source = digest(path)
+    # SHA-256 of "abc", FIPS 180-2, appendix B.1
+    assert source.sha256.startswith("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f200")
+    assert source.bytes == 3
+    assert not source.changed()
+    path.write_bytes(b"abcd")
+    assert source.changed()
+    with pytest.raises(UsageError, match="regular"):
+        digest(tmp_path)
+    with pytest.raises(Mrl4recError, match="cannot be read"):
+        digest(tmp_path / "gone")
