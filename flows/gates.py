@@ -144,7 +144,7 @@ def check_reviews(dataset: str, ingest: Commit, settings: Settings) -> Verdict:
 
         return reviews_facts(frames, text, share)
 
-    as_of = _as_of(dataset, ingest, settings)
+    as_of = latest_as_of(dataset, ingest, settings)
     text = {"as_of": sql_time(as_of), "rating_ranges": sql_ranges(ranges)}
     values = {"max_quarantined_share": settings.max_quarantined_share}
     return TableGate(settings, dataset, ingest, REVIEWS_SUITE, facts, values, text).check()
@@ -261,7 +261,7 @@ def _sample(
     return sample(frames, fill(query, text), gate.SAMPLE) if query else []
 
 
-def _as_of(dataset: str, ingest: Commit, settings: Settings) -> datetime:
+def latest_as_of(dataset: str, ingest: Commit, settings: Settings) -> datetime:
     """The latest time that any ingest up to this one took for now."""
     uri = settings.table_uri(dataset, ingest.table)
     before = [c for c in history(uri, ingest.table) if c.version <= ingest.version]

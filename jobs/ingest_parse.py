@@ -157,6 +157,7 @@ def _parsed(layout: Layout) -> Column:
                 "columnNameOfCorruptRecord": "bad",
                 "ignoreLeadingWhiteSpace": "true",
                 "ignoreTrailingWhiteSpace": "true",
+                "maxColumns": str(MAX_RECORD + 2),  # more would end the job, not the record
             },
         )
     separator = {"tab": "\t", "colons": "::", "pair": " "}[form.syntax]

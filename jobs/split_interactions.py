@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+from deltalake import DeltaTable
+
 from mrl4rec import split_files as author_form
 from mrl4rec import stage, versions
 from mrl4rec.errors import Mrl4recError, UsageError, nearest
@@ -48,6 +51,8 @@ def run(
     if found is not None and versions.complete(settings, dataset, found):
         return found
 
+    given = _given(settings, dataset, core, files) if files else None
+
     from jobs import delta
     from jobs.spark import session
 
@@ -59,8 +64,8 @@ def run(
             where=f"{settings.table_uri(dataset, 'interactions')}, column reviewed_at",
             todo="use --split random or per_user_random",
         )
-    split = _split(spark, pairs, strategy, split_seed, test_share, files).localCheckpoint()
-    summary = _summary(split, strategy, split_seed, share)
+    split = _split(pairs, strategy, split_seed, test_share, given).localCheckpoint(eager=False)
+    summary = _summary(split, strategy, split_seed, share)  # fills the checkpoint too
     outputs = {name: core.table_version(name) for name in ("interactions", "users", "items")}
     commit = Commit(STAGE, key, MARKER, -1, outputs, summary)
     rows = sum(summary[fold] for fold in ("train", "valid", "test"))
@@ -97,37 +102,15 @@ def assign(pairs: DataFrame, strategy: str, seed: int, share: float) -> DataFram
 
 
 def predefined(pairs: DataFrame, given: DataFrame, seed: int) -> DataFrame:
-    """``pairs`` with the folds of ``given`` (user_idx, item_idx, fold), whose numbers are theirs.
-
-    Raises Mrl4recError unless both hold exactly the same pairs.
-    """
+    """``pairs`` with the folds of ``given`` (user_idx, item_idx, fold), which are the same pairs."""
     from pyspark.sql import functions as F  # what every Spark reader knows it by
 
-    from jobs import delta, folds
+    from jobs import folds
 
-    number = ["user_idx", "item_idx"]
-    given = given.withColumnRenamed("fold", "given").withColumn("in_files", F.lit(True))
-    both = pairs.withColumn("in_core", F.lit(True)).join(given, number, "full").localCheckpoint()
-    missing = [("interactions", "the files", both.where("in_files is null")),
-               ("the files", "interactions", both.where("in_core is null"))]  # fmt: skip
-    differ = []
-    for holder, other, frame in missing:
-        first = frame.orderBy(*number).first()
-        if first is not None:
-            ids = f" ({first['user_id']}, {first['item_id']})" if first["user_id"] else ""
-            fold = f" ({first['given']})" if first["given"] else ""
-            pair = f"user {first['user_idx']} item {first['item_idx']}{ids}{fold}"
-            count = frame.count()
-            differ.append(f"{count:,} pairs of {holder} are not in {other}; the first: {pair}")
-    if differ:
-        delta.unpersist(both)
-        raise Mrl4recError(
-            "the predefined split and the interactions are not the same pairs: "
-            + "; ".join(differ),
-            todo="give the files made from this dump with this --kcore, whose numbers are the ids "
-            "by first appearance",
-        )
-    kept = both.drop("in_core", "in_files").withColumn("test", F.col("given") == "test")
+    tested = given.where(F.col("fold") == "test").select(
+        "user_idx", "item_idx", F.lit(True).alias("test")
+    )
+    kept = pairs.join(tested, ["user_idx", "item_idx"], "left").fillna(False, ["test"])
     return folds.with_valid(kept, seed)
 
 
@@ -157,14 +140,45 @@ def _pairs(spark: SparkSession, dataset: str, core: Commit, settings: Settings) 
     )
 
 
+def _given(
+    settings: Settings, dataset: str, core: Commit, files: dict[str, Path]
+) -> pa.Table:  # fmt: skip
+    """The pairs of the files. Raises Mrl4recError unless they are exactly the interactions."""
+    tables = {name: DeltaTable(settings.table_uri(dataset, name), core.table_version(name))
+              for name in ("interactions", "users", "items")}  # fmt: skip
+    given = author_form.read(files)
+    core_only, files_only = author_form.differences(
+        given, tables["interactions"].to_pyarrow_table(columns=["user_idx", "item_idx"])
+    )
+    if not len(core_only) and not len(files_only):
+        return given
+    ids = {name: dict(zip(*tables[name].to_pyarrow_table().to_pydict().values(), strict=True))
+           for name in ("users", "items")}  # fmt: skip
+    parts = []
+    for pairs, holder, other in (
+        (core_only, "the interactions", "the files"),
+        (files_only, "the files", "the interactions"),
+    ):
+        if len(pairs):
+            user, item = pairs[0].tolist()
+            names = f"{ids['users'].get(user, 'unknown')}, {ids['items'].get(item, 'unknown')}"
+            parts.append(f"{len(pairs):,} pairs of {holder} are not in {other}; the first: "
+                         f"user {user} item {item} ({names})")  # fmt: skip
+    raise Mrl4recError(
+        "the predefined split and the interactions are not the same pairs: " + "; ".join(parts),
+        where=", ".join(map(str, files.values())),
+        todo="give the files made from this dump with this --kcore, whose numbers are the ids by "
+        "first appearance",
+    )
+
+
 def _split(
-    spark: SparkSession, pairs: DataFrame, strategy: str, seed: int, share: float,
-    files: dict[str, Path],
-) -> DataFrame:  # fmt: skip
+    pairs: DataFrame, strategy: str, seed: int, share: float, given: pa.Table | None
+) -> DataFrame:
     from pyspark.sql import functions as F
 
-    if strategy == "predefined":
-        chosen = predefined(pairs, spark.createDataFrame(author_form.read(files)), seed)
+    if given is not None:
+        chosen = predefined(pairs, pairs.sparkSession.createDataFrame(given), seed)
     else:
         chosen = assign(pairs, strategy, seed, share)
     stated = chosen.withColumn("strategy", F.lit(strategy))

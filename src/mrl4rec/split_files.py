@@ -62,6 +62,19 @@ def read(files: dict[str, Path]) -> pa.Table:
     )
 
 
+def differences(given: pa.Table, interactions: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (n, 2) that only the interactions hold, and those that only the files hold, sorted."""
+    ours, theirs = _keys(interactions), _keys(given)
+    only = (np.setdiff1d(ours, theirs), np.setdiff1d(theirs, ours))
+    core_only, files_only = (np.stack([k >> 32, k & 0xFFFFFFFF], axis=1) for k in only)
+    return core_only, files_only
+
+
+def _keys(pairs: pa.Table) -> np.ndarray:
+    users, items = (pairs[name].to_numpy().astype(np.int64) for name in ("user_idx", "item_idx"))
+    return (users << 32) | items
+
+
 def _read_one(path: Path) -> tuple[np.ndarray, np.ndarray]:
     users: list[np.ndarray] = []
     items: list[np.ndarray] = []

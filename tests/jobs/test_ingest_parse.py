@@ -57,7 +57,10 @@ JSON_LINES: list[tuple[str | bytes, str | None, str]] = [
     (old(unixReviewTime=...), "no_time", ""),
     (old(unixReviewTime="05 21, 2014"), "bad_time", "05 21, 2014"),
     (old(unixReviewTime=1e300), "future_time", ""),
-    (old(unixReviewTime=float("nan")), "no_time", ""),
+    (old(unixReviewTime=float("nan")), "bad_time", "NaN"),
+    (old().replace("1400630400", "9" * 2000), "not_json", ""),
+    (old().replace("1400630400", "1e999999999"), "bad_time", ""),
+    (old().replace("1400630400", "9" * 900), "bad_time", ""),
     (old(unixReviewTime=0), "bad_time", "before 1990"),
     (old(unixReviewTime=-1), "negative_time", "-1"),
     (old(unixReviewTime=T * 1000), "time_unit", "reads as ms"),
@@ -73,19 +76,21 @@ JSON_LINES: list[tuple[str | bytes, str | None, str]] = [
     (old(reviewerID="", asin="", overall=9), "no_user", ""),
 ]
 
+LOOSE = "'overall': 5.0, 'unixReviewTime': 1400630400}"
+NEW = '{"user_id":"A","parent_asin":"B"'
 OTHERS: dict[str, list[tuple[str, str | None]]] = {
     "amazon-2014-loose": [
-        ("{u'reviewerID': u'A1', 'asin': 'B\\'1', 'overall': 5.0, 'unixReviewTime': 1400630400}", None),
-        ("{'reviewerID': None, 'asin': 'B1', 'overall': 5.0, 'unixReviewTime': 1400630400}", "no_user"),
-        ("{'reviewerID': 'A1', 'asin': ['B1'], 'overall': 5, 'unixReviewTime': 1400630400}", "bad_id"),
+        ("{u'reviewerID': u'A1', 'asin': 'B\\'1', " + LOOSE, None),
+        ("{'reviewerID': None, 'asin': 'B1', " + LOOSE, "no_user"),
+        ("{'reviewerID': 'A1', 'asin': ['B1'], " + LOOSE, "bad_id"),
         ('{"reviewerID": "A1", "verified": true}', "not_python"),
         ("{'reviewerID': 'A1'", "not_python"),
     ],
     "amazon-2023-json": [
-        ('{"user_id":"A","parent_asin":"B","rating":1.0,"timestamp":1404402463123}', None),
-        ('{"user_id":"A","parent_asin":"B","rating":1.0,"timestamp":1404402463}', "time_unit"),
-        ('{"user_id":"A","parent_asin":"B","rating":0.0,"timestamp":1404402463123}', "rating_out_of_range"),
-        ('{"user_id":"A","parent_asin":"B","rating":1.0,"timestamp":-62135596800000}', "negative_time"),
+        (NEW + ',"rating":1.0,"timestamp":1404402463123}', None),
+        (NEW + ',"rating":1.0,"timestamp":1404402463}', "time_unit"),
+        (NEW + ',"rating":0.0,"timestamp":1404402463123}', "rating_out_of_range"),
+        (NEW + ',"rating":1.0,"timestamp":-62135596800000}', "negative_time"),
         ('{"user_id":"A","asin":"B","rating":1.0,"timestamp":1404402463123}', "no_item"),
     ],
     "amazon-ratings-item-user": [
@@ -94,7 +99,7 @@ OTHERS: dict[str, list[tuple[str, str | None]]] = {
         ("B1,A1,5.0", "not_csv"),
         ("B1,A1,5.0,1400630400,", "not_csv"),
         ('"B1,A1,5.0,1400630400', "not_csv"),
-        ("," * 30000, "not_csv"),
+        ("," * MAX_RECORD, "not_csv"),
         ("B1,,5.0,1400630400", "no_user"),
         (",A1,5.0,1400630400", "no_item"),
         ("B1,A1,,1400630400", "no_rating"),

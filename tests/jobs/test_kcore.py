@@ -209,7 +209,7 @@ def test_numbers_do_not_go_on_from_a_core_that_failed(settings: Settings) -> Non
     bad: list[Row] = [(u, i, None, 1) for u in "pq" for i in "xy"]
     first = run("d", ingest(settings, [good]), k=2, settings=settings)
     second = run("d", ingest(settings, [[*good, *bad]], name="b"), k=2, settings=settings)
-    verdict = {name: "" for name in GATES.schema.names} | {
+    verdict = dict.fromkeys(GATES.schema.names, "") | {
         "table": "interactions", "version": str(second.version), "verdict": "fail",
         "declared": 1, "evaluated": 1, "failed": 1, "judged_at": datetime.now(UTC),
     }  # fmt: skip

@@ -150,7 +150,12 @@ def test_partitions_and_time_zone_do_not_matter(
 
 @pytest.mark.parametrize(
     ("strategy", "digest"),
-    [("random", "76132c08c6b39f06"), ("per_user_random", "27bd32406cc8df9e"), ("last_out", "8faf9d46f7353ad1"), ("global_time", "852cc9a5e49b0d34")],
+    [
+        ("random", "76132c08c6b39f06"),
+        ("per_user_random", "27bd32406cc8df9e"),
+        ("last_out", "8faf9d46f7353ad1"),
+        ("global_time", "852cc9a5e49b0d34"),
+    ],
 )
 def test_golden_digests(by_strategy: dict[str, Folds], strategy: str, digest: str) -> None:
     """The folds of the same pairs: where one changes, split_interactions.CODE must rise."""
@@ -217,10 +222,12 @@ def test_predefined_takes_the_files_word(
             split_files=author_files(tmp_path / "other", "0 0\n", "0 1\n1 1\n2 5\n"))  # fmt: skip
     message = str(caught.value)
     assert (
-        "1 pairs of interactions are not in the files; the first: user 1 item 0 (b, x)" in message
+        "1 pairs of the interactions are not in the files; the first: user 1 item 0 (b, x)"
+        in message
     )
     assert (
-        "2 pairs of the files are not in interactions; the first: user 1 item 1 (test)" in message
+        "2 pairs of the files are not in the interactions; the first: user 1 item 1 (b, y)"
+        in message
     )
 
 

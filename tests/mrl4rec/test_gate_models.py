@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +16,14 @@ from mrl4rec import model_folder, tensor_file
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.gate.model_facts import effective_rank, result_facts, spread, vector_facts
 from mrl4rec.interactions import csr
-from mrl4rec.model_folder import ModelCard
+from mrl4rec.model_folder import ModelCard, card
 from mrl4rec.scorers import CountModel, FactorModel, ItemItemModel, Scorer
 from mrl4rec.tables import RESULTS_SUITE, VECTOR_SUITES, Suite
 
-U, I, D = 12, 9, 8
+U, N, D = 12, 9, 8
 USERS = np.array([f"u{n}" for n in range(U)], dtype=object)
-ITEMS = np.array([f"i{n}" for n in range(I)], dtype=object)
-SEEN = csr(np.arange(U), np.arange(U) % I, U, I)
+ITEMS = np.array([f"i{n}" for n in range(N)], dtype=object)
+SEEN = csr(np.arange(U), np.arange(U) % N, U, N)
 
 
 def broken(suite: Suite, facts: dict[str, float]) -> set[str]:
@@ -45,14 +44,14 @@ def factors(**changed: Any) -> FactorModel:
     rng = np.random.default_rng(0)
     vectors = {
         "user_vectors": rng.normal(size=(U, D)).astype(np.float32),
-        "item_vectors": rng.normal(size=(I, D)).astype(np.float32),
+        "item_vectors": rng.normal(size=(N, D)).astype(np.float32),
     }
     return FactorModel(**{**vectors, "widths": (4, 8), **changed})
 
 
 def saved(folder: Path, model: Scorer) -> Path:
-    card = ModelCard("k" * 64, "d", {"name": "X"}, "X")
-    return model_folder.save(folder / "model", model, card, (USERS, ITEMS), SEEN)
+    made = ModelCard("k" * 64, "d", {"name": "X"}, "X")
+    return model_folder.save(folder / "model", model, made, (USERS, ITEMS), SEEN)
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, np.ndarray]], None]) -> None:
@@ -61,19 +60,15 @@ def rewrite(folder: Path, change: Callable[[dict[str, np.ndarray]], None]) -> No
     tensors = {name: np.array(tensor) for name, tensor in tensor_file.read(path).items()}
     change(tensors)
     tensor_file.write(path, tensors)
-    card = json.loads((folder / model_folder.CARD).read_text())
-    card["files"][path.name] = {
-        "bytes": path.stat().st_size,
-        "sha256": model_folder._sha256(path),
-    }
-    card["sha256"] = model_folder._card_digest(card)
-    (folder / model_folder.CARD).write_text(json.dumps(card))
+    signed = model_folder.read_card(folder)
+    (folder / card.CARD).unlink()
+    card.write_card(folder, signed)
 
 
 MODELS: dict[str, Callable[[], Scorer]] = {
     "factors": factors,
-    "item_item": lambda: ItemItemModel(np.eye(I, k=1, dtype=np.float32), SEEN),
-    "counts": lambda: CountModel(np.arange(I), U),
+    "item_item": lambda: ItemItemModel(np.eye(N, k=1, dtype=np.float32), SEEN),
+    "counts": lambda: CountModel(np.arange(N), U),
 }
 
 
@@ -88,18 +83,18 @@ def test_a_good_model_of_each_kind_breaks_nothing(tmp_path: Path, kind: str) -> 
     [
         (factors(user_vectors=np.ones((U, D), np.float32)), {"users_spread", "users_rank"}),
         (
-            factors(item_vectors=np.outer(np.arange(1, I + 1), np.arange(D)).astype(np.float32)),
+            factors(item_vectors=np.outer(np.arange(1, N + 1), np.arange(D)).astype(np.float32)),
             {"items_rank"},
         ),
         (
-            factors(item_vectors=np.zeros((I, D), np.float32)),
+            factors(item_vectors=np.zeros((N, D), np.float32)),
             {"not_zero", "items_spread", "items_rank"},
         ),
-        (ItemItemModel(np.eye(I, dtype=np.float32), SEEN), {"diagonal_zero"}),
-        (ItemItemModel(csr_matrix(np.eye(I, dtype=np.float32)), SEEN), {"diagonal_zero"}),
-        (ItemItemModel(np.zeros((I, I), np.float32), SEEN), {"not_zero"}),
-        (CountModel(np.arange(I) - 1, U), {"counts_not_negative"}),
-        (CountModel(np.zeros(I, dtype=np.int64), U), {"not_zero"}),
+        (ItemItemModel(np.eye(N, dtype=np.float32), SEEN), {"diagonal_zero"}),
+        (ItemItemModel(csr_matrix(np.eye(N, dtype=np.float32)), SEEN), {"diagonal_zero"}),
+        (ItemItemModel(np.zeros((N, N), np.float32), SEEN), {"not_zero"}),
+        (CountModel(np.arange(N) - 1, U), {"counts_not_negative"}),
+        (CountModel(np.zeros(N, dtype=np.int64), U), {"not_zero"}),
     ],
     ids=["equal users", "items on a line", "zero items", "ease loop", "sparse loop", "zero weights",
          "negative count", "zero counts"],
@@ -120,7 +115,20 @@ def test_values_that_are_not_finite_are_counted(tmp_path: Path) -> None:
     rewrite(folder, spoil)
     facts = vector_facts(folder, USERS, ITEMS).facts
     assert facts["values_not_finite"] == 2
-    assert {"finite", "folder_whole"} <= broken(VECTOR_SUITES["factors"], facts)
+    assert broken(VECTOR_SUITES["factors"], facts) == {"finite", "folder_whole"}
+
+
+def test_vectors_of_nothing_but_nan_are_judged_to_the_end(tmp_path: Path) -> None:
+    """Every expectation gives an answer, so that the verdict is final."""
+    folder = saved(tmp_path, factors())
+
+    def spoil(tensors: dict[str, np.ndarray]) -> None:
+        tensors["user_vectors"][:] = np.nan
+
+    rewrite(folder, spoil)
+    facts = vector_facts(folder, USERS, ITEMS).facts
+    assert {e.fact for e in VECTOR_SUITES["factors"].expectations} <= facts.keys()
+    assert {"finite", "users_spread", "users_rank"} <= broken(VECTOR_SUITES["factors"], facts)
 
 
 def test_shapes_are_held_against_the_card(tmp_path: Path) -> None:
@@ -157,7 +165,7 @@ def test_a_truncated_folder_has_no_other_facts(tmp_path: Path) -> None:
     folder = saved(tmp_path, factors())
     (folder / model_folder.MODEL).write_bytes(b"")
     assert vector_facts(folder, USERS, ITEMS).facts == {"folder_amiss": 1}
-    (folder / model_folder.CARD).unlink()
+    (folder / card.CARD).unlink()
     with pytest.raises(Mrl4recError):
         vector_facts(folder, USERS, ITEMS)
 
@@ -170,8 +178,15 @@ def test_effective_rank_of_known_spectra() -> None:
     uneven = np.diag(np.sqrt(shares))
     both = np.concatenate([uneven, -uneven])
     assert effective_rank(both) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
-    assert effective_rank(np.ones((5, 3))) == 0
+    assert effective_rank(np.full((5, 3), 0.1)) == 0
     assert effective_rank(axes + 100) == pytest.approx(4)  # about the mean, wherever that lies
+
+
+def test_vectors_of_one_dimension_are_allowed_to_be_a_line(tmp_path: Path) -> None:
+    ramp = np.arange(1, U + 1, dtype=np.float32)[:, None]
+    model = FactorModel(ramp, ramp[:N], widths=(1,))
+    facts = vector_facts(saved(tmp_path, model), USERS, ITEMS).facts
+    assert broken(VECTOR_SUITES["factors"], facts) == set()
 
 
 def test_spread_of_known_rows() -> None:

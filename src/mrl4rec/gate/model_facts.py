@@ -23,9 +23,12 @@ from mrl4rec.errors import Mrl4recError
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from mrl4rec.tables.results import GROWING
+from mrl4rec.tables.vectors import RANK_FLOOR
 
 ROWS = 4096
 MEAN_WITHIN = 1e-6
+ROUNDING = 1e-9
+"""A spread below this is float64's own noise about equal rows."""
 Asked = Sequence[tuple[str, int, int | None]]
 """(metric, k, width) of every value that must be there."""
 
@@ -114,7 +117,9 @@ def _shape_problems(
         for name, shape in shapes.items()
         if name in rows and shape[0] != rows[name]
     ]
-    dims = {shape[1] for name, shape in shapes.items() if name in ("user_vectors", "item_vectors")}
+    sides = [shapes[name] for name in ("user_vectors", "item_vectors") if name in shapes]
+    problems += [f"vectors of shape {shape} are no matrix" for shape in sides if len(shape) != 2]
+    dims = {shape[-1] for shape in sides}
     widths = {width for width in card.widths if width is not None}
     if len(dims) > 1 or (dims and max(widths, default=0) > max(dims)):
         problems.append(f"vectors of {sorted(dims)} dimensions, widths {sorted(widths)}")
@@ -124,9 +129,18 @@ def _shape_problems(
 
 
 def _factor_facts(tensors: tensor_file.Tensors) -> dict[str, float]:
-    sides = {"user": tensors["user_vectors"], "item": tensors["item_vectors"]}
-    spreads = {f"{side}_spread": spread(rows) for side, rows in sides.items()}
-    return spreads | {f"{side}_rank": effective_rank(rows) for side, rows in sides.items()}
+    sides = {side: _finite(tensors[f"{side}_vectors"]) for side in ("user", "item")}
+    facts = {f"{side}_spread": spread(rows) for side, rows in sides.items()}
+    for side, rows in sides.items():  # one dimension is a line, and meant to be one
+        rank = effective_rank(rows)
+        facts[f"{side}_rank"] = max(rank, RANK_FLOOR) if rows.shape[1] == 1 else rank
+    return facts
+
+
+def _finite(rows: NDArray[Any]) -> NDArray[Any]:
+    """The rows that are finite throughout: the others break an expectation of their own."""
+    whole = np.isfinite(rows).all(axis=1)
+    return rows if whole.all() else rows[whole]
 
 
 def _item_item_facts(tensors: tensor_file.Tensors) -> dict[str, float]:
@@ -155,7 +169,9 @@ def spread(rows: NDArray[np.floating]) -> float:
     """(n, d) → root mean square distance of the rows from their mean, over their own; 0 to 1."""
     wide = rows.astype(np.float64)
     size = float((wide**2).sum())
-    return float(np.sqrt(((wide - wide.mean(axis=0)) ** 2).sum() / size)) if size > 0 else 0.0
+    if not size > 0:
+        return 0.0
+    return float(np.sqrt(((wide - wide.mean(axis=0)) ** 2).sum() / size))
 
 
 def effective_rank(rows: NDArray[np.floating]) -> float:
@@ -163,11 +179,11 @@ def effective_rank(rows: NDArray[np.floating]) -> float:
 
     (n, d) → between 1 and d, or 0 where all rows are equal (Roy and Vetterli 2007, on the squares).
     """
+    if spread(rows) < ROUNDING:
+        return 0.0
     centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
     squares = np.clip(np.linalg.eigvalsh(centred.T @ centred), 0, None)
     total = float(squares.sum())
-    if not total > 0:
-        return 0.0
     shares = squares[squares > 0] / total
     return float(np.exp(-(shares * np.log(shares)).sum()))
 

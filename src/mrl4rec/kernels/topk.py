@@ -21,10 +21,10 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-TILE = 64
-"""Items of a tile: 64 dimensions of it fit the first-level cache."""
-LANES = 4
-"""Users whose scores are computed together, to use a tile's load four times."""
+TILE = 256
+"""Items of a tile: 64 dimensions of it fit the second-level cache, its scores the first."""
+LANES = 2
+"""Users whose scores are computed together: as many as the registers hold four numbers of."""
 GROUPS_PER_PLACE = 12
 """More groups give a tighter bound and less to look at, but take longer to select among."""
 NO_ITEM = np.int32(-1)
@@ -63,47 +63,29 @@ def groups(n_items: int, k: int) -> int:
 
 @njit(cache=True, nogil=True, inline="always")
 def _accumulate(
-    scores: Any, maxima: Any, first: int, start: int, group: int, tile: Any, users: Any, span: Any
+    scores: Any, first: int, start: int, tile: Any, users: Any, low: int, high: int
 ) -> None:
-    """Add dimensions ``span`` of a tile to the scores of LANES users, and raise their maxima."""
-    d, high = span
+    """Add dimensions [low, high) of a tile to the scores of LANES users."""
     s0 = scores[first, start : start + TILE]
     s1 = scores[first + 1, start : start + TILE]
-    s2 = scores[first + 2, start : start + TILE]
-    s3 = scores[first + 3, start : start + TILE]
+    d = low
     while d + 4 <= high:
         a0, a1, a2, a3 = _four(users[first], d)
         b0, b1, b2, b3 = _four(users[first + 1], d)
-        c0, c1, c2, c3 = _four(users[first + 2], d)
-        e0, e1, e2, e3 = _four(users[first + 3], d)
         v0, v1, v2, v3 = tile[d], tile[d + 1], tile[d + 2], tile[d + 3]
         for j in range(TILE):
             x0, x1, x2, x3 = v0[j], v1[j], v2[j], v3[j]
             s0[j] = fma(a3, x3, fma(a2, x2, fma(a1, x1, fma(a0, x0, s0[j]))))
             s1[j] = fma(b3, x3, fma(b2, x2, fma(b1, x1, fma(b0, x0, s1[j]))))
-            s2[j] = fma(c3, x3, fma(c2, x2, fma(c1, x1, fma(c0, x0, s2[j]))))
-            s3[j] = fma(e3, x3, fma(e2, x2, fma(e1, x1, fma(e0, x0, s3[j]))))
         d += 4
     while d < high:
         a0, b0 = users[first, d], users[first + 1, d]
-        c0, e0 = users[first + 2, d], users[first + 3, d]
         v0 = tile[d]
         for j in range(TILE):
             x0 = v0[j]
             s0[j] = fma(a0, x0, s0[j])
             s1[j] = fma(b0, x0, s1[j])
-            s2[j] = fma(c0, x0, s2[j])
-            s3[j] = fma(e0, x0, s3[j])
         d += 1
-    m0 = maxima[first, group : group + TILE]
-    m1 = maxima[first + 1, group : group + TILE]
-    m2 = maxima[first + 2, group : group + TILE]
-    m3 = maxima[first + 3, group : group + TILE]
-    for j in range(TILE):
-        m0[j] = s0[j] if s0[j] > m0[j] else m0[j]
-        m1[j] = s1[j] if s1[j] > m1[j] else m1[j]
-        m2[j] = s2[j] if s2[j] > m2[j] else m2[j]
-        m3[j] = s3[j] if s3[j] > m3[j] else m3[j]
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -272,12 +254,11 @@ def factors(
         for w in range(len(widths_W)):
             maxima_LG[:] = -np.inf
             group = 0
-            span = (low, widths_W[w])
             for t in range(tiles.shape[0]):
                 for first in range(0, n, LANES):
-                    _accumulate(
-                        scores_LN, maxima_LG, first, t * TILE, group, tiles[t], vectors_LD, span
-                    )
+                    _accumulate(scores_LN, first, t * TILE, tiles[t], vectors_LD, low, widths_W[w])
+                for row in range(n):
+                    _raise_maxima(scores_LN[row], t * TILE, maxima_LG[row], group)
                 group = group + TILE if group + TILE < maxima_LG.shape[1] else 0
             low = widths_W[w]
             for row in range(n):

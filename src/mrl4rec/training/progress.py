@@ -11,6 +11,9 @@ from typing import Any
 
 log = logging.getLogger("mrl4rec")
 
+SECONDS_BETWEEN_LINES = 10.0
+"""In a log; a terminal's one line is redrawn five times a second."""
+
 
 @dataclass(frozen=True)
 class EpochReport:
@@ -56,7 +59,7 @@ Progress = Callable[[EpochReport], None]
 
 
 class Line:
-    """The default listener: redraws one line on a terminal, logs each evaluation elsewhere."""
+    """The default listener: redraws one line on a terminal, logs now and then elsewhere."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
@@ -64,10 +67,12 @@ class Line:
 
     def __call__(self, report: EpochReport) -> None:
         """Show one epoch."""
-        if not self._terminal:
-            log.log(logging.INFO if report.value is not None else logging.DEBUG, report.line())
-            return
         last = report.epoch >= report.last_epoch
+        if not self._terminal:
+            if last or time.monotonic() - self._drawn > SECONDS_BETWEEN_LINES:
+                self._drawn = time.monotonic()
+                log.info(report.line())
+            return
         if last or report.value is not None or time.monotonic() - self._drawn > 0.2:
             self._drawn = time.monotonic()
             print(

@@ -1,0 +1,301 @@
+"""The gates on real tables: what stops the flow, what is kept, and how the next run heals."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from pyspark.sql import SparkSession
+
+from flows import gates
+from jobs import facts
+from mrl4rec import model_folder, stage
+from mrl4rec.errors import GateFailed
+from mrl4rec.evaluation import per_user_path
+from mrl4rec.interactions import csr
+from mrl4rec.ranking.metrics import METRICS
+from mrl4rec.scorers import FactorModel
+from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit
+from mrl4rec.tables import RESULTS, REVIEWS, SPLITS
+from tests.flows import warehouse
+from tests.flows.warehouse import DATASET, Stages
+
+REVIEW = {"user_id": ["u0"], "item_id": ["i9"], "rating": [4.0], "reviewed_at": [warehouse.DAY],
+          "source_sha256": ["a"], "record_no": [999]}  # fmt: skip
+PAIR = {"user_idx": [19], "item_idx": [4], "reviewed_at": [warehouse.DAY], "fold": ["train"],
+        "strategy": ["random"], "split_seed": [0]}  # fmt: skip
+
+
+@pytest.fixture
+def stages(settings: Settings, spark: SparkSession) -> Stages:
+    """The commits of a good warehouse; Spark is there when a gate asks for it."""
+    return warehouse.build(settings)
+
+
+def verdicts(settings: Settings) -> dict[tuple[str, str], str]:
+    kept = warehouse.rows(settings, "gates")
+    return {(row["table"], row["version"]): row["verdict"] for row in kept}
+
+
+def test_good_tables_pass_and_a_known_verdict_needs_neither_spark_nor_gx(
+    settings: Settings, stages: Stages, tmp_path: Path
+) -> None:
+    """The second asking is in a process where no JVM could be started."""
+    for check, commit in (
+        (gates.check_reviews, stages.ingest),
+        (gates.check_core, stages.core),
+        (gates.check_split, stages.split),
+    ):
+        verdict = check(DATASET, commit, settings)
+        assert verdict.passed
+        assert not verdict.known
+        assert verdict.evaluated == verdict.declared >= 13
+        page = verdict.page(settings)
+        assert page is not None
+        assert page.is_file()
+    code = f"""
+import sys
+from flows import gates
+from mrl4rec.settings import settings
+from mrl4rec.stage import history
+for check, table in ((gates.check_reviews, "sources"), (gates.check_core, "interactions"),
+                     (gates.check_split, "splits")):
+    commit = history(settings().table_uri("{DATASET}", table), table)[0]
+    assert check("{DATASET}", commit, settings()).known
+heavy = {{"pyspark", "great_expectations", "torch", "pandas"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    environment = {
+        **os.environ,
+        "MRL4REC_WAREHOUSE": str(settings.warehouse),
+        "MRL4REC_SPARK_MASTER": "spark://nowhere.invalid:1",
+        "JAVA_HOME": str(tmp_path / "no-java"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_blank_user_planted_into_reviews_stops_once_and_is_undone(
+    settings: Settings, stages: Stages, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run that sees it stops; the next one says so, restores the table and goes on."""
+    good = warehouse.rows(settings, "reviews")
+    version = warehouse.write(settings, "reviews", REVIEW | {"user_id": [" "]})
+    with pytest.raises(GateFailed) as error:
+        gates.check_reviews(DATASET, stages.ingest, settings)
+    text = str(error.value)
+    for part in (f"reviews version {version}", "user_given", "seen 1, wanted 0", "user_id=' '",
+                 "counts_conserved", "--expectation user_given"):  # fmt: skip
+        assert part in text
+    assert verdicts(settings)["reviews", str(version)] == "fail"
+    assert verdicts(settings)["reviews", "0"] == "pass"
+
+    with caplog.at_level(logging.WARNING):
+        assert gates.check_reviews(DATASET, stages.ingest, settings).known
+    assert f"version {version} of reviews was written by no stage" in caplog.text
+    assert warehouse.rows(settings, "reviews") == good
+    assert REVIEWS.schema.names == list(good[0])
+
+    caplog.clear()
+    head = DeltaTable(settings.table_uri(DATASET, "reviews")).version()
+    assert gates.check_reviews(DATASET, stages.ingest, settings).passed
+    assert caplog.text == ""
+    assert DeltaTable(settings.table_uri(DATASET, "reviews")).version() == head
+
+
+def test_what_failed_is_listed_by_the_command_the_message_gives(
+    settings: Settings, stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n in range(7):
+        warehouse.write(settings, "reviews", REVIEW | {"item_id": [""], "record_no": [1000 + n]})
+    with pytest.raises(GateFailed):
+        gates.check_reviews(DATASET, stages.ingest, settings)
+    capsys.readouterr()
+    facts.main(["--warehouse", str(settings.warehouse), "--dataset", DATASET, "--suite", "reviews",
+                "--expectation", "item_given"])  # fmt: skip
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sorted(row["record_no"] for row in listed) == list(range(1000, 1007))
+
+
+def test_a_test_pair_planted_into_train_stops_and_the_next_run_heals(
+    settings: Settings, stages: Stages
+) -> None:
+    warehouse.write(settings, "splits", PAIR)
+    with pytest.raises(GateFailed, match="two folds") as error:
+        gates.check_split(DATASET, stages.split, settings)
+    assert "user_idx=19, item_idx=4" in str(error.value)
+    assert gates.check_split(DATASET, stages.split, settings).passed
+    assert len(warehouse.rows(settings, "splits")) == 100
+    assert SPLITS.schema.names == list(warehouse.rows(settings, "splits")[0])
+
+
+def test_a_renamed_column_stops_the_gate_by_name(settings: Settings, stages: Stages) -> None:
+    """Nothing else can be counted then, so the gate also says that it got no other answer."""
+    uri = settings.table_uri(DATASET, "reviews")
+    table = DeltaTable(uri).to_pyarrow_table()
+    names = ["reviewer" if name == "user_id" else name for name in table.column_names]
+    write_deltalake(uri, table.rename_columns(names), mode="overwrite", schema_mode="overwrite")
+    with pytest.raises(GateFailed) as error:
+        gates.check_reviews(DATASET, stages.ingest, settings)
+    assert "reviews.user_id is missing; reviews.reviewer is not declared" in str(error.value)
+    assert "no answer from not_empty" in str(error.value)
+
+
+def test_users_and_items_written_by_hand_are_judged_together(
+    settings: Settings, stages: Stages
+) -> None:
+    warehouse.write(settings, "users", {"user_idx": [25], "user_id": ["u25"]})
+    warehouse.write(settings, "items", {"item_idx": [5], "item_id": [" "]})
+    with pytest.raises(GateFailed, match=r"(?s)users version 1.*items version 1.*users_dense"):
+        gates.check_core(DATASET, stages.core, settings)
+    assert gates.check_core(DATASET, stages.core, settings).passed
+    assert len(warehouse.rows(settings, "users")) == warehouse.USERS
+
+
+def test_what_stages_and_maintenance_write_is_not_foreign(
+    settings: Settings, stages: Stages
+) -> None:
+    """Above the stage's version: another stage run, then one compaction; the same above a plant."""
+    verdict = gates.check_split(DATASET, stages.split, settings)
+    uri = settings.table_uri(DATASET, "splits")
+    other = replace(stages.split, key="k4")
+    warehouse.write(settings, "splits", PAIR, other.metadata())
+    DeltaTable(uri).optimize.compact()
+    head = DeltaTable(uri).version()
+    again = gates.check_split(DATASET, stages.split, settings)
+    assert replace(again, known=False) == verdict
+    warehouse.write(settings, "splits", PAIR)  # a plant, but on what another run wrote
+    assert gates.check_split(DATASET, stages.split, settings).known
+    assert DeltaTable(uri).version() == head + 1
+
+
+def test_a_quarantine_that_is_too_large_fails_until_the_setting_allows_it(
+    settings: Settings, stages: Stages
+) -> None:
+    """One record of 101 is a share of .0099."""
+    strict = settings.model_copy(update={"max_quarantined_share": 0.009})
+    for _ in range(2):  # a failed version stays failed
+        with pytest.raises(GateFailed, match=r"seen 0.00990099, wanted 0 to 0.009"):
+            gates.check_reviews(DATASET, stages.ingest, strict)
+    exact = settings.model_copy(update={"max_quarantined_share": 1 / 101})
+    assert gates.check_reviews(DATASET, stages.ingest, exact).passed
+
+
+def test_a_table_that_spark_cannot_read_stops_the_gate_and_keeps_no_verdict(
+    settings: Settings, stages: Stages
+) -> None:
+    for path in Path(settings.table_uri(DATASET, "interactions")).glob("*.parquet"):
+        path.unlink()
+    with pytest.raises(GateFailed, match="could not count"):
+        gates.check_core(DATASET, stages.core, settings)
+    assert not Path(settings.table_uri(DATASET, "gates")).exists()
+
+
+# ---------------------------------------------------------------------------- models and results
+
+
+def model(settings: Settings, split: Commit, **changed: Any) -> Path:
+    rng = np.random.default_rng(0)
+    vectors = {
+        "user_vectors": rng.normal(size=(warehouse.USERS, 8)).astype(np.float32),
+        "item_vectors": rng.normal(size=(warehouse.ITEMS, 8)).astype(np.float32),
+    }
+    card = model_folder.ModelCard(
+        "m" * 64, DATASET, {"name": "MRL-M"}, "MRL-M", versions={"split_key": split.key}
+    )
+    ids = ([f"u{n}" for n in range(warehouse.USERS)], [f"i{n}" for n in range(warehouse.ITEMS)])
+    seen = csr(np.arange(20), np.arange(20) % 5, warehouse.USERS, warehouse.ITEMS)
+    folder = settings.dataset_dir(DATASET) / "models" / card.stage_key
+    scorer = FactorModel(**{**vectors, **changed}, widths=(4, 8))
+    return model_folder.save(folder, scorer, card, ids, seen)
+
+
+def test_a_model_is_judged_by_its_folder(settings: Settings, stages: Stages) -> None:
+    folder = model(settings, stages.split)
+    verdict = gates.check_vectors(DATASET, folder, settings)
+    assert verdict.passed
+    assert verdict.marks == {"models": "m" * 64}
+    assert gates.check_vectors(DATASET, folder, settings).known
+
+
+def test_a_collapsed_model_is_stopped_and_stays_so(settings: Settings, stages: Stages) -> None:
+    flat = np.ones((warehouse.ITEMS, 8), np.float32)
+    folder = model(settings, stages.split, item_vectors=flat)
+    for _ in range(2):
+        with pytest.raises(GateFailed, match="items_spread"):
+            gates.check_vectors(DATASET, folder, settings)
+
+
+def results(settings: Settings, stages: Stages, users: int = 4) -> Commit:
+    """An evaluation in which every metric is .5 for each of the first ``users`` users."""
+    key, places = "e" * 64, [(k, width) for width in (4, 8) for k in (10, 20, 50)]
+    commit = Commit("evaluate", key, "results", -1, {}, {"model": "m" * 64, "split": "k3"})
+    rows = [
+        {"stage_key": key, "metric": metric, "k": k, "width": width, "dataset": DATASET,
+         "method": "MRL-M", "levels": "4,8", "seed": 0, "protocol": "clean", "epoch": 1,
+         "value": 0.5, "run_id": None}
+        for metric in METRICS for k, width in places
+    ]  # fmt: skip
+    uri = settings.table_uri(DATASET, "results")
+    write_deltalake(
+        uri,
+        pa.Table.from_pylist(rows, schema=RESULTS.schema),
+        mode="append",
+        commit_properties=stage.properties(commit.metadata()),
+    )
+    path = per_user_path(settings, DATASET, key)
+    path.parent.mkdir(parents=True)
+    each = {metric: 0.5 for metric in METRICS if metric != "coverage"}
+    values = [{"user_idx": u, "k": k, "width": w} | each for u in range(users) for k, w in places]
+    pd.DataFrame(values).to_parquet(path)
+    return replace(commit, version=DeltaTable(uri).version())
+
+
+def test_results_are_judged_against_the_split(settings: Settings, stages: Stages) -> None:
+    """The last 20 of 100 pairs are test: users 16 to 19, four of them."""
+    model(settings, stages.split)
+    commit = results(settings, stages)
+    assert gates.check_results(DATASET, commit, settings).passed
+    assert gates.check_results(DATASET, commit, settings).known
+
+
+def test_results_of_too_few_users_are_stopped(settings: Settings, stages: Stages) -> None:
+    model(settings, stages.split)
+    commit = results(settings, stages, users=3)
+    with pytest.raises(GateFailed, match=r"(?s)users_counted.*the split has 4 users"):
+        gates.check_results(DATASET, commit, settings)
+
+
+def test_a_result_that_was_asked_for_and_is_missing_is_named(
+    settings: Settings, stages: Stages
+) -> None:
+    model(settings, stages.split)
+    commit = results(settings, stages)
+    with pytest.raises(GateFailed, match=r"(?s)cells_missing|all_asked.*\('coverage', 5, 4\)"):
+        gates.check_results(DATASET, commit, settings, ks=(5, 10, 20, 50))
+
+
+def test_the_latest_as_of_of_any_ingest_is_the_one_that_counts(
+    settings: Settings, stages: Stages
+) -> None:
+    """An earlier ingest took rows up to its own, later, moment: they are no future."""
+    later = Commit("ingest", "k0", "sources", -1, {}, {"as_of": "2015-01-01T00:00:00"})
+    warehouse.marker(settings, later, {name: [] for name in warehouse.TABLES["sources"].columns})
+    now = replace(stages.ingest, version=2)
+    assert gates.latest_as_of(DATASET, now, settings) == datetime.fromisoformat("2015-01-01T00:00Z")
+    assert gates.latest_as_of(DATASET, stages.ingest, settings).year == 2014
