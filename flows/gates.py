@@ -112,19 +112,27 @@ class TableGate:
         )
 
     def _facts(self, frames: Frames) -> Any:
+        from py4j.protocol import Py4JError
         from pyspark.errors import PySparkException
 
         try:
             return self.facts(frames, self.text)
-        except PySparkException as error:
+        except (PySparkException, Py4JError) as error:
             raise GateFailed(
                 f"the gate {self.suite.name!r} stopped {self.dataset}: it could not count",
                 where=f"{', '.join(frames)} of {self.settings.dataset_dir(self.dataset)}",
-                todo=f"see what Spark says: {str(error).splitlines()[0]}",
+                todo=f"see what Spark says: {_first_words(error)}",
             ) from error
 
     def _versions(self, tables: Sequence[str]) -> dict[str, int]:
         return {table: self.commit.table_version(table) for table in tables}
+
+
+def _first_words(error: Exception) -> str:
+    """The line of Spark's trace that names the error: the first is py4j's own."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "Exception" in line or "SQLSTATE" in line]
+    return (named or lines or [type(error).__name__])[0][:500]
 
 
 def _as_text(versions: Mapping[str, int]) -> dict[str, str]:

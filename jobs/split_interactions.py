@@ -102,7 +102,7 @@ def assign(pairs: DataFrame, strategy: str, seed: int, share: float) -> DataFram
 
 
 def predefined(pairs: DataFrame, given: DataFrame, seed: int) -> DataFrame:
-    """``pairs`` with the folds of ``given`` (user_idx, item_idx, fold), which are the same pairs."""
+    """``pairs`` with the folds of ``given`` (user_idx, item_idx, fold), the same pairs."""
     from pyspark.sql import functions as F  # what every Spark reader knows it by
 
     from jobs import folds

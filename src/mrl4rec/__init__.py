@@ -4,7 +4,7 @@ import os
 
 __version__ = "0.1.0"
 
-# torch and numba each bring a pool of OpenMP threads that spin while they wait. On a machine that is
-# busy with anything else an epoch then takes ten to fifty times as long (measured); asleep, they do
-# not. Read once by the OpenMP libraries when they load, hence here. Whoever sets it, keeps it.
+# torch and numba each bring a pool of OpenMP threads that spin while they wait. On a machine busy
+# with anything else an epoch then takes ten to fifty times as long (measured); asleep, they do not.
+# The OpenMP libraries read it once, when they load, hence here. Whoever sets it, keeps it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -231,6 +231,17 @@ def test_reports_say_how_far_it_is(settings: Settings) -> None:
     assert "left" in reports[5].line()
 
 
+def test_without_a_terminal_the_first_and_last_epoch_are_logged(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="mrl4rec"):
+        run("toy", SPLIT, request(), settings, data=small)
+    lines = [record.message for record in caplog.records if "test_recall@10" in record.message]
+    epochs = [line.split("epoch ")[1].split("/")[0] for line in lines]
+    assert epochs[0] == "0"
+    assert epochs[-1] == "11"
+
+
 class Cut(Exception):
     """What the tests end a run with."""
 
