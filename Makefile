@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types test-fast bench clean
+.PHONY: help setup demo test test-slow lint types bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,11 +29,11 @@ lint: setup
 types: setup
 	@$(BIN)/mypy
 
-test: lint types  ## lint, types, import directions and the whole test suite
-	@$(BIN)/python -m pytest
-
-test-fast: setup  ## the tests without the slow ones
+test: lint types  ## lint, types, import directions and the test suite (minutes)
 	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup  ## real processes, servers and kills
+	@$(BIN)/python -m pytest -m slow
 
 bench: setup  ## speed and memory on the real Phones dump (needs ../shared/data or MRL4REC_REAL_DATA)
 	@$(BIN)/python tests/benchmarks/run.py

@@ -112,7 +112,7 @@ class TableGate:
         )
 
     def _facts(self, frames: Frames) -> Any:
-        from py4j.protocol import Py4JError
+        from py4j.protocol import Py4JError  # type: ignore[import-untyped]
         from pyspark.errors import PySparkException
 
         try:

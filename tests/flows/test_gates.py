@@ -69,13 +69,14 @@ def test_good_tables_pass_and_a_known_verdict_needs_neither_spark_nor_gx(
     code = f"""
 import sys
 from flows import gates
-from mrl4rec.settings import settings
+from mrl4rec.settings import Settings
 from mrl4rec.stage import history
+settings = Settings()
 for check, table in ((gates.check_reviews, "sources"), (gates.check_core, "interactions"),
                      (gates.check_split, "splits")):
-    commit = history(settings().table_uri("{DATASET}", table), table)[0]
-    assert check("{DATASET}", commit, settings()).known
-heavy = {{"pyspark", "great_expectations", "torch", "pandas"}} & set(sys.modules)
+    commit = history(settings.table_uri("{DATASET}", table), table)[0]
+    assert check("{DATASET}", commit, settings).known
+heavy = {{"pyspark", "great_expectations", "torch"}} & set(sys.modules)
 assert not heavy, heavy
 """
     environment = {

@@ -265,7 +265,8 @@ def test_as_of_is_part_of_the_key_and_read_as_utc(dumps: tuple[Path, Path]) -> N
 SAMPLES = {
     "2014_Cell_Phones_and_Accessories_5.first4776.json.gz": (4776, 4776, 0, 0),
     "2014_Musical_Instruments_5.first50.json.gz": (50, 50, 0, 0),
-    "2014_ratings_Electronics.head.csv.gz": (50009, 50009, 0, 0),
+    # 11 of its reviews are in the Cell Phones dump too, counted apart from this code.
+    "2014_ratings_Electronics.head.csv.gz": (50009, 49998, 11, 0),
     "2018_AMAZON_FASHION_5.json.gz": (3176, 3065, 111, 0),
     "2018_Gift_Cards_5.json.gz": (2972, 2969, 3, 0),
     "2018_ratings_Magazine_Subscriptions.csv.gz": (89689, 88467, 1222, 0),

@@ -56,7 +56,7 @@ def request(name: str = "MRL-M", patience: int = 10, **values: Any) -> TrainRequ
 
 def long(devices: int = 1) -> TrainRequest:
     """One that lasts long enough to be cut off from outside."""
-    return request(patience=100, epochs=100, devices=devices)
+    return request(patience=100, epochs=100, devices=devices, dtype="float64")
 
 
 def train(settings: Settings, asked: TrainRequest, progress: Any = None) -> Commit:

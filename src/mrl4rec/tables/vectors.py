@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mrl4rec.tables.expectation import Expectation, Suite, none
 
-SPREAD_FLOOR = 1e-3
+SPREAD_FLOOR = 0.01
 """Least spread of the rows about their mean, as a share of their root mean square."""
-RANK_FLOOR = 1.01
+RANK_FLOOR = 1.1
 """Least effective rank of the centred rows: 1 is a line, and a line cannot rank by taste."""
 
 _EVERY = (

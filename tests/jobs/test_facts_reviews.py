@@ -1,0 +1,142 @@
+"""Facts of reviews by hand: one thing planted at a time, and what it breaks, exactly."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pandas as pd
+import pytest
+from plants import (
+    EARLY,
+    LATE,
+    NOW,
+    TEXT,
+    Plant,
+    State,
+    add,
+    broken,
+    clear,
+    drop,
+    frames,
+    listed,
+    offenders,
+    planted,
+    put,
+)
+from pyspark.sql import SparkSession
+
+from jobs import facts
+from mrl4rec.tables import REVIEWS_SUITE
+
+
+def reviews_state() -> State:
+    """Two sources: a gave 2 reviews of 3 records, b gave 2 of 2 with half stars or no rating."""
+    day = datetime(2013, 5, 1, tzinfo=UTC)
+    return {
+        "reviews": pd.DataFrame({
+            "user_id": ["u1", "u2", "u1", "u2"],
+            "item_id": ["i1", "i1", "i2", "i2"],
+            "rating": [1.0, 5.0, 0.5, None],
+            "reviewed_at": [day, day, None, NOW],
+            "source_sha256": ["a", "a", "b", "b"],
+            "record_no": [0, 1, 0, 1],
+        }),
+        "quarantine": pd.DataFrame({
+            "source_sha256": ["a"], "record_no": [2], "record": ["{"], "rule": ["not_json"],
+            "detail": [None],
+        }),
+        "sources": pd.DataFrame({
+            "source_sha256": ["a", "b"], "source_no": [0, 1], "path": ["a.json", "b.json"],
+            "bytes": [10, 10], "format": ["stars", "half"], "rows_read": [3, 2],
+            "rows_accepted": [2, 2], "rows_duplicate": [0, 0], "rows_quarantined": [1, 0],
+        }),
+    }  # fmt: skip
+
+
+SHARE = "quarantined_share"
+REVIEW_CASES: dict[str, tuple[list[Plant], dict[str, int]]] = {
+    "nothing": ([], {}),
+    "users null, empty, blank, no-break": (
+        [put("reviews", n, user_id=t) for n, t in enumerate([None, "", " \t ", "\u00a0"])],
+        {"user_given": 4},
+    ),
+    "items null and blank": (
+        [put("reviews", 0, item_id=None), put("reviews", 1, item_id=" ")],
+        {"item_given": 2},
+    ),
+    "record numbers null and negative": (
+        [put("reviews", 0, record_no=None), put("reviews", 1, record_no=-1)],
+        {"record_given": 2},
+    ),
+    "stars of 0.5 and 5.000001": (
+        [put("reviews", 0, rating=0.5), put("reviews", 1, rating=5.000001)],
+        {"rating_in_range": 2},
+    ),
+    "half stars of 0 and 6": (
+        [put("reviews", 2, rating=0.0), put("reviews", 3, rating=6.0)],
+        {"rating_in_range": 2},
+    ),
+    "times at 1990 and at as-of": (
+        [put("reviews", 0, reviewed_at=datetime(1990, 1, 1, tzinfo=UTC)),
+         put("reviews", 1, reviewed_at=NOW)],
+        {},
+    ),
+    "times before 1990 and before 1970": (
+        [put("reviews", 0, reviewed_at=EARLY),
+         put("reviews", 1, reviewed_at=datetime(1969, 12, 31, tzinfo=UTC))],
+        {"time_not_early": 2},
+    ),
+    "time after as-of": ([put("reviews", 0, reviewed_at=LATE)], {"time_not_future": 1}),
+    "same key, another rating": (
+        [put("reviews", 1, user_id="u1", rating=3.0)],
+        {"key_unique": 1},
+    ),
+    "same key without time": (
+        [put("reviews", 3, user_id="u1", reviewed_at=None)],
+        {"key_unique": 1},
+    ),
+    "unknown source": ([put("reviews", 0, source_sha256="c")], {"source_known": 1}),
+    "row too many": ([add("reviews", item_id="i9")], {"counts_conserved": 1}),
+    "row lost": ([drop("reviews", 3)], {"counts_conserved": -1}),
+    "source listed twice": (
+        [add("sources", rows_accepted=0, rows_read=1), put("sources", 1, rows_read=2)],
+        {"sources_unique": 1, SHARE: 1 / 3},
+    ),
+    "records lost, negative duplicates": (
+        [put("sources", 0, rows_read=4), put("sources", 1, rows_duplicate=-1, rows_read=1)],
+        {"sources_balanced": 2},
+    ),
+    "quarantine row lost, another of no source": (
+        [put("quarantine", 0, source_sha256="z")],
+        {"quarantine_counted": 2},
+    ),
+    "empty": ([clear], {"not_empty": 0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REVIEW_CASES)
+def test_each_expectation_of_reviews_breaks_by_its_own_row(spark: SparkSession, name: str) -> None:
+    """One quarantined record of five read is a share of 0.2: exactly at the limit, it passes."""
+    plants, wanted = REVIEW_CASES[name]
+    state = planted(reviews_state(), plants)
+    found = facts.reviews_facts(frames(spark, state), TEXT, ingest_share=0.0)
+    assert broken(REVIEWS_SUITE, found, {"max_quarantined_share": 0.2}) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("share", "met"), [(0.25, True), (0.2500001, False)])
+def test_a_bad_ingest_is_not_hidden_by_a_good_past(
+    spark: SparkSession, share: float, met: bool
+) -> None:
+    """All sources together have 0.2, this ingest's own files more: the larger is judged."""
+    found = facts.reviews_facts(frames(spark, reviews_state()), TEXT, ingest_share=share)
+    wanted = {} if met else {SHARE: share}
+    assert broken(REVIEWS_SUITE, found, {"max_quarantined_share": 0.25}) == wanted
+
+
+def test_every_listing_shows_rows_when_broken(spark: SparkSession) -> None:
+    shown = listed(spark, REVIEWS_SUITE, reviews_state, REVIEW_CASES)
+    assert len(shown) == 12
+
+
+def test_the_listing_of_a_good_state_is_empty(spark: SparkSession) -> None:
+    assert offenders(spark, REVIEWS_SUITE, "rating_in_range", reviews_state()) == []
