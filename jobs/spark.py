@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.settings import Settings
+from mrl4rec.tables.table import DELTA_PROPERTIES
 
+DEFAULTS = "spark.databricks.delta.properties.defaults"
 DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
 LOGGING = Path(__file__).with_name("log4j2.properties")
 DELTA_JARS = ("delta-spark_", "delta-storage-", "delta-kernel-api-", "delta-kernel-defaults-",
@@ -41,9 +44,8 @@ def session(settings: Settings) -> SparkSession:
 
     Raises Mrl4recError where Java or Delta's JARs are missing.
     """
-    active = SparkSession.getActiveSession()
-    if active is not None:
-        return active
+    if SparkContext._active_spark_context is not None:
+        return SparkSession.builder.getOrCreate()
     if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
         raise Mrl4recError(
             "Java was not found; Spark needs Java 17",
@@ -62,10 +64,19 @@ def session(settings: Settings) -> SparkSession:
 
 
 def stop() -> None:
-    """Stop the session of this process, if there is one."""
-    active = SparkSession.getActiveSession()
-    if active is not None:
-        active.stop()
+    """End the session of this process, and its JVM: a stopped session alone keeps its memory."""
+    context = SparkContext._active_spark_context  # whichever thread started it
+    gateway: Any = SparkContext._gateway
+    if context is not None:
+        context.stop()
+        SparkSession._instantiatedSession = None
+    if gateway is not None:
+        gateway.shutdown()
+        process = getattr(gateway, "proc", None)
+        if process is not None:
+            process.stdin.close()  # the JVM ends when its standard input does
+            process.wait(30)
+        SparkContext._gateway = SparkContext._jvm = None
 
 
 def _configuration(settings: Settings, jars: list[str], local: bool) -> dict[str, str]:
@@ -81,9 +92,7 @@ def _configuration(settings: Settings, jars: list[str], local: bool) -> dict[str
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.databricks.delta.snapshotPartitions": "2",  # 50 by default: 8 s of a small write
         # delta-rs reads neither deletion vectors nor column mapping.
-        "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
-        "spark.databricks.delta.properties.defaults.logRetentionDuration": "interval 3650 days",
-        "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": "interval 3650 days",
+        **{f"{DEFAULTS}.{name.removeprefix('delta.')}": v for name, v in DELTA_PROPERTIES.items()},
         "spark.ui.showConsoleProgress": "true" if sys.stderr.isatty() else "false",
         "spark.driver.extraJavaOptions": f"-Dlog4j.configurationFile={LOGGING.as_uri()}",
     }
