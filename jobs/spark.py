@@ -94,7 +94,9 @@ def _configuration(settings: Settings, jars: list[str], local: bool) -> dict[str
         # delta-rs reads neither deletion vectors nor column mapping.
         **{f"{DEFAULTS}.{name.removeprefix('delta.')}": v for name, v in DELTA_PROPERTIES.items()},
         "spark.ui.showConsoleProgress": "true" if sys.stderr.isatty() else "false",
-        "spark.driver.extraJavaOptions": f"-Dlog4j.configurationFile={LOGGING.as_uri()}",
+        "spark.driver.extraJavaOptions": (
+            f"-Dlog4j.configurationFile={LOGGING.as_uri()} {settings.spark_java_options}"
+        ),
     }
     if local:
         configuration |= {

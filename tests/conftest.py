@@ -12,6 +12,8 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+# Tests are many small jobs: the JVM's second compiler costs more than it gives back.
+os.environ.setdefault("MRL4REC_SPARK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 from pyspark.sql import SparkSession
 

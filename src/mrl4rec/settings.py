@@ -30,6 +30,7 @@ class Settings(BaseSettings):
 
     spark_master: str = Field("local[*]", description="local[N], spark://host:port, k8s://…")
     spark_memory: str = Field("3g", description="memory of the Spark driver (and of each executor)")
+    spark_java_options: str = Field("", description="more options of the driver's JVM")
     shuffle_partitions: int = Field(8, ge=1, description="partitions of a Spark shuffle")
     kcore_driver_pairs: int = Field(
         20_000_000,
