@@ -67,20 +67,21 @@ def run(arguments: Namespace) -> Any:
 
 
 def _opening(request: Request, settings: Settings) -> None:
-    cells = len(request.cells)
+    from flows.estimate import sentence
+
     source = ", ".join(request.source) or f"the catalogue's {request.dataset}"
+    log.info("data set %s from %s", request.dataset, source)
     log.info(
-        "data set %s from %s; %d models to train or find, protocol %s; warehouse %s",
-        request.dataset,
-        source,
-        cells,
+        "%d models to train or find, protocol %s: %s",
+        len(request.cells),
         request.protocol,
-        settings.warehouse.absolute(),
+        sentence(request),
     )
     log.info(
-        "steps: ingest → k-core → split (Spark), then train → evaluate each model; every one "
-        "behind its gate, none done twice"
+        "ingest, k-core, split (Spark), then train and evaluate each model; every stage behind "
+        "its gate, none done twice"
     )
+    log.info("warehouse %s", settings.warehouse.absolute())
 
 
 def stage(arguments: Namespace, until: str) -> Any:
