@@ -14,6 +14,8 @@ if [ "$free_mb" -lt 9000 ]; then
   exit 1
 fi
 
+# The machine's own certificates, as pip and browsers use them.
+export UV_SYSTEM_CERTS=1
 if "$bin/python" -m pip install --quiet --disable-pip-version-check uv >"$log" 2>&1 &&
    VIRTUAL_ENV="$here/.venv" "$bin/uv" pip install --quiet -c "$here/constraints.txt" -e "$here[dev]" >>"$log" 2>&1; then
   exit 0
