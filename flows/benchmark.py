@@ -18,7 +18,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows import records
-from flows.pipeline import Done, Pipeline
+from flows.pipeline import Done, Pipeline, Step
 from flows.request import DEFAULT_LEVELS, DEFAULT_METHODS, Request
 from mrl4rec.settings import Settings
 from mrl4rec.tracking import Tracker
@@ -26,16 +26,19 @@ from mrl4rec.tracking import Tracker
 log = logging.getLogger("mrl4rec")
 
 
-def prefect_step(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Run a stage as a Prefect task. Prefect caches nothing: the stage keys do."""
+def prefect_step(settings: Settings) -> Step:
+    """Steps that run as Prefect tasks. Prefect caches nothing: the stage keys do."""
 
-    def stage() -> Any:
-        result = function(*args, **kwargs)
-        records.artifact(name, result)
-        return result
+    def step(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        def stage() -> Any:
+            result = function(*args, **kwargs)
+            records.artifact(name, result, settings)
+            return result
 
-    wrapped = task(name=name, task_run_name=name, persist_result=False, cache_policy=NO_CACHE)
-    return wrapped(stage)()
+        wrapped = task(name=name, task_run_name=name, persist_result=False, cache_policy=NO_CACHE)
+        return wrapped(stage)()
+
+    return step
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Outcome:
     """What a person should know: sources used, what was found done."""
 
 
-def run_benchmark(requests: Sequence[Request], settings: Settings, step: Any) -> Outcome:
+def run_benchmark(requests: Sequence[Request], settings: Settings, step: Step) -> Outcome:
     """All Spark stages first, then Spark ends, then every cell is trained and evaluated."""
     from jobs import spark
     from mrl4rec import report
@@ -129,7 +132,7 @@ def benchmark(
         "as_of": as_of,
     }
     requests = [Request(dataset=name, **shared) for name in datasets]
-    outcome = run_benchmark(requests, settings, prefect_step)
+    outcome = run_benchmark(requests, settings, prefect_step(settings))
     create_markdown_artifact(records.leaderboard_markdown(outcome.rows), key="leaderboard")
     create_link_artifact(outcome.report.absolute().as_uri(), "the HTML report", key="report")
     get_run_logger().info("report: %s", outcome.report)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flows.pipeline import Done, Pipeline
 from flows.request import CUTOFFS, Cell
 from mrl4rec import evaluation
+from mrl4rec.gate import Verdict, markdown
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, canonical
 from mrl4rec.tracking import RunRecord, Tracker, benchmark_run, model_run
@@ -174,19 +175,19 @@ class Benchmark:
 # ---------------------------------------------------------------------- Prefect
 
 
-def artifact(name: str, result: Any) -> None:
+def artifact(name: str, result: Any, settings: Settings) -> None:
     """Leave what a person would look for on the task's page: counts, verdicts, links."""
     from prefect.artifacts import create_markdown_artifact
 
     slug = "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
     while "--" in slug:
         slug = slug.replace("--", "-")
-    text = _markdown(result)
+    text = _markdown(result, settings)
     if text:
         create_markdown_artifact(text, key=slug, description=name)
 
 
-def _markdown(result: Any) -> str | None:
+def _markdown(result: Any, settings: Settings) -> str | None:
     if isinstance(result, Commit):
         facts = "\n".join(
             f"| {k} | `{json.dumps(v, default=str)[:400]}` |" for k, v in result.summary.items()
@@ -196,8 +197,7 @@ def _markdown(result: Any) -> str | None:
             f"**{result.stage}**: {state}. Marker `{result.table}` version {result.version}, "
             f"stage key `{result.key}`\n\n| fact | value |\n|---|---|\n{facts}\n"
         )
-    text = getattr(result, "markdown", None)
-    return text() if callable(text) else None
+    return markdown(settings, result) if isinstance(result, Verdict) else None
 
 
 def leaderboard_markdown(rows: list[dict[str, Any]]) -> str:

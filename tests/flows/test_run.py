@@ -83,9 +83,9 @@ def test_mlflow_has_one_parent_for_each_benchmark(warehouse: Path) -> None:
 def test_killed_in_the_middle_of_training_and_run_again(
     warehouse: Path, dump: Path, tmp_path: Path
 ) -> None:
-    train = ["train", *arguments(dump)[1:], "--protocol", "paper"]
-    train[train.index("pop,ease,BPR-D,MRL-M")] = "MRL-M"
-    train[train.index("6")] = "60"
+    train = ["train", "--dataset", "small", "--source", str(dump), "--methods", "MRL-M"]
+    train += ["--levels", "4,8,64", "--set", "MRL-M.batch=256", "--epochs", "60"]
+    train += ["--protocol", "paper"]
     command = [sys.executable, "-m", "flows.cli", *train, "--warehouse", str(warehouse)]
     environment = {**os.environ, **WITHOUT_JAVA, "MRL4REC_CHECKPOINT_SECONDS": "0"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
