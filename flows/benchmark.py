@@ -112,6 +112,7 @@ def benchmark(
     warehouse: str | None = None,
 ) -> Outcome:
     """Run every method × level set × seed on every data set; the options are those of the CLI."""
+    log.setLevel(logging.INFO)  # a worker's process would show warnings alone
     settings = Settings(warehouse=Path(warehouse)) if warehouse else Settings()
     shared: dict[str, Any] = {
         "source": tuple(source or ()),

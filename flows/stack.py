@@ -202,6 +202,8 @@ def _watch(services: list[Service]) -> None:
                     raise service.fail(f"ended by itself, code {service.process.returncode}")
             time.sleep(0.5)
     except KeyboardInterrupt:
+        for sign in (signal.SIGINT, signal.SIGTERM):  # a second one would leave processes behind
+            signal.signal(sign, signal.SIG_IGN)
         log.info("ending")
 
 
