@@ -58,7 +58,8 @@ def test_an_array_cut_off_loses_only_its_last_record(
     whole = found[:-1] if found and not parses(found[-1]) else found
     assert [json.loads(element) for element in whole] == records[: len(whole)]
     text = squeeze(cut)[1:]
-    assert squeeze(b"".join(found)) == (text[:-1] if share == 1 else text)
+    closed = cut.rstrip() == content.rstrip()  # only blanks were cut, so the array's end is there
+    assert squeeze(b"".join(found)) == (text[:-1] if closed else text)
 
 
 def parses(element: bytes) -> bool:
