@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from jobs.spark import DELTA_PACKAGE, delta_jars
+from jobs.spark import DELTA_PACKAGE, delta_jars, require_java
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.settings import Settings
 
@@ -49,11 +49,7 @@ def resolve(settings: Settings) -> list[str]:
         return delta_jars(settings)
     except Mrl4recError:
         pass
-    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        raise Mrl4recError(
-            "Java was not found; Spark needs Java 17",
-            todo="install it (Debian: `apt-get install openjdk-17-jre-headless`) or set JAVA_HOME",
-        )
+    require_java()
     with tempfile.TemporaryDirectory(prefix="mrl4rec-ivy-") as folder:
         _ivy(Path(folder))
         settings.jars.mkdir(parents=True, exist_ok=True)

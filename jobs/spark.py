@@ -39,6 +39,15 @@ def delta_jars(settings: Settings) -> list[str]:
     return found
 
 
+def require_java() -> None:
+    """Raise Mrl4recError where there is no Java to start."""
+    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
+        raise Mrl4recError(
+            "Java was not found; Spark needs Java 17",
+            todo="install it (Debian: `apt-get install openjdk-17-jre-headless`) or set JAVA_HOME",
+        )
+
+
 def session(settings: Settings) -> SparkSession:
     """The process's Spark session, started on first use.
 
@@ -46,11 +55,7 @@ def session(settings: Settings) -> SparkSession:
     """
     if SparkContext._active_spark_context is not None:
         return SparkSession.builder.getOrCreate()
-    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        raise Mrl4recError(
-            "Java was not found; Spark needs Java 17",
-            todo="install it (Debian: `apt-get install openjdk-17-jre-headless`) or set JAVA_HOME",
-        )
+    require_java()
     jars = delta_jars(settings)
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     local = settings.spark_master.startswith("local")

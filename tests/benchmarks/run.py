@@ -24,8 +24,6 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-AUTHORS_EPOCH = 15.0
-"""Seconds of one MRL-M epoch on Phones with the paper authors' code, on two cores."""
 
 
 @dataclass(frozen=True)
