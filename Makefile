@@ -35,8 +35,9 @@ test: lint types  ## lint, types, import directions and the test suite (minutes)
 test-slow: setup  ## real processes, servers and kills
 	@$(BIN)/python -m pytest -m slow
 
-bench: setup  ## speed and memory on the real Phones dump (needs ../shared/data or MRL4REC_REAL_DATA)
-	@$(BIN)/python tests/benchmarks/run.py
+bench: setup  ## seconds and memory beside other tools (needs ../shared/data or MRL4REC_REAL_DATA)
+	@$(BIN)/python -c 'import implicit, polars, duckdb' 2>/dev/null || sh infra/install.sh $(BIN) dev,bench
+	@$(BIN)/mrl4rec bench
 
 clean:  ## remove what was set up (not the warehouse)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

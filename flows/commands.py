@@ -233,6 +233,23 @@ def up(arguments: Namespace) -> Any:
     return start(Settings(), arguments.prefect_port, arguments.mlflow_port, arguments.json)
 
 
+def bench(arguments: Namespace) -> Any:
+    """The benchmark; its page is written where every measurement ran at full size."""
+    from mrl4rec import bench as benchmark
+
+    data = Path(arguments.data) if arguments.data else None
+    rows = benchmark.run(arguments.only, arguments.size, data)
+    ok = all(row.seconds is not None for row in rows)
+    whole = not arguments.only and arguments.size == "full" and ok
+    if arguments.out:
+        benchmark.write_page(rows, Path(arguments.out))
+    elif whole:
+        benchmark.write_page(rows)
+    if not arguments.json:
+        print(benchmark.table(rows))
+    return {"ok": ok, "rows": [row.as_dict() for row in rows]}
+
+
 def doctor(arguments: Namespace) -> Any:
     """What is missing here."""
     from flows.doctor import examine

@@ -76,12 +76,15 @@ def build_parser() -> Parser:
     tables.add_argument("--dataset", help="only this data set")
     _export(_command(commands, "export", "the vectors to serve, at a width you can afford"))
     _up(_command(commands, "up", "Prefect server, MLflow UI and the deployments, on loopback"))
+    _bench(commands)
     _command(commands, "doctor", "what is missing on this machine, and what to type")
     _command(commands, "setup", "resolve Delta's JARs into their folder, once")
     return parser
 
 
-def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Any, name: str, text: str, *, warehouse: bool = True
+) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
         name,
         help=text,
@@ -89,9 +92,11 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=_Help,
     )
-    command.add_argument(
-        "--warehouse", help="folder of all tables, models and reports; unset: ./warehouse"
-    )
+    command.set_defaults(warehouse=None)
+    if warehouse:
+        command.add_argument(
+            "--warehouse", help="folder of all tables, models and reports; unset: ./warehouse"
+        )
     command.add_argument("--json", action="store_true", help="one JSON document on stdout")
     return command
 
@@ -178,3 +183,19 @@ def _up(command: argparse.ArgumentParser) -> None:
         "--prefect-port", type=int, default=4200, help="the next free one is taken where it is busy"
     )
     add("--mlflow-port", type=int, default=5000, help="the next free one is taken where it is busy")
+
+
+def _bench(commands: Any) -> None:
+    text = "seconds and memory beside other tools, at every target"
+    command = _command(commands, "bench", text, warehouse=False)
+    add = command.add_argument
+    add(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="one measurement, printed and not written; may be repeated; unset: all of them",
+    )
+    add("--size", choices=("full", "small"), default="full", help="small: a smoke on planted data")
+    add("--data", metavar="DIR", help="where planted data are kept; unset: ~/.cache/mrl4rec/bench")
+    add("--out", metavar="FILE", help="page to write; unset: docs/performance.md where all ran")

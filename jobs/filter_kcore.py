@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -93,7 +94,7 @@ def run(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the stage on the newest ingest of a data set and print its summary as JSON."""
+    """Run the stage on the newest ingest of a data set; print its summary and seconds as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--kcore", type=int, default=5)
@@ -103,9 +104,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     ingests = stage.history(settings.table_uri(options.dataset, "sources"), "sources")
     if not ingests:
         raise Mrl4recError(f"nothing was ingested for {options.dataset!r} yet")
+    began = time.perf_counter()
     commit = run(options.dataset, ingests[0], k=options.kcore, min_rating=options.min_rating,
                  settings=settings)  # fmt: skip
-    print(json.dumps(dict(commit.summary)))
+    print(json.dumps({**commit.summary, "seconds": time.perf_counter() - began}))
 
 
 def read_pairs(plan: Plan) -> tuple[kcore.Pairs, Mapping[str, int]]:

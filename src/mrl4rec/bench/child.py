@@ -1,0 +1,132 @@
+"""A measurement as a process of its own: its seconds, its processor time, its peak memory.
+
+Memory is that of the process and all its children, looked at every 50 ms; the Java ones are also
+counted apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from mrl4rec.errors import Mrl4recError
+
+EVERY = 0.05
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one process took."""
+
+    output: str
+    seconds: float
+    """Of the wall clock, from start to end."""
+    cpu_seconds: float
+    """User and system, of the process and of the children it waited for."""
+    peak_gb: float
+    """GiB, processes together."""
+    peak_java_gb: float
+    """GiB of Java processes; 0 where none was seen."""
+    peak_python_gb: float
+    """GiB of all the others."""
+
+    def answer(self) -> dict[str, Any]:
+        """The JSON object on the last line of the output."""
+        lines = self.output.strip().splitlines()
+        found = json.loads(lines[-1]) if lines else {}
+        return found if isinstance(found, dict) else {"rows": found}
+
+
+def python(*arguments: str, env: Mapping[str, str] | None = None) -> Outcome:
+    """Run this Python with these arguments and watch it."""
+    return watch([sys.executable, *arguments], env)
+
+
+def watch(command: Sequence[str], env: Mapping[str, str] | None = None) -> Outcome:
+    """Run a command to its end. Raises Mrl4recError with its last words where it fails."""
+    watcher = _Watcher()
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            command, stdout=out, stderr=err, env={**os.environ, **(env or {})}
+        )
+        watcher.begin(process.pid)
+        # wait4 alone tells the processor time of just this child.
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        watcher.end()
+        out.seek(0)
+        err.seek(0)
+        output, errors = out.read(), err.read()
+    if process.returncode:
+        words = (output[-500:] + errors[-1500:]).strip()
+        raise Mrl4recError(
+            f"a measurement ended with {process.returncode}: {words}",
+            where=" ".join(map(str, command[:8])),
+        )
+    peak = max(watcher.peak, usage.ru_maxrss * 1024)
+    return Outcome(
+        output,
+        seconds,
+        usage.ru_utime + usage.ru_stime,
+        peak / GIB,
+        watcher.peak_java / GIB,
+        max(watcher.peak_python, 0) / GIB,
+    )
+
+
+class _Watcher:
+    """A thread that adds up resident memory."""
+
+    def __init__(self) -> None:
+        self.peak = self.peak_java = self.peak_python = 0
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, pid: int) -> None:
+        self._thread = threading.Thread(target=self._look, args=(pid,), daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _look(self, pid: int) -> None:
+        while not self._ended.wait(EVERY):
+            java, other = _memory(pid)
+            self.peak_java = max(self.peak_java, java)
+            self.peak_python = max(self.peak_python, other)
+            self.peak = max(self.peak, java + other)
+
+
+def _memory(pid: int) -> tuple[int, int]:
+    """Bytes of (Java, other) processes in the tree below and including ``pid``."""
+    java = other = 0
+    try:
+        parent = psutil.Process(pid)
+        tree = [parent, *parent.children(recursive=True)]
+    except psutil.Error:
+        return 0, 0
+    for process in tree:
+        try:
+            size = process.memory_info().rss
+            if process.name() == "java":
+                java += size
+            else:
+                other += size
+        except psutil.Error:  # it has just ended
+            continue
+    return java, other

@@ -1,0 +1,95 @@
+"""What every measurement is given: sizes, where real data lie, planted data made once and kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mrl4rec.bench import child, probe
+from mrl4rec.errors import UsageError, nearest
+from mrl4rec.settings import CACHE, Settings
+
+SIZES = ("full", "small")
+DATA = CACHE / "bench"
+MILLION = 1_000_000
+ROOT = Path(__file__).resolve().parents[3]
+VERSION = 1
+"""Raised when the planted data change, so that kept ones are not taken for them."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """One call of the benchmark."""
+
+    size: str
+    data: Path
+    """Folder in which planted data are kept from call to call."""
+    scratch: Path
+    """Folder that goes when the call ends."""
+
+    def __post_init__(self) -> None:
+        if self.size not in SIZES:
+            raise UsageError(
+                f"unknown size {self.size!r}", where="--size", todo=nearest(self.size, SIZES)
+            )
+
+    @property
+    def small(self) -> bool:
+        """True in the smoke, whose figures mean nothing."""
+        return self.size == "small"
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Rows of the smaller and the larger planted data."""
+        return (3_000, 30_000) if self.small else (MILLION, 10 * MILLION)
+
+    def real(self) -> Path:
+        """The folder of real data. Raises UsageError, saying what to set, where it is absent."""
+        named = Settings().real_data  # type: ignore[call-arg]
+        folder = named or ROOT.parent / "shared" / "data"
+        if not folder.is_dir():
+            raise UsageError(
+                "real data absent", where=str(folder), todo="set MRL4REC_REAL_DATA to their folder"
+            )
+        return folder
+
+    def phones(self) -> Path:
+        """The authors' split files of Phones."""
+        return self.real() / "author-splits" / "phone"
+
+    def training_data(self) -> dict[str, Any]:
+        """What to train on, in the words of ``probes.pairs``: Phones, or planted pairs."""
+        if self.small:
+            return {"kind": "planted", "users": 600, "items": 600, "pairs": 9_000}
+        return {"kind": "split", "folder": str(self.phones())}
+
+    def dump(self, rows: int) -> Path:
+        """A planted dump of so many JSON lines."""
+        file = self.data / f"dump-{rows}-v{VERSION}.json"
+        if not file.exists():
+            probe.ask("dump", file=file, rows=rows)
+        return file
+
+    def reviews(self, rows: int) -> Path:
+        """A warehouse whose data set ``planted`` holds the reviews of so many planted pairs."""
+        warehouse = self.data / f"reviews-{rows}-v{VERSION}"
+        made = warehouse / "made.json"
+        if not made.exists():
+            answer, _ = probe.ask("reviews", warehouse=warehouse, dataset="planted", rows=rows)
+            made.write_text(json.dumps(answer))
+        return warehouse
+
+    def mrl4rec(self, *arguments: str, env: Mapping[str, str] | None = None) -> child.Outcome:
+        """Run the command line in a process of its own."""
+        return child.python("-m", "flows.cli", *arguments, env=env)
+
+
+def engines() -> tuple[str, ...]:
+    """The engines of training, the fastest first."""
+    from mrl4rec.training.request import ENGINES
+
+    named = [name for name in ENGINES if name != "auto"]
+    return tuple(sorted(named, key=lambda name: (name != "fused", name)))

@@ -1,0 +1,63 @@
+"""``python -m mrl4rec.bench.probe KIND JSON``: one measurement inside a process of its own.
+
+Prints one JSON object on its last line: ``seconds`` and what else the measurement found, or
+``missing`` with the name of a peer that is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mrl4rec.bench import child
+
+PEERS = ("implicit", "polars", "duckdb", "torch")
+KINDS = {
+    "epoch": "training:epoch",
+    "vectors": "training:vectors",
+    "rank": "ranking:ours",
+    "rank-implicit": "ranking:implicit",
+    "rank-torch": "ranking:torch_chunks",
+    "dump": "planted:dump",
+    "reviews": "planted:reviews",
+    "kcore-polars": "peers:kcore_polars",
+    "ingest-polars": "peers:ingest_polars",
+    "ingest-duckdb": "peers:ingest_duckdb",
+}
+
+
+def ask(kind: str, **values: Any) -> tuple[dict[str, Any], child.Outcome]:
+    """Run a probe in a child; its answer and what the process took."""
+    outcome = child.python("-m", "mrl4rec.bench.probe", kind, json.dumps(values, default=str))
+    return outcome.answer(), outcome
+
+
+def best_of(times: int, function: Callable[[], Any]) -> float:
+    """The least seconds of so many calls."""
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def main(kind: str, values: dict[str, Any]) -> None:
+    """Run one probe here and print its answer."""
+    module, _, name = KINDS[kind].partition(":")
+    try:
+        function = getattr(importlib.import_module(f"mrl4rec.bench.probes.{module}"), name)
+        answer = function(**values)
+    except ModuleNotFoundError as error:
+        if error.name not in PEERS:
+            raise
+        answer = {"missing": error.name}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))

@@ -1,0 +1,1 @@
+"""What runs inside the processes that are measured: ours and the peers'."""

@@ -1,0 +1,93 @@
+"""Planted data of any size: a dump in JSON lines, or the tables that ingest would have written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+from numpy.typing import NDArray
+
+from mrl4rec import stage
+from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit
+from mrl4rec.synthetic import Planted, world, write
+from mrl4rec.synthetic.world import ITEM_ID, USER_ID, World
+from mrl4rec.tables import REVIEWS, SOURCES
+from mrl4rec.tables.table import DELTA_PROPERTIES
+
+ROWS_A_BATCH = 1 << 18
+DIGEST = "b" * 64
+
+
+def dump(file: str, rows: int) -> dict[str, Any]:
+    """A dump of so many lines, one in a hundred of them bad, two duplicates, one a repeat."""
+    part = rows // 100
+    spec = Planted(
+        users=max(rows // 12, 600),
+        items=max(rows // 60, 600),
+        reviews=rows - 4 * part,
+        repeats=part,
+        duplicates=2 * part,
+        bad=part,
+        branching=(8, 8, 8),
+    )
+    truth = write(spec, Path(file))
+    return {"counts": dict(truth.counts)}
+
+
+def reviews(warehouse: str, dataset: str, rows: int) -> dict[str, Any]:
+    """The tables ``reviews`` and ``sources`` of so many pairs; most users have only a few."""
+    settings = Settings(warehouse=Path(warehouse))  # type: ignore[call-arg]
+    shutil.rmtree(settings.dataset_dir(dataset), ignore_errors=True)
+    spec = Planted(
+        users=max(rows // 6, 600), items=max(rows // 20, 600), reviews=rows, least=1,
+        branching=(8, 8, 8),
+    )  # fmt: skip
+    made = world.build(spec)
+    uri = settings.table_uri(dataset, "reviews")
+    stream = pa.RecordBatchReader.from_batches(REVIEWS.schema, _batches(spec, made))
+    write_deltalake(uri, stream, configuration=DELTA_PROPERTIES)
+    files = len(DeltaTable(uri).file_uris())
+    _sources(settings, dataset, rows, DeltaTable(uri).version())
+    return {"rows": rows, "files": files}
+
+
+def _batches(spec: Planted, made: World) -> Iterator[pa.RecordBatch]:
+    users = pa.array(world.external(spec, USER_ID, spec.users))
+    items = pa.array(world.external(spec, ITEM_ID, spec.items))
+    for begin in range(0, spec.reviews, ROWS_A_BATCH):
+        place = np.arange(begin, min(begin + ROWS_A_BATCH, spec.reviews))
+        user, item, rating, seconds = made.rows(place)
+        yield pa.RecordBatch.from_arrays(
+            [
+                users.take(pa.array(user)),
+                items.take(pa.array(item)),
+                pa.array(rating.astype(np.float64)),
+                _times(seconds),
+                pa.array(np.full(len(place), DIGEST, dtype=object)),
+                pa.array(place),
+            ],
+            schema=REVIEWS.schema,
+        )
+
+
+def _times(seconds: NDArray[np.int64]) -> pa.Array:
+    return pa.array(seconds * 1_000_000).cast(REVIEWS.schema.field("reviewed_at").type)
+
+
+def _sources(settings: Settings, dataset: str, rows: int, version: int) -> None:
+    values: dict[str, list[Any]] = {name: [0] for name in SOURCES.schema.names}
+    values |= {"source_sha256": [DIGEST], "path": ["planted"], "format": ["planted"]}
+    values |= {"rows_read": [rows], "rows_accepted": [rows]}
+    key = stage.stage_key("ingest", 1, {"planted": rows}, {})
+    commit = Commit("ingest", key, "sources", -1, {"reviews": version}, {"rows": rows})
+    write_deltalake(
+        settings.table_uri(dataset, "sources"),
+        pa.table(values, SOURCES.schema),
+        commit_properties=stage.properties(commit.metadata()),
+    )

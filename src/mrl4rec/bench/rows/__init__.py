@@ -1,0 +1,1 @@
+"""The measurements: each a function of the context that answers rows."""

@@ -1,0 +1,29 @@
+"""Ranking all items for all users who have held-out ones, against implicit and torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mrl4rec.bench import probe
+from mrl4rec.bench.context import Context, engines
+from mrl4rec.bench.row import Row, Target
+from mrl4rec.bench.rows.beside import against
+
+LEVELS = [4, 8, 16, 32, 64]
+
+
+def ranking(context: Context) -> Iterator[Row]:
+    """The same vectors, trained for a few epochs, for everybody."""
+    file = str(context.scratch / "vectors.npz")
+    shape, _ = probe.ask(
+        "vectors", data=context.training_data(), engine=engines()[0], epochs=6, out=file
+    )
+    work = f"ranking {shape['users']:,} users × {shape['items']:,} items, metrics at 10, 20, 50"
+    one = probe.ask("rank", file=file, widths=None)
+    implicit = ("implicit, recommend 50, no metrics", probe.ask("rank-implicit", file=file))
+    torch = ("torch, product + mask + topk in chunks", probe.ask("rank-torch", file=file))
+    five = probe.ask("rank", file=file, widths=LEVELS)
+    yield against("ranking", work, one, implicit, Target("ratio", 1.3))
+    yield against("ranking", work, one, torch)
+    wide = f"the same at all {len(LEVELS)} widths"
+    yield against("ranking", wide, five, ("ours at one width", one), Target("ratio", 2.0))

@@ -1,0 +1,67 @@
+"""Training: an epoch by each engine, and a step as the item table grows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mrl4rec.bench import probe
+from mrl4rec.bench.context import MILLION, Context, engines
+from mrl4rec.bench.row import Row, Target
+from mrl4rec.bench.rows.beside import Measured, against, row
+
+AUTHORS_EPOCH = 15.0
+"""Seconds of an MRL-M epoch on Phones by the paper authors' code on two cores (SPEED.md)."""
+AUTHORS = "the authors' code (published figure)"
+EPOCHS = 12
+GPU_EPOCH = 0.1
+
+
+def epoch(context: Context) -> Iterator[Row]:
+    """An epoch without evaluation, the median of several; engines against each other."""
+    data = context.training_data()
+    for method in ("MRL-M", "BPR-D"):
+        found = {engine: _epoch(data, method, engine, "cpu") for engine in engines()}
+        yield from _epoch_rows(context, method, found)
+    if Path("/dev/nvidiactl").exists():
+        for engine in engines():
+            ours = _epoch(data, "MRL-M", engine, "cuda")
+            target = None if context.small or engine != "fused" else Target("seconds", GPU_EPOCH)
+            yield row("epoch", f"MRL-M epoch, {engine}, on the GPU", ours, target)
+
+
+def _epoch(data: dict[str, Any], method: str, engine: str, device: str) -> Measured:
+    return probe.ask("epoch", data=data, method=method, engine=engine, device=device, epochs=EPOCHS)
+
+
+def _epoch_rows(context: Context, method: str, found: dict[str, Measured]) -> Iterator[Row]:
+    """Each engine against the authors (on their data), and the others against autograd."""
+    published = {"seconds": AUTHORS_EPOCH}, found["autograd"][1]
+    for engine, ours in found.items():
+        work = f"{method} epoch, {engine}"
+        if method == "MRL-M" and not context.small:
+            target = Target("ratio", 1 / 50) if engine == "fused" else None
+            line = against("epoch", work, ours, (AUTHORS, published), target)
+            yield Row(**{**vars(line), "peer_peak_gb": None})
+        elif engine == "autograd":
+            yield row("epoch", work, ours)
+        if engine != "autograd":
+            target = Target("ratio", 1 / 7) if method == "MRL-M" else None
+            yield against("epoch", work, ours, ("our autograd engine", found["autograd"]), target)
+
+
+def growth(context: Context) -> Iterator[Row]:
+    """The same pairs and batch, items drawn from a small and from a large table."""
+    users, pairs = (500, 8_000) if context.small else (20_000, 400_000)
+    tables = (1_000, 5_000) if context.small else (10_000, MILLION)
+    for engine in engines():
+        steps = []
+        for items in tables:
+            data = {"kind": "random", "users": users, "items": items, "pairs": pairs}
+            answer, outcome = _epoch(data, "MRL-M", engine, "cpu")
+            steps.append(({**answer, "seconds": answer["seconds"] / answer["steps"]}, outcome))
+        small, large = steps
+        work = f"one step of MRL-M, {engine}, {tables[1]:,} items"
+        peer = (f"the same with {tables[0]:,} items", small)
+        yield against("epoch-growth", work, large, peer, Target("ratio", 1.5))

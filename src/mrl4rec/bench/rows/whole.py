@@ -1,0 +1,78 @@
+"""Whole commands, as a person types them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mrl4rec.bench.child import Outcome
+from mrl4rec.bench.context import Context
+from mrl4rec.bench.row import Row, Target
+
+WITHOUT_JAVA = {"JAVA_HOME": "/nowhere"}
+"""A command that succeeds with this has started no JVM."""
+SEED = "2022"
+
+
+def table_row(context: Context) -> Iterator[Row]:
+    """One row of the paper's Table 2: MRL-M on Phones, protocol `paper`."""
+    warehouse = str(context.scratch / "row")
+    source = _phones(context)
+    run = ["run", *source, "--methods", "MRL-M", "--protocol", "paper", "--seeds", SEED]
+    numba = {"NUMBA_CACHE_DIR": str(context.scratch / "numba")}
+    cold = context.mrl4rec(*run, *_place(f"{warehouse}-cold"), env=numba)
+    yield _row("row", "MRL-M from split files, nothing compiled", cold, 120)
+    context.mrl4rec("split", *source, *_place(warehouse))
+    warm = context.mrl4rec(*run, *_place(warehouse))  # the run above has not filled this cache
+    if not context.small:
+        context.mrl4rec("split", *source, *_place(f"{warehouse}-2"))
+        warm = context.mrl4rec(*run, *_place(f"{warehouse}-2"))
+    yield _row("row", "MRL-M from committed splits, kernels compiled", warm, 40)
+
+
+def again(context: Context) -> Iterator[Row]:
+    """A finished benchmark once more, and what `--help` takes."""
+    dump = context.dump(20_000 if context.small else 60_000)
+    methods = ["--methods", "Pop,BPR"] if context.small else []
+    run = ["run", "--dataset", "again", "--source", str(dump), "--epochs", "2", *methods]
+    run += _place(str(context.scratch / "again"))
+    context.mrl4rec(*run)
+    second = context.mrl4rec(*run, env=WITHOUT_JAVA)
+    yield _row("again", "a finished `mrl4rec run` again, without a JVM", second, 20)
+    quickest = min((context.mrl4rec("--help") for _ in range(3)), key=lambda o: o.seconds)
+    yield _row("again", "`mrl4rec --help`", quickest, 0.5)
+
+
+def planted10m(context: Context) -> Iterator[Row]:
+    """The largest planted dump, to splits, with every gate."""
+    rows = context.sizes[-1]
+    outcome = context.mrl4rec(
+        "split", "--dataset", "planted", "--source", str(context.dump(rows)), "--kcore", "5",
+        *_place(str(context.scratch / "planted")),
+    )  # fmt: skip
+    note = f"peak of the JVM {outcome.peak_java_gb:.1f} GB, of Python {outcome.peak_python_gb:.1f}"
+    yield _row("planted10m", f"{rows:,} JSON lines → splits, with gates", outcome, None, note)
+
+
+def _phones(context: Context) -> list[str]:
+    if context.small:
+        return ["--dataset", "planted-row", "--source", str(context.dump(20_000)), "--epochs", "2"]
+    folder = context.phones()
+    files = sorted(str(path) for path in folder.glob("t*.txt*"))
+    return ["--dataset", "phones", "--source", *files, "--split", "predefined",
+            "--split-files", str(folder)]  # fmt: skip
+
+
+def _place(warehouse: str) -> list[str]:
+    return ["--warehouse", warehouse, "--json"]
+
+
+def _row(name: str, work: str, outcome: Outcome, at_most: float | None, note: str = "") -> Row:
+    return Row(
+        name,
+        work,
+        outcome.seconds,
+        target=None if at_most is None else Target("seconds", at_most),
+        cpu_seconds=outcome.cpu_seconds,
+        peak_gb=outcome.peak_gb,
+        note=note,
+    )
