@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
@@ -28,6 +27,8 @@ from mrl4rec.tables.table import DELTA_PROPERTIES
 
 CODE = 1
 STAGE, MARKER = "kcore", "interactions"
+BATCH = 1 << 20
+"""Rows read at a time, about 60 MB; smaller batches cost more page faults than they save."""
 log = logging.getLogger("mrl4rec.kcore")
 
 
@@ -114,27 +115,26 @@ def read_pairs(plan: Plan) -> tuple[kcore.Pairs, Mapping[str, int]]:
     """The distinct pairs of the reviews, ids as codes, and how many rows had no rating to judge."""
     import pyarrow.dataset as ds
 
-    text = ["user_id", "item_id", "source_sha256"]
     table = DeltaTable(plan.uri("reviews"), plan.ingest.table_version("reviews"))
-    data = table.to_pyarrow_dataset(
-        parquet_read_options=ds.ParquetReadOptions(dictionary_columns=text)
-    )
-    columns = [*text, "record_no", "reviewed_at"]
-    rated: dict[str, int] = {}
+    # Sources are few and long, so they are read as codes; ids are many, and become codes here.
+    how = ds.ParquetReadOptions(dictionary_columns=["source_sha256"])
+    data = table.to_pyarrow_dataset(parquet_read_options=how)
+    columns = ["user_id", "item_id", "source_sha256", "record_no", "reviewed_at"]
     if plan.min_rating is not None:
-        rows = data.to_table(columns=[*columns, "rating"])
-        keep, unrated = _rated(rows["rating"], plan.min_rating)
-        rows, rated = rows.filter(keep), {"without_rating": unrated}
-    else:
-        rows = data.to_table(columns=columns)
-    return kcore.distinct(_encode(rows, _source_numbers(plan))), rated
-
-
-def _rated(rating: pa.ChunkedArray, min_rating: float) -> tuple[pa.ChunkedArray, int]:
-    unrated = int(rating.null_count)
-    if unrated == len(rating) and unrated:
-        raise _no_ratings(min_rating)
-    return pc.fill_null(pc.greater_equal(rating, min_rating), False), unrated
+        columns.append("rating")
+    encoder, rows, unrated = kcore.Encoder(_source_numbers(plan)), 0, 0
+    for batch in data.to_batches(columns, batch_size=BATCH, batch_readahead=2):
+        if plan.min_rating is not None:
+            rating = batch.column("rating")
+            rows, unrated = rows + len(batch), unrated + rating.null_count
+            good = pc.fill_null(pc.greater_equal(rating, plan.min_rating), False)
+            batch = batch.filter(good)
+        encoder.add(batch)
+    if plan.min_rating is None:
+        return encoder.pairs(), {}
+    if rows and unrated == rows:
+        raise _no_ratings(plan.min_rating)
+    return encoder.pairs(), {"without_rating": unrated}
 
 
 def _no_ratings(min_rating: float) -> UsageError:
@@ -145,42 +145,10 @@ def _no_ratings(min_rating: float) -> UsageError:
     )
 
 
-def _encode(rows: pa.Table, numbers: Mapping[str, int]) -> kcore.Pairs:
-    """Rows of ``reviews`` as codes, places and times."""
-    codes, ids = {}, {}
-    for name in ("user_id", "item_id", "source_sha256"):
-        column = rows[name].unify_dictionaries().combine_chunks()
-        if isinstance(column, pa.ChunkedArray):  # no rows: no chunks
-            column = pa.array([], pa.string()).dictionary_encode()
-        if column.null_count:
-            raise Mrl4recError(f"{column.null_count} rows have no {name}", where="table reviews")
-        codes[name] = column.indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
-        ids[name] = column.dictionary
-    digests = ids["source_sha256"].to_pylist()
-    unknown = [digest for digest in digests if digest not in numbers]
-    if unknown:
-        raise _unknown_source(unknown[0])
-    order = np.array([numbers[digest] for digest in digests], dtype=np.int64)
-    record = rows["record_no"].to_numpy()
-    places = (order[codes["source_sha256"]] << kcore.RECORD_BITS) + record
-    times = rows["reviewed_at"].cast(pa.int64()).fill_null(kcore.NEVER).to_numpy()
-    return kcore.Pairs(
-        codes["user_id"], codes["item_id"], places, times, ids["user_id"], ids["item_id"]
-    )
-
-
 def _source_numbers(plan: Plan) -> dict[str, int]:
     table = DeltaTable(plan.uri("sources"), plan.ingest.version)
     rows = table.to_pyarrow_table(columns=["source_sha256", "source_no"])
     return dict(zip(rows[0].to_pylist(), rows[1].to_pylist(), strict=True))
-
-
-def _unknown_source(digest: str) -> Mrl4recError:
-    return Mrl4recError(
-        f"reviews hold rows of source {digest[:12]}…, which sources does not list",
-        where="tables reviews and sources",
-        todo="ingest again",
-    )
 
 
 def _in_memory(plan: Plan) -> Commit:
@@ -238,7 +206,7 @@ def _on_spark(plan: Plan) -> Commit:
     if peeled.unrated and peeled.unrated == peeled.reviews and plan.min_rating is not None:
         raise _no_ratings(plan.min_rating)
     if peeled.unknown_source is not None:
-        raise _unknown_source(peeled.unknown_source)
+        raise kcore.unknown_source(peeled.unknown_source)
     facts = {} if plan.min_rating is None else {"without_rating": peeled.unrated}
     if peeled.n_pairs <= plan.settings.kcore_driver_pairs:
         pairs = kcore_spark.to_memory(peeled.pairs)

@@ -9,6 +9,8 @@ left; rounds that drop nothing are not counted, so a set that is a k-core alread
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +19,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mrl4rec.errors import Mrl4recError
+from mrl4rec.kernels import pairs as loops
+from mrl4rec.kernels.dictionary import Dictionary
 from mrl4rec.tables import INTERACTIONS, ITEMS, USERS
 
 RECORD_BITS = 40
@@ -24,6 +28,7 @@ RECORD_BITS = 40
 NEVER = np.iinfo(np.int64).max
 """A place or time later than any; as a time it stands for null."""
 
+Codes = NDArray[np.int32]
 Ints = NDArray[np.int64]
 
 
@@ -31,8 +36,8 @@ Ints = NDArray[np.int64]
 class Pairs:
     """Distinct pairs by code: row n of ``user_ids`` is the id behind user code n; so for items."""
 
-    users_P: NDArray[np.int32]
-    items_P: NDArray[np.int32]
+    users_P: Codes
+    items_P: Codes
     places_P: Ints
     """Smallest place of the pair's rows."""
     times_P: Ints
@@ -67,46 +72,80 @@ class Core:
     n_items: int
 
 
-def distinct(pairs: Pairs) -> Pairs:
-    """One row a (user, item), sorted by code, with the smallest place and time of its rows."""
-    if not len(pairs):
-        return pairs
-    key_P = pairs.users_P.astype(np.int64) * max(len(pairs.item_ids), 1) + pairs.items_P
-    order = np.argsort(key_P)
-    key_P = key_P[order]
-    starts = np.flatnonzero(np.r_[True, key_P[1:] != key_P[:-1]])
-    first = order[starts]
-    return Pairs(
-        pairs.users_P[first],
-        pairs.items_P[first],
-        np.minimum.reduceat(pairs.places_P[order], starts),
-        np.minimum.reduceat(pairs.times_P[order], starts),
-        pairs.user_ids,
-        pairs.item_ids,
+class Encoder:
+    """Reads batches of ``reviews`` into distinct pairs; what is held of a row is 24 bytes."""
+
+    def __init__(self, source_numbers: Mapping[str, int]) -> None:
+        """``source_numbers``: the number of each source by its digest."""
+        self._numbers = source_numbers
+        self._ids = {"user_id": Dictionary(), "item_id": Dictionary()}
+        self._parts: list[tuple[Codes, Codes, Ints, Ints]] = []
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Take in rows with user_id, item_id, source_sha256, record_no and reviewed_at.
+
+        Raises Mrl4recError for a row without one of the first three, and for an unknown source.
+        """
+        for name in ("user_id", "item_id", "source_sha256"):
+            lost = rows.column(name).null_count
+            if lost:
+                raise Mrl4recError(f"{lost} rows have no {name}", where="table reviews")
+        with ThreadPoolExecutor(1) as beside:  # the loops hold no lock: both sides at once
+            users = beside.submit(self._ids["user_id"].add, rows.column("user_id"))
+            items = self._ids["item_id"].add(rows.column("item_id"))
+            times = rows.column("reviewed_at").cast(pa.int64()).fill_null(NEVER).to_numpy()
+            self._parts.append((users.result(), items, self._places(rows), times))
+
+    def pairs(self) -> Pairs:
+        """The distinct pairs of all rows so far; the encoder is empty then."""
+        parts, self._parts = self._parts, []
+        nothing = np.empty(0, np.int32), np.empty(0, np.int64)
+        users, items, places, times = (
+            np.concatenate([part[column] for part in parts] or [nothing[column // 2]])
+            for column in range(4)
+        )
+        del parts
+        ids = self._ids["user_id"].texts(), self._ids["item_id"].texts()
+        return distinct(Pairs(users, items, places, times, *ids))
+
+    def _places(self, rows: pa.RecordBatch) -> Ints:
+        column = rows.column("source_sha256")
+        if not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        digests = column.dictionary.to_pylist()
+        numbers = np.array([self._numbers.get(digest, -1) for digest in digests], dtype=np.int64)
+        source = numbers[column.indices.to_numpy()]
+        if (source < 0).any():
+            raise unknown_source(digests[column.indices[int(np.argmin(source))].as_py()])
+        return (source << RECORD_BITS) + rows.column("record_no").to_numpy()
+
+
+def unknown_source(digest: str) -> Mrl4recError:
+    """The error for reviews whose source is not listed."""
+    return Mrl4recError(
+        f"reviews hold rows of source {digest[:12]}…, which sources does not list",
+        where="tables reviews and sources",
+        todo="ingest again",
     )
 
 
-def peel(
-    users_P: NDArray[np.int32], items_P: NDArray[np.int32], k: int
-) -> tuple[NDArray[np.intp], int]:
+def distinct(pairs: Pairs) -> Pairs:
+    """One row a (user, item), sorted by code, with the smallest place and time of its rows."""
+    columns = (pairs.users_P, pairs.items_P, pairs.places_P, pairs.times_P)
+    users, items, places, times = loops.sort_pairs(*columns, len(pairs.user_ids))
+    return Pairs(users, items, places, times, pairs.user_ids, pairs.item_ids)
+
+
+def peel(users_P: Codes, items_P: Codes, k: int) -> tuple[Ints, int]:
     """The rows of the k-core, ascending, and the rounds it took.
 
     Pairs must be distinct. The k-core is the largest set of pairs in which every user and every
     item has at least k; it is unique, so the order of removal does not matter.
     """
-    rows = np.arange(len(users_P))
-    users, items, rounds = users_P, items_P, 0
-    while len(rows):
-        before = len(rows)
-        for side in ("users", "items"):
-            codes = users if side == "users" else items
-            keep = np.bincount(codes)[codes] >= k
-            if not keep.all():
-                rows, users, items = rows[keep], users[keep], items[keep]
-        if len(rows) == before:
-            break
-        rounds += 1
-    return rows, rounds
+    n_users, n_items = int(users_P.max(initial=-1)) + 1, int(items_P.max(initial=-1)) + 1
+    # Another layout in memory would be compiled apart.
+    users, items = np.ascontiguousarray(users_P), np.ascontiguousarray(items_P)
+    return loops.peel(users, items, n_users, n_items, k)
 
 
 def number(core: Pairs, base_users: pa.Table | None, base_items: pa.Table | None) -> Core:
@@ -125,8 +164,8 @@ def keep_numbers(core: Pairs, n_users: int, n_items: int) -> Core:
 
     Raises Mrl4recError where an id is not the plain decimal form of a number.
     """
-    user_idx = integers(core.user_ids, "user")
-    item_idx = integers(core.item_ids, "item")
+    user_idx = integers(core.user_ids, "user").astype(np.int32)
+    item_idx = integers(core.item_ids, "item").astype(np.int32)
     users, items = (
         pa.Table.from_arrays(
             [pa.array(np.arange(n, dtype=np.int32)), pc.cast(pa.array(np.arange(n)), pa.string())],
@@ -163,19 +202,14 @@ def check_largest(largest: int, n_distinct: int, what: str) -> None:
 
 
 def _append(
-    schema: pa.Schema,
-    ids: pa.StringArray,
-    codes_P: NDArray[np.int32],
-    places_P: Ints,
-    base: pa.Table | None,
-) -> tuple[pa.Table, NDArray[np.int32]]:
+    schema: pa.Schema, ids: pa.StringArray, codes_P: Codes, places_P: Ints, base: pa.Table | None
+) -> tuple[pa.Table, Codes]:
     """The id table with new ids appended, and for each code its number (-1: not in the core)."""
-    first = np.full(len(ids), NEVER)
-    np.minimum.at(first, codes_P, places_P)
+    first = loops.first_places(codes_P, places_P, len(ids), NEVER)
     known = base if base is not None else schema.empty_table()
     old = np.full(len(ids), -1)
     if len(known):
-        at = pc.index_in(ids, value_set=known.column(1).combine_chunks())
+        at = pc.index_in(ids, value_set=known.column(1).combine_chunks().cast(ids.type))
         row = at.fill_null(-1).to_numpy(zero_copy_only=False)
         numbers = known.column(0).to_numpy()
         old = np.where(row >= 0, numbers[row], -1)
@@ -183,21 +217,23 @@ def _append(
     new = new[np.argsort(first[new])]  # places are distinct: one record has one user and one item
     idx = old.astype(np.int32)
     idx[new] = np.arange(len(known), len(known) + len(new), dtype=np.int32)
-    rows = pa.Table.from_arrays([pa.array(idx[new]), ids.take(pa.array(new))], schema=schema)
+    texts = ids.take(pa.array(new)).cast(pa.string())
+    rows = pa.Table.from_arrays([pa.array(idx[new]), texts], schema=schema)
     return pa.concat_tables([known.select(schema.names).cast(schema), rows]), idx
 
 
-def _layout(
-    core: Pairs, users: pa.Table, items: pa.Table, user_P: Ints | NDArray[np.int32],
-    item_P: Ints | NDArray[np.int32],
-) -> Core:  # fmt: skip
-    order = np.lexsort((item_P, user_P))
-    times = core.times_P[order]
-    columns = [
-        pa.array(user_P[order].astype(np.int32)),
-        pa.array(item_P[order].astype(np.int32)),
+def _layout(core: Pairs, users: pa.Table, items: pa.Table, user_P: Codes, item_P: Codes) -> Core:
+    columns = (user_P, item_P, core.places_P, core.times_P)
+    user_idx, item_idx, _, times = loops.sort_pairs(*columns, len(users))
+    arrays = [
+        pa.array(user_idx),
+        pa.array(item_idx),
         pa.array(times, mask=times == NEVER).cast(pa.timestamp("us", tz="UTC")),
     ]
-    interactions = pa.Table.from_arrays(columns, schema=INTERACTIONS.schema)
-    n_users, n_items = len(np.unique(core.users_P)), len(np.unique(core.items_P))
-    return Core(users, items, interactions, n_users, n_items)
+    interactions = pa.Table.from_arrays(arrays, schema=INTERACTIONS.schema)
+    return Core(users, items, interactions, _different(core.users_P), _different(core.items_P))
+
+
+def _different(codes_P: Codes) -> int:
+    """How many codes occur."""
+    return int(np.count_nonzero(np.bincount(codes_P)))
