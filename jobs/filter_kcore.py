@@ -209,9 +209,8 @@ def _on_spark(plan: Plan) -> Commit:
         raise kcore.unknown_source(peeled.unknown_source)
     facts = {} if plan.min_rating is None else {"without_rating": peeled.unrated}
     if peeled.n_pairs <= plan.settings.kcore_driver_pairs:
-        pairs = kcore_spark.to_memory(peeled.pairs)
-        rows, rounds = kcore.peel(pairs.users_P, pairs.items_P, plan.k)
-        return _commit_core(plan, pairs.take(rows), peeled.rounds + rounds, facts, peeled.sizes)
+        pairs, rounds = kcore_spark.to_memory(peeled, plan.k)
+        return _commit_core(plan, pairs, peeled.rounds + rounds, facts, peeled.sizes)
     base = {name: (plan.uri(name), plan.base.table_version(name)) if plan.base else None
             for name in ("users", "items")}  # fmt: skip
     core = kcore_spark.number(spark, peeled, base)

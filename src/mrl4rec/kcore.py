@@ -164,8 +164,8 @@ def keep_numbers(core: Pairs, n_users: int, n_items: int) -> Core:
 
     Raises Mrl4recError where an id is not the plain decimal form of a number.
     """
-    user_idx = integers(core.user_ids, "user").astype(np.int32)
-    item_idx = integers(core.item_ids, "item").astype(np.int32)
+    user_idx = _numbers(core.user_ids, "user").astype(np.int32)
+    item_idx = _numbers(core.item_ids, "item").astype(np.int32)
     users, items = (
         pa.Table.from_arrays(
             [pa.array(np.arange(n, dtype=np.int32)), pc.cast(pa.array(np.arange(n)), pa.string())],
@@ -177,13 +177,18 @@ def keep_numbers(core: Pairs, n_users: int, n_items: int) -> Core:
 
 
 def integers(ids: pa.StringArray, what: str) -> Ints:
-    """The ids as numbers. Raises Mrl4recError naming the first that is not a plain int32."""
+    """The ids as numbers, (n,). Raises Mrl4recError where they cannot be rows of a table."""
+    numbers = _numbers(ids, what)
+    check_largest(int(numbers.max(initial=-1)), len(ids), what)
+    return numbers
+
+
+def _numbers(ids: pa.StringArray, what: str) -> Ints:
+    """The ids as numbers. Raises Mrl4recError naming the first that is not a plain one."""
     plain = pc.match_substring_regex(ids, r"^(0|[1-9][0-9]{0,9})$")
     if not pc.all(plain, min_count=0).as_py():
         raise not_plain(what, ids.filter(pc.invert(plain))[0].as_py())
-    numbers = ids.cast(pa.int64()).to_numpy(zero_copy_only=False)
-    check_largest(int(numbers.max(initial=-1)), len(ids), what)
-    return numbers
+    return ids.cast(pa.int64()).to_numpy(zero_copy_only=False)
 
 
 def not_plain(what: str, bad: str) -> Mrl4recError:

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pytest
 from by_hand import Row, ids, ingest, named, table
 from deltalake import write_deltalake
-from pyspark.sql import SparkSession
+from pyspark.sql import Column, SparkSession
+from pyspark.sql import functions as F
 
-from jobs import filter_kcore
+from jobs import filter_kcore, kcore_spark
 from jobs.filter_kcore import run
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.settings import Settings
@@ -118,6 +119,36 @@ def test_spark_and_memory_agree(spark: SparkSession, settings: Settings) -> None
     between = rerun(settings.model_copy(update={"kcore_driver_pairs": limit}), ingested, **how)
     assert contents(settings, between) == expected
     assert between.summary == here.summary
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_ids_that_share_a_key_are_found_and_get_others(
+    spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch, handed_over: bool
+) -> None:
+    ingested = ingest(settings, [caterpillar(2)])
+    here = rerun(settings, ingested, k=2)
+    expected = contents(settings, here)
+    whole, asked = kcore_spark.key, []
+
+    def colliding(id_: Column, seed: int) -> Column:
+        asked.append(seed)
+        return whole(id_, seed) % 2 if seed < 2 else whole(id_, seed)
+
+    monkeypatch.setattr(kcore_spark, "key", colliding)
+    chosen = settings.model_copy(update={"kcore_driver_pairs": 7 if handed_over else 0})
+    there = rerun(chosen, ingested, k=2)
+    assert set(asked) == {0, 1, 2}
+    assert contents(settings, there) == expected
+    assert there.summary == here.summary
+
+
+def test_keys_that_always_collide_are_refused(
+    spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kcore_spark, "key", lambda id_, seed: F.length(id_).cast("long"))
+    monkeypatch.setattr(kcore_spark, "SEEDS", range(2))
+    with pytest.raises(Mrl4recError, match="same 64-bit key"):
+        run("d", ingest(settings, [caterpillar(3)]), k=2, settings=spark_only(settings))
 
 
 def test_golden_digest(settings: Settings) -> None:

@@ -12,25 +12,30 @@ from deltalake import DeltaTable
 def kcore_polars(reviews: str, k: int) -> dict[str, Any]:
     """The k-core of a Delta table's files in memory, with the time of each pair; not written.
 
-    Ids become numbers once (``rank``): counting over them is faster than over text.
+    The fastest of what was tried: ids as 64-bit hashes (a collision would go unnoticed), one key a
+    pair, and lazy anti-joins against the few that are dropped.
     """
     import polars as pl
 
     began = time.perf_counter()
-    files = DeltaTable(reviews).file_uris()
     ids = ("user_id", "item_id")
     pairs = (
-        pl.scan_parquet(files)
-        .group_by(*ids)
-        .agg(pl.col("reviewed_at").min())
-        .with_columns(pl.col(name).cast(pl.Categorical).to_physical() for name in ids)
+        pl.scan_parquet(DeltaTable(reviews).file_uris())
+        .select(*ids, "reviewed_at")
+        .with_columns(pl.col(name).hash() for name in ids)
+        .with_columns(pair=pl.col("user_id") * 0x9E3779B97F4A7C15 ^ pl.col("item_id"))
+        .group_by("pair")
+        .agg(pl.col(*ids).first(), pl.col("reviewed_at").min())
+        .drop("pair")
         .collect()
     )
     rounds = 0
     while True:
         before = len(pairs)
         for name in ids:
-            pairs = pairs.filter(pl.len().over(name) >= k)
+            rows = pairs.lazy()
+            few = rows.group_by(name).len().filter(pl.col("len") < k)
+            pairs = rows.join(few, on=name, how="anti").collect()
         if len(pairs) == before:
             break
         rounds += 1
