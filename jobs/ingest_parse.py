@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StringType
@@ -254,12 +255,27 @@ def _said(words: str, value: Column) -> Column:
     return F.concat(F.lit(words), F.substring(value.cast("string"), 1, 200))
 
 
-def tally(parsed: DataFrame) -> Tally:
-    """Count the parsed lines: one pass, and a few small rows a block come back."""
+def tally(parsed: DataFrame | None, scanned: Sequence[Group] = ()) -> Tally:
+    """Count the parsed lines, beside those ``scanned`` elsewhere: one pass, and a few small rows a
+    block come back.
+    """
+    if parsed is None:
+        return Tally.of(scanned)
     groups = parsed.groupBy("source_sha256", "block", "rule", "rated").agg(
         F.count("*").alias("lines"), F.min("line_id").alias("first_line_id")
     )
-    return Tally.of([Group(**row.asDict()) for row in groups.collect()])
+    return Tally.of([*scanned, *(Group(**row.asDict()) for row in groups.collect())])
+
+
+def _places(counted: Tally) -> pa.Table:
+    # As Arrow: a list of rows would start a Python worker to be read.
+    shas, blocks = zip(*counted.shifts, strict=True) if counted.shifts else ((), ())
+    return pa.table({
+        "source_sha256": pa.array(shas, pa.string()),
+        "block": pa.array(blocks, pa.int64()),
+        "shift": pa.array(counted.shifts.values(), pa.int64()),
+        "has_ratings": pa.array([sha in counted.rated for sha in shas], pa.bool_()),
+    })  # fmt: skip
 
 
 def number_records(parsed: DataFrame, counted: Tally) -> DataFrame:
@@ -268,9 +284,7 @@ def number_records(parsed: DataFrame, counted: Tally) -> DataFrame:
     A record without a rating in a source that has ratings breaks the rule ``no_rating``; in a
     source without any the rating is null for all.
     """
-    rows = [(sha, block, n, sha in counted.rated) for (sha, block), n in counted.shifts.items()]
-    schema = "source_sha256 STRING, block BIGINT, shift BIGINT, has_ratings BOOLEAN"
-    places = parsed.sparkSession.createDataFrame(rows, schema)
+    places = parsed.sparkSession.createDataFrame(_places(counted))
     records = parsed.where(~F.col("rule").eqNullSafe(BLANK)).join(
         F.broadcast(places), ["source_sha256", "block"]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.formats import FORMATS, MAX_RECORD, digest, expand, literal_fields, write_lines
+from mrl4rec.formats import (
+    FORMATS,
+    MAX_RECORD,
+    Format,
+    SourceFile,
+    digest,
+    expand,
+    literal_fields,
+    write_all,
+    write_lines,
+)
 from mrl4rec.formats import lines as lines_module
 from mrl4rec.formats.lines import array_elements, author_pairs
 
@@ -182,3 +193,44 @@ def test_a_digest_is_of_the_bytes_and_notices_change(tmp_path: Path) -> None:
         digest(tmp_path)
     with pytest.raises(Mrl4recError, match="cannot be read"):
         digest(tmp_path / "gone")
+
+
+def test_many_files_are_unpacked_side_by_side(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines_module, "CORES", 3)
+    running, most = 0, 0
+    lock, all_here = threading.Lock(), threading.Barrier(3, timeout=20)
+
+    def slow(source: SourceFile, form: Format, folder: Path) -> Path:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        all_here.wait()  # nobody goes on alone
+        with lock:
+            running -= 1
+        return write_lines(source, form, folder)
+
+    contents = [b"".join(b'{"a": %d}\n' % (n * k) for k in range(500)) for n in range(6)]
+    files = []
+    for n, content in enumerate(contents):
+        (tmp_path / f"{n}.gz").write_bytes(gzip.compress(content))
+        files.append((digest(tmp_path / f"{n}.gz"), FORMATS["amazon-2014-json"]))
+    with monkeypatch.context() as patch:
+        patch.setattr(lines_module, "write_lines", slow)
+        with caplog.at_level("INFO", "mrl4rec"):
+            paths = write_all(files, tmp_path)
+    assert most == 3
+    assert [path.read_bytes() for path in paths] == contents
+    assert "6 gzip files, each one stream on one core, 3 side by side" in caplog.text
+
+
+def test_of_many_files_the_first_that_is_damaged_is_named(tmp_path: Path) -> None:
+    for n in range(6):
+        content = gzip.compress(b'{"a": 1}\n' * 9_000)
+        (tmp_path / f"{n}.gz").write_bytes(content[:-20] if n in (2, 4) else content)
+    files = [(digest(tmp_path / f"{n}.gz"), FORMATS["amazon-2014-json"]) for n in range(6)]
+    with pytest.raises(Mrl4recError, match="cut off") as caught:
+        write_all(files, tmp_path)
+    assert caught.value.where == str(tmp_path / "2.gz")

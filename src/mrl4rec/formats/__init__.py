@@ -1,9 +1,9 @@
 """Forms of review dumps: known by name, seen from content, read one record a line."""
 
 from mrl4rec.formats.known import BLANKS, EMPTY, FORMATS, Format, known_format
-from mrl4rec.formats.lines import MAX_RECORD, write_lines
+from mrl4rec.formats.lines import MAX_RECORD, write_all, write_lines
 from mrl4rec.formats.literal import literal_fields
-from mrl4rec.formats.sniff import Layout, sniff
+from mrl4rec.formats.sniff import Layout, can_scan, sniff
 from mrl4rec.formats.sources import SourceFile, digest, expand
 
 __all__ = [
@@ -14,10 +14,12 @@ __all__ = [
     "Format",
     "Layout",
     "SourceFile",
+    "can_scan",
     "digest",
     "expand",
     "known_format",
     "literal_fields",
     "sniff",
+    "write_all",
     "write_lines",
 ]

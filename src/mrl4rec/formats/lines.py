@@ -7,14 +7,20 @@ cuts the file. All of it streams: memory is bounded by the longest record.
 from __future__ import annotations
 
 import errno
+import logging
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.formats.known import Format
 from mrl4rec.formats.sources import SourceFile, blocks, is_gzip
 
+log = logging.getLogger("mrl4rec")
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 MAX_RECORD = 1 << 20
 """Bytes of the longest record that is parsed; a longer one is quarantined."""
 MAX_LINE = 64 << 20
@@ -55,6 +61,28 @@ def write_lines(source: SourceFile, form: Format, folder: Path) -> Path:
             else None,
         ) from error
     return target
+
+
+def write_all(sources: Sequence[tuple[SourceFile, Format]], folder: Path) -> list[Path]:
+    """``write_lines`` for many files, side by side; the paths in the same order.
+
+    One gzip file is one stream that cannot be split, so one core reads it, however many there are;
+    reading and unpacking release the interpreter, so that many files take all cores. The first
+    file that is refused, in the order given, is the one that is said.
+    """
+    zipped = [source for source, _ in sources if is_gzip(source.path)]
+    if zipped:
+        log.info(
+            "unpacking %d gzip files, each one stream on one core, %d side by side",
+            len(zipped), min(len(zipped), CORES),
+        )  # fmt: skip
+    with ThreadPoolExecutor(max_workers=CORES) as pool:
+        started = [pool.submit(write_lines, source, form, folder) for source, form in sources]
+        try:
+            return [task.result() for task in started]
+        finally:
+            for task in started:
+                task.cancel()  # those that wait; the ones that run are waited for
 
 
 def _write(target: Path, chunks: Iterable[bytes]) -> None:

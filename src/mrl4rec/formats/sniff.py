@@ -52,6 +52,12 @@ class Layout:
         return self.form.time is not None and (not self.columns or self.form.time in self.columns)
 
 
+def can_scan(layout: Layout) -> bool:
+    """Whether clean lines of this layout are read by the compiled loop (``formats.scan``)."""
+    form = layout.form
+    return form.syntax == "json" and form.rating is not None and form.time is not None
+
+
 def sniff(path: Path, asked: str | None = None) -> Layout:
     """The form of the file's content, or the form ``asked`` for, as this file has it.
 

@@ -1,0 +1,177 @@
+"""What `reviews` and `quarantine` gain: clean rows as they were read, all others compared first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.ingest_merge import KEY, PLACE, REVIEW_COLUMNS, changes, deduplicate
+from jobs.ingest_pairs import Hashes, Piece, divide
+from jobs.ingest_parse import Tally
+from jobs.ingest_scan import Scanned
+from jobs.ingest_write import ROWS_PER_FILE, Place, commit, move_in, write_pieces
+from mrl4rec import versions
+from mrl4rec.tables import QUARANTINE, REVIEWS
+
+USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+PIECE_ROWS = 500_000
+"""Rows of a file that Spark leaves for the workers to write on: they hold one at a time."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """All lines of the new sources, read and counted."""
+
+    spark: SparkSession
+    place: Place
+    scanned: Sequence[Scanned]
+    """Stretches with their clean rows."""
+    records: DataFrame | None
+    """All other records, through the strict rules and numbered; None where there is none."""
+    counted: Tally
+    folder: Path
+
+    @property
+    def broken(self) -> int:
+        """Records that break a rule."""
+        return sum(n for found in self.counted.rules.values() for r, n in found.items() if r)
+
+    def strict(self) -> DataFrame | None:
+        """Good rows that the strict rules let through; None where there is none."""
+        clean = sum(found.rows for found in self.scanned)
+        if self.records is None or sum(x[None] for x in self.counted.rules.values()) == clean:
+            return None
+        return self.records.where(F.col("rule").isNull()).select(*REVIEW_COLUMNS)
+
+    def table(self) -> DataFrame | None:
+        """`reviews` as it is; None where it is empty."""
+        if not rows_in(self.place):
+            return None
+        return self.spark.read.format("delta").load(self.place.uri(REVIEWS.name))
+
+    def pairs(self, frame: DataFrame, name: str) -> Hashes:
+        """The numbers of a frame's (user, item) pairs."""
+        path = self.folder / f"pairs-{name}"
+        frame.select(F.xxhash64("user_id", "item_id").alias("pair")).write.parquet(str(path))
+        return pq.read_table(path)["pair"].to_numpy()
+
+
+def write_gain(gain: Gain, short_ids: bool) -> tuple[Counter[str], int, DataFrame | None]:
+    """Write both tables. By source the new rows of `reviews`; how many were replaced there; and
+    the rows that had to be compared, among them all that repeat a (user, item) pair.
+    """
+    _write_quarantine(gain)
+    alone, doubtful = _divide(gain, short_ids)
+    new: Counter[str] = Counter()
+    for piece in alone:
+        new[str(piece.source_sha256)] += piece.rows
+    replaced = 0
+    if doubtful is not None:
+        files = _changed(gain, doubtful)
+        gained, replaced = _gained(files)
+        new += gained
+        if replaced:
+            _merge(gain, files)
+        else:
+            alone += [Piece(str(path), pq.read_metadata(path).num_rows) for path in files]
+    if alone or not replaced:
+        written = write_pieces(gain.spark, alone, REVIEWS, gain.place.uri(REVIEWS.name))
+        commit(gain.place, REVIEWS, written)
+    return new, replaced, doubtful
+
+
+def _divide(gain: Gain, short_ids: bool) -> tuple[list[Piece], DataFrame | None]:
+    """Rows that are alone with their (user, item), here and in the table; and all others."""
+    strict = gain.strict()
+    if not any(found.rows for found in gain.scanned):
+        return [], strict
+    elsewhere = {"strict": strict, "table": gain.table()}
+    others = [gain.pairs(frame, name) for name, frame in elsewhere.items() if frame is not None]
+    folder = gain.folder / "doubtful"
+    alone, files = divide(gain.scanned, others, gain.counted.shifts, short_ids, folder)
+    if not files:
+        return alone, strict
+    doubtful = gain.spark.read.parquet(*map(str, files)).select(*REVIEW_COLUMNS)
+    return alone, doubtful if strict is None else doubtful.unionByName(strict)
+
+
+def _changed(gain: Gain, doubtful: DataFrame) -> list[Path]:
+    """Of the doubtful rows those that alter the table, in Parquet files."""
+    table = gain.table()
+    if table is not None:
+        here = doubtful.select("user_id", "item_id").distinct()
+        table = table.join(here, ["user_id", "item_id"], "left_semi")
+    folder = gain.folder / "changed"
+    writer = changes(deduplicate(doubtful), table).write.option("maxRecordsPerFile", PIECE_ROWS)
+    writer.parquet(str(folder))
+    return sorted(folder.glob("*.parquet"))
+
+
+def _gained(files: Sequence[Path]) -> tuple[Counter[str], int]:
+    """Rows that are new, by source, and how many replace one that is there."""
+    new: Counter[str] = Counter()
+    replaced = 0
+    for path in files:
+        rows = pq.read_table(path, columns=["source_sha256", "is_new"])
+        fresh = rows.filter(rows["is_new"])
+        replaced += rows.num_rows - fresh.num_rows
+        for found in pc.value_counts(fresh["source_sha256"]).to_pylist():
+            new[found["values"]] += found["counts"]
+    return new, replaced
+
+
+def rows_in(place: Place) -> int:
+    """Rows of `reviews`, as its log tells."""
+    return versions.create(place.settings, place.dataset, REVIEWS.name).count()
+
+
+def _write_quarantine(gain: Gain) -> None:
+    files: list[tuple[str, int]] = []
+    if gain.broken and gain.records is not None:
+        bad = gain.records.where(F.col("rule").isNotNull()).select(*QUARANTINE.columns)
+        parts = -(-gain.broken // ROWS_PER_FILE)
+        # Where a row lands depends on the row alone.
+        bad = bad.repartition(parts, *PLACE) if parts > 1 else bad.coalesce(1)
+        folder = gain.folder / "quarantine"
+        bad.write.parquet(str(folder))
+        files = move_in(sorted(folder.glob("*.parquet")), gain.place.uri(QUARANTINE.name))
+    commit(gain.place, QUARANTINE, files)
+
+
+def _merge(gain: Gain, files: Sequence[Path]) -> None:
+    from delta.tables import DeltaTable
+
+    place = gain.place
+    rows = gain.spark.read.parquet(*map(str, files)).select(*REVIEW_COLUMNS)
+    same = " AND ".join(f"old.{name} <=> new.{name}" for name in KEY)
+    gain.spark.conf.set(USER_METADATA, place.metadata(REVIEWS.name))
+    try:
+        table = DeltaTable.forPath(gain.spark, place.uri(REVIEWS.name)).alias("old")
+        merge = table.merge(rows.alias("new"), same)
+        merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+    finally:
+        gain.spark.conf.unset(USER_METADATA)
+
+
+def distinct(place: Place, *columns: str) -> tuple[int, ...]:
+    """How many different values each column of `reviews` has; memory grows with these alone."""
+    reviews = versions.create(place.settings, place.dataset, REVIEWS.name)
+    found = {name: pa.array([], pa.string()) for name in columns}
+    for uri in reviews.file_uris():
+        # Ids that are stored as numbers into a list are read so: only the lists are compared.
+        path = unquote(urlparse(uri).path)
+        with pq.ParquetFile(path, read_dictionary=list(columns)) as file:
+            for batch in file.iter_batches(1 << 20, columns=list(columns)):
+                for name in columns:
+                    here = batch.column(name).unique().dictionary_decode()
+                    found[name] = pa.chunked_array([found[name], here]).unique()
+    return tuple(len(values) for values in found.values())
