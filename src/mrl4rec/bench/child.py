@@ -1,7 +1,7 @@
 """A measurement as a process of its own: its seconds, its processor time, its peak memory.
 
-Memory is that of the process and all its children, looked at every 50 ms; the Java ones are also
-counted apart.
+Memory is that of the process and all its children, looked at every 50 ms at first and less often
+the longer it runs; the Java ones are also counted apart.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ import psutil
 
 from mrl4rec.errors import Mrl4recError
 
-EVERY = 0.05
+EVERY = 0.05, 0.5
+"""Least and most seconds between two looks at memory."""
+SHARE = 0.02
+"""A look comes after this share of the time so far: looking takes milliseconds itself."""
 GIB = 2**30
 
 
@@ -62,8 +65,11 @@ def watch(command: Sequence[str], env: Mapping[str, str] | None = None) -> Outco
             command, stdout=out, stderr=err, env={**os.environ, **(env or {})}
         )
         watcher.begin(process.pid)
-        # wait4 alone tells the processor time of just this child.
-        _, status, usage = os.wait4(process.pid, 0)
+        try:  # wait4 alone tells the processor time of just this child
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # stopped by hand: leave nothing running
+            process.terminate()
+            raise
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         watcher.end()
@@ -105,7 +111,10 @@ class _Watcher:
             self._thread.join()
 
     def _look(self, pid: int) -> None:
-        while not self._ended.wait(EVERY):
+        began = time.monotonic()
+        while not self._ended.wait(
+            min(max(SHARE * (time.monotonic() - began), EVERY[0]), EVERY[1])
+        ):
             java, other = _memory(pid)
             self.peak_java = max(self.peak_java, java)
             self.peak_python = max(self.peak_python, other)

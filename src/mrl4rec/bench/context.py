@@ -44,7 +44,7 @@ class Context:
     @property
     def sizes(self) -> tuple[int, int]:
         """Rows of the smaller and the larger planted data."""
-        return (3_000, 30_000) if self.small else (MILLION, 10 * MILLION)
+        return (5_000, 50_000) if self.small else (MILLION, 10 * MILLION)
 
     def real(self) -> Path:
         """The folder of real data. Raises UsageError, saying what to set, where it is absent."""
@@ -71,6 +71,14 @@ class Context:
         file = self.data / f"dump-{rows}-v{VERSION}.json"
         if not file.exists():
             probe.ask("dump", file=file, rows=rows)
+        return file
+
+    def valid_dump(self, rows: int) -> Path:
+        """The same dump without the lines that are no JSON: Polars stops at the first of them."""
+        dump = self.dump(rows)
+        file = dump.with_suffix(".valid.json")
+        if not file.exists():
+            probe.ask("without-broken", dump=dump, file=file)
         return file
 
     def reviews(self, rows: int) -> Path:

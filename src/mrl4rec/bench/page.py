@@ -21,7 +21,8 @@ NAMED = (
     "mlflow", "implicit", "polars", "duckdb",
 )  # fmt: skip
 HEAD = (
-    "| measurement | work | seconds | beside it | its seconds | ratio | target | | peak | note |",
+    "| measurement | work | seconds (CPU) | beside it | its seconds (CPU) | ratio | target | "
+    "| peak | note |",
     "|---|---|---|---|---|---|---|---|---|---|",
 )
 
@@ -35,9 +36,9 @@ def _line(row: Row) -> str:
     cells = [
         row.name,
         row.work,
-        _seconds(row.seconds),
+        _seconds(row.seconds, row.cpu_seconds),
         row.peer or "–",
-        _seconds(row.peer_seconds),
+        _seconds(row.peer_seconds, row.peer_cpu_seconds),
         _ratio(row.ratio),
         str(row.target) if row.target else "–",
         {True: "met", False: "**MISSED**", None: "–"}[row.met],
@@ -47,8 +48,14 @@ def _line(row: Row) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _seconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+def _seconds(value: float | None, cpu: float | None) -> str:
+    if value is None:
+        return "–"
+    return _figure(value) if cpu is None else f"{_figure(value)} ({_figure(cpu)})"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 def _ratio(value: float | None) -> str:
@@ -89,8 +96,9 @@ def section(rows: Sequence[Row]) -> str:
             "",
             table(rows),
             "",
-            "Peak is the largest resident memory of our process and its children together, looked "
-            "at every 50 ms.",
+            "CPU is user and system time of the whole process with its children: start, compiling, "
+            "repeats and all. Peak is the largest resident memory of process and children "
+            "together, looked at every 50 ms to 500 ms.",
             END,
         ]
     )

@@ -1,6 +1,6 @@
-"""``python -m mrl4rec.bench.probe KIND JSON``: one measurement inside a process of its own.
+"""Probes: what is measured inside a process of its own, asked for by kind and values.
 
-Prints one JSON object on its last line: ``seconds`` and what else the measurement found, or
+A probe prints one JSON object on its last line: ``seconds`` and what else the measurement found, or
 ``missing`` with the name of a peer that is not installed.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +22,7 @@ KINDS = {
     "rank-implicit": "ranking:implicit",
     "rank-torch": "ranking:torch_chunks",
     "dump": "planted:dump",
+    "without-broken": "planted:without_broken",
     "reviews": "planted:reviews",
     "kcore-polars": "peers:kcore_polars",
     "ingest-polars": "peers:ingest_polars",
@@ -32,7 +32,7 @@ KINDS = {
 
 def ask(kind: str, **values: Any) -> tuple[dict[str, Any], child.Outcome]:
     """Run a probe in a child; its answer and what the process took."""
-    outcome = child.python("-m", "mrl4rec.bench.probe", kind, json.dumps(values, default=str))
+    outcome = child.python("-m", "mrl4rec.bench.probes", kind, json.dumps(values, default=str))
     return outcome.answer(), outcome
 
 
@@ -57,7 +57,3 @@ def main(kind: str, values: dict[str, Any]) -> None:
             raise
         answer = {"missing": error.name}
     print(json.dumps(answer))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]))

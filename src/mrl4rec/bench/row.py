@@ -38,6 +38,7 @@ class Row:
     """User and system time of our whole process and its children."""
     peak_gb: float | None = None
     """Largest resident memory of our process and its children together, GiB."""
+    peer_cpu_seconds: float | None = None
     peer_peak_gb: float | None = None
     note: str = ""
 

@@ -48,6 +48,7 @@ def against(
         target=target,
         cpu_seconds=outcome.cpu_seconds,
         peak_gb=outcome.peak_gb,
+        peer_cpu_seconds=None if missing else their_outcome.cpu_seconds,
         peer_peak_gb=None if missing else their_outcome.peak_gb,
         note=note,
     )

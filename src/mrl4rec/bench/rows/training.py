@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def _epoch_rows(context: Context, method: str, found: dict[str, Measured]) -> It
         if method == "MRL-M" and not context.small:
             target = Target("ratio", 1 / 50) if engine == "fused" else None
             line = against("epoch", work, ours, (AUTHORS, published), target)
-            yield Row(**{**vars(line), "peer_peak_gb": None})
+            yield replace(line, peer_cpu_seconds=None, peer_peak_gb=None)
         elif engine == "autograd":
             yield row("epoch", work, ours)
         if engine != "autograd":
