@@ -77,15 +77,15 @@ def peel(users_P: Codes, items_P: Codes, n_users: int, n_items: int, k: int) -> 
     Every pass looks only at what is left, and brings the degrees of the other side up to date.
     """
     degree_U, degree_I = np.zeros(n_users, np.int64), np.zeros(n_items, np.int64)
-    rows = np.empty(len(users_P), dtype=np.int64)
-    for row in range(len(rows)):
-        rows[row] = row
+    for row in range(len(users_P)):
         degree_U[users_P[row]] += 1
         degree_I[items_P[row]] += 1
+    rows = np.arange(len(users_P))
+    users, items = users_P.copy(), items_P.copy()
     left, rounds = len(rows), 0
     while left:
-        kept = _pass(rows, left, users_P, items_P, degree_U, degree_I, k)
-        kept = _pass(rows, kept, items_P, users_P, degree_I, degree_U, k)
+        kept = _pass(rows, left, users, items, degree_U, degree_I, k)
+        kept = _pass(rows, kept, items, users, degree_I, degree_U, k)
         if kept == left:
             break
         left, rounds = kept, rounds + 1
@@ -94,17 +94,17 @@ def peel(users_P: Codes, items_P: Codes, n_users: int, n_items: int, k: int) -> 
 
 @njit(cache=True, nogil=True)
 def _pass(
-    rows: Ints, left: int, codes_P: Codes, others_P: Codes, degree: Ints, others: Ints, k: int
+    rows: Ints, left: int, codes: Codes, others: Codes, degree: Ints, degree_other: Ints, k: int
 ) -> int:
-    """Keep the first ``left`` rows whose code has k pairs, moved to the front; how many."""
+    """Of the first ``left`` pairs move those whose code has k of them to the front; how many."""
     kept = 0
     for n in range(left):
-        row = rows[n]
-        if degree[codes_P[row]] >= k:
-            rows[kept] = row
+        code, other = codes[n], others[n]
+        rows[kept], codes[kept], others[kept] = rows[n], code, other
+        if degree[code] >= k:
             kept += 1
         else:
-            others[others_P[row]] -= 1
+            degree_other[other] -= 1
     return kept
 
 
