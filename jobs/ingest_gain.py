@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
@@ -14,11 +16,12 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.ingest_merge import KEY, PLACE, REVIEW_COLUMNS, changes, deduplicate
+from jobs.ingest_compare import MOST, compare, rows_of
+from jobs.ingest_merge import KEY, PLACE, REVIEW_COLUMNS, changes, deduplicate, oddities
 from jobs.ingest_pairs import Hashes, Piece, divide
 from jobs.ingest_parse import Tally
 from jobs.ingest_scan import Scanned
-from jobs.ingest_write import ROWS_PER_FILE, Place, commit, move_in, write_pieces
+from jobs.ingest_write import ROW_GROUP, ROWS_PER_FILE, Place, commit, move_in, write_pieces
 from mrl4rec import versions
 from mrl4rec.tables import QUARANTINE, REVIEWS
 
@@ -65,55 +68,77 @@ class Gain:
         return pq.read_table(path)["pair"].to_numpy()
 
 
-def write_gain(gain: Gain, short_ids: bool) -> tuple[Counter[str], int, DataFrame | None]:
-    """Write both tables. By source the new rows of `reviews`; how many were replaced there; and
-    the rows that had to be compared, among them all that repeat a (user, item) pair.
-    """
+@dataclass(frozen=True)
+class Gained:
+    """What `reviews` gained."""
+
+    new: Counter[str]
+    """New rows by source."""
+    replaced: int
+    """Rows of the table that gave way to smaller ones."""
+    odd: Mapping[str, Mapping[str, int]]
+    """What ``oddities`` counts, by source; not there where there is nothing odd."""
+
+
+def write_gain(gain: Gain, short_ids: bool) -> Gained:
+    """Write both tables. With ``short_ids`` rows with short item ids count as odd."""
     _write_quarantine(gain)
-    alone, doubtful = _divide(gain, short_ids)
+    strict = gain.strict()
+    alone, files = _divide(gain, strict, short_ids)
     new: Counter[str] = Counter()
     for piece in alone:
         new[str(piece.source_sha256)] += piece.rows
     replaced = 0
-    if doubtful is not None:
-        files = _changed(gain, doubtful)
-        gained, replaced = _gained(files)
+    compared, odd = _compared(gain, strict, files)
+    if compared:
+        gained, replaced = _gained(compared)
         new += gained
         if replaced:
-            _merge(gain, files)
+            _merge(gain, compared)
         else:
-            alone += [Piece(str(path), pq.read_metadata(path).num_rows) for path in files]
+            alone += [Piece(str(path), pq.read_metadata(path).num_rows) for path in compared]
     if alone or not replaced:
         written = write_pieces(gain.spark, alone, REVIEWS, gain.place.uri(REVIEWS.name))
         commit(gain.place, REVIEWS, written)
-    return new, replaced, doubtful
+    return Gained(new, replaced, {row["source_sha256"]: row for row in odd})
 
 
-def _divide(gain: Gain, short_ids: bool) -> tuple[list[Piece], DataFrame | None]:
-    """Rows that are alone with their (user, item), here and in the table; and all others."""
-    strict = gain.strict()
+def _divide(
+    gain: Gain, strict: DataFrame | None, short_ids: bool
+) -> tuple[list[Piece], list[Path]]:
+    """Clean rows that are alone with their (user, item), here and in the table; and all others."""
     if not any(found.rows for found in gain.scanned):
-        return [], strict
+        return [], []
     elsewhere = {"strict": strict, "table": gain.table()}
     others = [gain.pairs(frame, name) for name, frame in elsewhere.items() if frame is not None]
     folder = gain.folder / "doubtful"
-    alone, files = divide(gain.scanned, others, gain.counted.shifts, short_ids, folder)
-    if not files:
-        return alone, strict
-    doubtful = gain.spark.read.parquet(*map(str, files)).select(*REVIEW_COLUMNS)
-    return alone, doubtful if strict is None else doubtful.unionByName(strict)
+    return divide(gain.scanned, others, gain.counted.shifts, short_ids, folder)
 
 
-def _changed(gain: Gain, doubtful: DataFrame) -> list[Path]:
-    """Of the doubtful rows those that alter the table, in Parquet files."""
-    table = gain.table()
+def _compared(
+    gain: Gain, strict: DataFrame | None, files: Sequence[Path]
+) -> tuple[list[Path], Sequence[Mapping[str, Any]]]:
+    """Of the rows in ``files`` and the strict ones those that alter the table, in Parquet files;
+    and what is odd about all of them.
+    """
+    folder, table = gain.folder / "changed", gain.table()
+    if strict is None and table is None and rows_of(files) <= MOST:
+        if not files:
+            return [], []
+        rows, odd = compare(files)
+        folder.mkdir()
+        found = rows.append_column("is_new", pa.repeat(pa.scalar(True), rows.num_rows))
+        pq.write_table(found, folder / "rows.parquet", store_schema=False)
+        return [folder / "rows.parquet"], odd
+    frames = [gain.spark.read.parquet(*map(str, files)).select(*REVIEW_COLUMNS)] if files else []
+    doubtful = reduce(DataFrame.unionByName, frames if strict is None else [*frames, strict])
     if table is not None:
         here = doubtful.select("user_id", "item_id").distinct()
         table = table.join(here, ["user_id", "item_id"], "left_semi")
-    folder = gain.folder / "changed"
     writer = changes(deduplicate(doubtful), table).write.option("maxRecordsPerFile", PIECE_ROWS)
     writer.parquet(str(folder))
-    return sorted(folder.glob("*.parquet"))
+    odd = [row.asDict() for row in oddities(doubtful).collect()]
+    return sorted(folder.glob("*.parquet")), odd
 
 
 def _gained(files: Sequence[Path]) -> tuple[Counter[str], int]:
@@ -165,13 +190,31 @@ def _merge(gain: Gain, files: Sequence[Path]) -> None:
 def distinct(place: Place, *columns: str) -> tuple[int, ...]:
     """How many different values each column of `reviews` has; memory grows with these alone."""
     reviews = versions.create(place.settings, place.dataset, REVIEWS.name)
-    found = {name: pa.array([], pa.string()) for name in columns}
+    found = {name: _Values() for name in columns}
     for uri in reviews.file_uris():
         # Ids that are stored as numbers into a list are read so: only the lists are compared.
         path = unquote(urlparse(uri).path)
         with pq.ParquetFile(path, read_dictionary=list(columns)) as file:
             for batch in file.iter_batches(1 << 20, columns=list(columns)):
                 for name in columns:
-                    here = batch.column(name).unique().dictionary_decode()
-                    found[name] = pa.chunked_array([found[name], here]).unique()
-    return tuple(len(values) for values in found.values())
+                    found[name].add(batch.column(name).unique().dictionary_decode())
+    return tuple(found[name].count() for name in columns)
+
+
+class _Values:
+    """Different values, gathered; compared when they have doubled, not each time."""
+
+    def __init__(self) -> None:
+        self._arrays: list[pa.Array] = []
+        self._known = 0
+
+    def add(self, values: pa.Array) -> None:
+        self._arrays.append(values)
+        if sum(map(len, self._arrays)) > 2 * self._known + ROW_GROUP:
+            self.count()
+
+    def count(self) -> int:
+        if self._arrays:
+            self._arrays = [pa.chunked_array(self._arrays).unique()]
+            self._known = len(self._arrays[0])
+        return self._known

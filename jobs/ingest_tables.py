@@ -14,7 +14,6 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs import spark as spark_job
 from jobs.ingest_gain import Gain, distinct, rows_in, write_gain
-from jobs.ingest_merge import oddities
 from jobs.ingest_parse import number_records, parse_lines, read_lines, tally
 from jobs.ingest_scan import Scanned, left_lines, scan_stretches, stretches
 from jobs.ingest_write import Place, commit
@@ -123,17 +122,18 @@ def _write(
     records = number_records(strict, counted) if strict is not None else None
     gain = Gain(spark, place, scanned, records, counted, folder)
     present = rows_in(place)
-    new, replaced, doubtful = write_gain(gain, any(x.form.asin_items for x in layouts.values()))
-    if rows_in(place) != present + new.total():
+    gained = write_gain(gain, any(x.form.asin_items for x in layouts.values()))
+    new, rows = gained.new, rows_in(place)
+    if rows != present + new.total():
         raise Mrl4recError(
-            f"reviews has {rows_in(place)} rows where {present} + {new.total()} were expected",
+            f"reviews has {rows} rows where {present} + {new.total()} were expected",
             where=place.uri(REVIEWS.name),
             todo="something else wrote to the table meanwhile; run it again",
         )
-    log.info("reviews: %d new, %d replaced, %d rows in all", new.total(), replaced, rows_in(place))
+    log.info("reviews: %d new, %d replaced, %d rows in all", new.total(), gained.replaced, rows)
     counts = {sha: _counts(found, new[sha]) for sha, found in rules.items()}
     named = {sha: broken(found) for sha, found in rules.items()}
-    notes = _notes(doubtful, sources, layouts)
+    notes = _notes(gained.odd, sources, layouts)
     users, items = distinct(place, "user_id", "item_id")
     return Ingested(users, items, counts, named, notes)
 
@@ -161,14 +161,11 @@ def _counts(found: Counter[str | None], accepted: int) -> dict[str, int]:
 
 
 def _notes(
-    doubtful: DataFrame | None, sources: Sequence[SourceFile], layouts: Mapping[str, Layout]
+    found: Mapping[str, Mapping[str, int]],
+    sources: Sequence[SourceFile],
+    layouts: Mapping[str, Layout],
 ) -> list[str]:
-    """What a person should know of these dumps, in the order of the sources.
-
-    ``doubtful`` holds every row that repeats a pair or has a short item id.
-    """
-    rows = oddities(doubtful).collect() if doubtful is not None else []
-    found = {row["source_sha256"]: row for row in rows}
+    """What a person should know of these dumps, in the order of the sources."""
     notes = []
     for source in sources:
         form = layouts[source.sha256].form

@@ -90,18 +90,21 @@ def write_pieces(
 
 
 def _write_file(path: Path, parts: Sequence[tuple[Piece, int, int]], table: Table) -> int:
-    names = list(table.columns)
     rising = {n: "DELTA_BINARY_PACKED" for n, c in table.columns.items() if c.type in RISING}
+    # A digest is held once, not once a row.
+    at = table.schema.get_field_index("source_sha256")
+    digests = pa.field("source_sha256", pa.dictionary(pa.int32(), pa.string()))
+    schema = table.schema.set(at, digests)
     written = 0
     with pq.ParquetWriter(
-        path, table.schema, store_schema=False, column_encoding=rising,
-        use_dictionary=[name for name in names if name not in rising],
+        path, schema, store_schema=False, column_encoding=rising,
+        use_dictionary=[name for name in schema.names if name not in rising],
         dictionary_pagesize_limit=DICTIONARY_BYTES,
     ) as out:  # fmt: skip
         held: list[pa.Table] = []
         for piece, first, last in parts:
-            rows = piece.table().select(names).slice(first, last - first)
-            held.append(rows.cast(table.schema))
+            rows = piece.table().select(schema.names).slice(first, last - first)
+            held.append(rows.cast(schema))
             if sum(part.num_rows for part in held) >= ROW_GROUP:
                 written += _write_group(out, held)
         written += _write_group(out, held)
@@ -111,7 +114,7 @@ def _write_file(path: Path, parts: Sequence[tuple[Piece, int, int]], table: Tabl
 def _write_group(out: pq.ParquetWriter, held: list[pa.Table]) -> int:
     if not held:
         return 0
-    rows = pa.concat_tables(held)
+    rows = pa.concat_tables(held).unify_dictionaries()
     held.clear()
     out.write_table(rows, row_group_size=max(rows.num_rows, 1))
     return int(rows.num_rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,15 +11,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pyspark.sql import SparkSession
 from test_ingest_reviews import AS_OF, check_conserved, digest_of, replace_warehouse, rows, sha
 
 from jobs import ingest_gain, ingest_scan, ingest_tables, ingest_write
+from jobs.ingest_compare import compare, rows_of
 from jobs.ingest_gain import Gain
+from jobs.ingest_merge import deduplicate, oddities
 from jobs.ingest_pairs import Piece, Sieve, read_rows, repeated
 from jobs.ingest_reviews import IngestRequest, run
 from jobs.ingest_scan import Scanned
@@ -121,12 +126,12 @@ def test_dumps_of_clean_and_other_lines_in_any_order(
     monkeypatch.setattr(ingest_scan, "STRETCH", 9_000)  # many stretches
     monkeypatch.setattr(ingest_write, "ROWS_PER_FILE", 200)
     places = [replace_warehouse(settings, tmp_path / name) for name in ("012", "210", "all")]
-    for path in dumps:
-        ingest(places[0], path)
-    for path in reversed(dumps):
-        commit = ingest(places[1], path)
-    assert ingest(places[2], *dumps).summary["rules"] == {"not_json": 1, "rating_out_of_range": 1}
-    assert len(commit.summary["sources"]) == 1
+    ingest(places[0], dumps[0])
+    ingest(places[0], *dumps[1:])
+    ingest(places[1], *dumps[:0:-1])
+    assert len(ingest(places[1], dumps[0]).summary["sources"]) == 1
+    summary = ingest(places[2], *dumps).summary
+    assert summary["rules"] == {"not_json": 1, "rating_out_of_range": 1}
     for place in places:
         assert kept(place) == expected(dumps)
         assert digest_of(place, "quarantine") == digest_of(places[0], "quarantine")
@@ -134,9 +139,13 @@ def test_dumps_of_clean_and_other_lines_in_any_order(
     sizes = [action["num_records"] for action in pa.table(table.get_add_actions()).to_pylist()]
     assert len(sizes) > 1
     assert max(sizes) - min(sizes) <= 1
-    total = ingest(replace_warehouse(settings, tmp_path / "again"), *dumps).summary
-    assert total["total"]["users"] == len({user for user, _, _ in expected(dumps)})
-    assert total["total"]["items"] == len({item for _, item, _ in expected(dumps)})
+    total = summary["total"]
+    assert total["users"] == len({user for user, _, _ in expected(dumps)})
+    assert total["items"] == len({item for _, item, _ in expected(dumps)})
+    monkeypatch.setattr(ingest_gain, "MOST", 0)  # as where too many have to be compared
+    spread = replace_warehouse(settings, tmp_path / "spread")
+    assert ingest(spread, dumps[1]).summary["notes"]
+    assert kept(spread) == expected(dumps[1:2])
 
 
 @pytest.mark.usefixtures("spark")
@@ -184,6 +193,41 @@ def test_notes_count_what_was_compared(settings: Settings, dumps: list[Path]) ->
     ]
     (short,) = [n for n in notes if "shorter than 10 digits" in n]
     assert "50 numeric item ids (51 rows)" in short
+
+
+@hypothesis_settings(
+    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.integers(0, 2**32))
+def test_rows_are_compared_in_memory_as_spark_compares_them(spark: SparkSession, seed: int) -> None:
+    dice = np.random.default_rng(seed)
+    ids = np.array(["A", "a", "Z", "B00", "12", "123456789", "1234567890", "~"])
+    rows = 400
+    found = pa.table({
+        "user_id": ids[dice.integers(0, 6, rows)],
+        "item_id": ids[dice.integers(0, 8, rows)],
+        "rating": dice.integers(2, 5, rows) / 2,
+        "reviewed_at": pa.array(dice.integers(0, 4, rows) * 10**12).cast(
+            pa.timestamp("us", tz="UTC")
+        ),
+        "source_sha256": np.array(["ff", "0a", "f"])[dice.integers(0, 3, rows)],
+        "record_no": dice.permutation(rows),
+    })  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{n}.parquet" for n in range(3)]
+        for n, path in enumerate(files):
+            part = found.slice(n * 150, 150)
+            at = part.schema.get_field_index("source_sha256")
+            part = part.set_column(at, "source_sha256", part["source_sha256"].dictionary_encode())
+            pq.write_table(part, path, store_schema=False)
+        assert rows_of(files) == rows
+        kept, odd = compare(files)
+    frame = spark.createDataFrame(found)
+    wanted = deduplicate(frame).toArrow().select(kept.column_names).cast(kept.schema)
+    order = [("record_no", "ascending")]
+    assert kept.sort_by(order).to_pylist() == wanted.sort_by(order).to_pylist()
+    strange = {row["source_sha256"]: row.asDict() for row in oddities(frame).collect()}
+    assert {row["source_sha256"]: row for row in odd} == strange
 
 
 def expected_rows(path: Path) -> list[tuple[tuple[str, str], float]]:
