@@ -121,10 +121,10 @@ def _compared(
     """Of the rows in ``files`` and the strict ones those that alter the table, in Parquet files;
     and what is odd about all of them.
     """
+    if strict is None and not files:
+        return [], []
     folder, table = gain.folder / "changed", gain.table()
     if strict is None and table is None and rows_of(files) <= MOST:
-        if not files:
-            return [], []
         rows, odd = compare(files)
         folder.mkdir()
         found = rows.append_column("is_new", pa.repeat(pa.scalar(True), rows.num_rows))

@@ -46,7 +46,8 @@ class Piece:
     def table(self) -> pa.Table:
         """The rows, with the columns of `reviews`."""
         if self.source_sha256 is None:
-            return pq.read_table(self.path)
+            # Spark writes times as INT96 by default, which reach further than nanoseconds do.
+            return pq.read_table(self.path, coerce_int96_timestamp_unit="us")
         found = read_rows(self.path)
         if self.mask_path is not None:
             found = found.filter(pa.array(np.load(self.mask_path)))

@@ -86,6 +86,7 @@ def dumps(tmp_path: Path) -> list[Path]:
     second += [review(f"A{n % 50}", f"B{n % 11:09d}", 1 + n % 3, n % 8) for n in range(200)]
     third = [review(f"C{n}", str(n), 3, n) for n in range(50)]
     third += [review("A1", "B000000001", 9, 1), "{", "", review("C1", "1", 3, 77)]
+    third.append(third[0].replace("overall", "over"))
     return [dump(tmp_path / f"{n}.json", lines) for n, lines in enumerate((first, second, third))]
 
 
@@ -98,7 +99,7 @@ def expected(files: Sequence[Path]) -> dict[tuple[str, str, int], tuple[float, s
                 body = json.loads(line)
             except ValueError:
                 continue
-            rating = float(body["overall"])
+            rating = float(body.get("overall", 0))
             if 1 <= rating <= 5:
                 key = (body["reviewerID"], body["asin"], body["unixReviewTime"])
                 kept[key] = min(kept.get(key, (9.0, "", 0)), (rating, sha(path), number))
@@ -131,7 +132,7 @@ def test_dumps_of_clean_and_other_lines_in_any_order(
     ingest(places[1], *dumps[:0:-1])
     assert len(ingest(places[1], dumps[0]).summary["sources"]) == 1
     summary = ingest(places[2], *dumps).summary
-    assert summary["rules"] == {"not_json": 1, "rating_out_of_range": 1}
+    assert summary["rules"] == {"no_rating": 1, "not_json": 1, "rating_out_of_range": 1}
     for place in places:
         assert kept(place) == expected(dumps)
         assert digest_of(place, "quarantine") == digest_of(places[0], "quarantine")
@@ -237,9 +238,20 @@ def expected_rows(path: Path) -> list[tuple[tuple[str, str], float]]:
             body = json.loads(line)
         except ValueError:
             continue
-        if 1 <= float(body["overall"]) <= 5:
+        if 1 <= float(body.get("overall", 0)) <= 5:
             found.append(((body["reviewerID"], body["asin"]), float(body["overall"])))
     return found
+
+
+@pytest.mark.usefixtures("spark")
+def test_a_dump_that_shares_nothing_with_the_table(settings: Settings, tmp_path: Path) -> None:
+    files = [
+        dump(tmp_path / f"{n}.json", [review(f"A{n}{k}", f"B{k:09d}", 3, k) for k in range(5)])
+        for n in range(2)
+    ]
+    for path in files:
+        ingest(settings, path)
+    assert kept(settings) == expected(files)
 
 
 @pytest.mark.usefixtures("spark")
