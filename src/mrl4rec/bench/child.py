@@ -36,7 +36,8 @@ class Outcome:
     seconds: float
     """Of the wall clock, from start to end."""
     cpu_seconds: float
-    """User and system, of the process and of the children it waited for."""
+    """User and system, of the process and its children; those it did not wait for (a JVM) as last
+    seen, so up to half a second less."""
     peak_gb: float
     """GiB, processes together."""
     peak_java_gb: float
@@ -86,7 +87,7 @@ def watch(command: Sequence[str], env: Mapping[str, str] | None = None) -> Outco
     return Outcome(
         output,
         seconds,
-        usage.ru_utime + usage.ru_stime,
+        max(usage.ru_utime + usage.ru_stime, sum(watcher.cpu.values())),
         peak / GIB,
         watcher.peak_java / GIB,
         max(watcher.peak_python, 0) / GIB,
@@ -98,6 +99,8 @@ class _Watcher:
 
     def __init__(self) -> None:
         self.peak = self.peak_java = self.peak_python = 0
+        self.cpu: dict[int, float] = {}
+        """Processor seconds of each process of the tree, as last seen."""
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -115,14 +118,14 @@ class _Watcher:
         while not self._ended.wait(
             min(max(SHARE * (time.monotonic() - began), EVERY[0]), EVERY[1])
         ):
-            java, other = _memory(pid)
+            java, other = _memory(pid, self.cpu)
             self.peak_java = max(self.peak_java, java)
             self.peak_python = max(self.peak_python, other)
             self.peak = max(self.peak, java + other)
 
 
-def _memory(pid: int) -> tuple[int, int]:
-    """Bytes of (Java, other) processes in the tree below and including ``pid``."""
+def _memory(pid: int, cpu: dict[int, float]) -> tuple[int, int]:
+    """Bytes of (Java, other) processes in the tree of ``pid``; their seconds go into ``cpu``."""
     java = other = 0
     try:
         parent = psutil.Process(pid)
@@ -132,6 +135,8 @@ def _memory(pid: int) -> tuple[int, int]:
     for process in tree:
         try:
             size = process.memory_info().rss
+            times = process.cpu_times()
+            cpu[process.pid] = times.user + times.system
             if process.name() == "java":
                 java += size
             else:
