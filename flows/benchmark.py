@@ -107,6 +107,7 @@ def benchmark(
     epochs: int = 300,
     device: str = "auto",
     devices: int = 1,
+    engine: str = "auto",
     min_rating: float | None = None,
     as_of: str | None = None,
     warehouse: str | None = None,
@@ -129,6 +130,7 @@ def benchmark(
         "epochs": epochs,
         "device": device,
         "devices": devices,
+        "engine": engine,
         "min_rating": min_rating,
         "as_of": as_of,
     }

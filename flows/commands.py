@@ -35,6 +35,7 @@ def _request(arguments: Namespace) -> Request:
         epochs=arguments.epochs,
         device=arguments.device,
         devices=arguments.devices,
+        engine=arguments.engine,
         min_rating=arguments.min_rating,
         as_of=arguments.as_of,
     )

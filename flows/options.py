@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any, NoReturn
 
-from flows.request import DEFAULT_LEVELS, DEFAULT_METHODS, DEVICES, PROTOCOLS, STRATEGIES
+from flows.request import DEFAULT_LEVELS, DEFAULT_METHODS, DEVICES, ENGINES, PROTOCOLS, STRATEGIES
 
 EPILOG = "Exit codes: 0 done, 1 failed with a reason, 2 wrong usage, 3 stopped by a gate."
 
@@ -156,6 +156,7 @@ def _pipeline_options(command: argparse.ArgumentParser, name: str) -> None:
     add("--epochs", type=int, default=300, help="most epochs of a training")
     add("--device", choices=DEVICES, default="auto", help="where to train")
     add("--devices", type=int, default=1, help="processes to train with (DDP)")
+    add("--engine", choices=ENGINES, default="auto", help="how training steps are taken")
     add("--min-rating", type=float, help="reviews rated below are no interactions; unset: all are")
     add(
         "--as-of",

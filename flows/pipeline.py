@@ -213,6 +213,7 @@ class Pipeline:
             epochs=request.epochs,
             device=request.device if request.device != "auto" else self.settings.device,
             devices=request.devices,
+            engine=request.engine,
         )
         commit: Commit = self._leased(
             f"train {cell.label}",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 STRATEGIES = ("random", "per_user_random", "last_out", "global_time", "predefined")
 PROTOCOLS = ("clean", "paper")
 DEVICES = ("auto", "cpu", "cuda")
+ENGINES = ("auto", "fused", "autograd")
 DEFAULT_METHODS = ("Pop", "EASE", "BPR", "BPR-D", "BPR-M", "MRL-D", "MRL-M", "MRL-M@lightgcn-1")
 DEFAULT_LEVELS = ("4,8,16,32,64",)
 CUTOFFS = (10, 20, 50)
@@ -74,6 +75,8 @@ class Request:
     """auto, cpu or cuda."""
     devices: int = 1
     """Processes to train with (DDP by torchrun where more than one)."""
+    engine: str = "auto"
+    """fused, autograd, or auto: the fastest that can do the method."""
     min_rating: float | None = None
     """Reviews rated below are no interactions; None: every review is one."""
     as_of: str | None = None
@@ -86,6 +89,7 @@ class Request:
         _one_of("--split", self.split, (*STRATEGIES, None))
         _one_of("--protocol", self.protocol, PROTOCOLS)
         _one_of("--device", self.device, DEVICES)
+        _one_of("--engine", self.engine, ENGINES)
         for option, value, least in (
             ("--epochs", self.epochs, 1),
             ("--devices", self.devices, 1),

@@ -15,8 +15,8 @@ from mrl4rec.errors import UsageError, nearest
 
 Objective = Literal["bpr", "mrl"]
 Negatives = Literal["uniform", "dns", "per_level"]
-Engine = Literal["autograd"]
 FOLLOW = "levels"
+AUTO = "auto"
 NARROWEST = 4
 
 
@@ -111,6 +111,12 @@ class Factors(Method):
     epochs: int = _value(300, "at most so many passes over the pairs", low=1)
     evaluate_every: int = _value(5, "epochs between two evaluations", low=1)
     patience: int = _value(10, "evaluations below the best before training stops", low=1)
+    lag: int | Literal["auto"] = _value(
+        "auto",
+        "steps by which item vectors may be out of date when candidates are scored (fused engine); "
+        "0: never; auto: 0 up to 200,000 items, 64 above",
+        low=0,
+    )
     init: Literal["xavier"] = _value("xavier", "U(±√(6/(rows + dim))) for each table")
 
     def __post_init__(self) -> None:
@@ -119,6 +125,8 @@ class Factors(Method):
         _check_word(self.name, "negatives", self.negatives, get_args(Negatives))
         _check_word(self.name, "init", self.init, ("xavier",))
         layers_of(self.model)
+        if isinstance(self.lag, str):
+            _check_word(self.name, "lag", self.lag, (AUTO,))
         if self.negatives == "uniform" and self.candidates != 1:
             raise UsageError(
                 f"{self.name} draws one negative, so candidates is 1, not {self.candidates}",
@@ -293,8 +301,8 @@ def _parse_override(override: str) -> tuple[Method, str, str]:
 def _override(method: Method, parameter: str, text: str, override: str) -> Method:
     item = next(item for item in fields(method) if item.name == parameter)
     value: Any = text
-    kind: type[Any] = type(item.default)
-    if not (parameter == "dim" and text == FOLLOW):
+    kind: type[Any] = int if item.default == AUTO else type(item.default)
+    if (parameter, text) not in {("dim", FOLLOW), ("lag", AUTO)}:
         try:
             value = kind(text)
         except ValueError:

@@ -83,7 +83,7 @@ def test_the_card_says_how_the_model_was_made(settings: Settings) -> None:
     card = model_folder.load(Path(commit.summary["folder"])).card
     assert card.method == request().method.as_dict()
     assert (card.levels, card.seed, card.protocol) == ((2, 4, 8), 1, "paper")
-    assert (card.engine, card.device, card.ranks) == ("autograd", "cpu", 1)
+    assert (card.engine, card.device, card.ranks) == ("fused", "cpu", 1)
     assert card.versions == {"split_key": SPLIT.key, "splits": 3, "users": 1, "items": 2}
     assert [row["epoch"] for row in card.history] == list(range(12))
     looked = {row["epoch"]: row["test_recall@10"] for row in card.history if len(row) > 3}

@@ -15,9 +15,9 @@ from mrl4rec.errors import Mrl4recError
 from mrl4rec.hashing import SALT_ORDER, permutation
 from mrl4rec.interactions import Interactions
 from mrl4rec.training.checkpoint import State, Store
+from mrl4rec.training.engine import Arrays, Engine, create
 from mrl4rec.training.group import Group
 from mrl4rec.training.interrupt import Interrupted, StopFlag
-from mrl4rec.training.learner import Arrays, Learner
 from mrl4rec.training.progress import EpochReport, Progress
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task, tasks
@@ -84,7 +84,7 @@ class Loop:
             if task.phase != self.state.phase:
                 self._begin_refit()
                 arrays = {}
-            learner = Learner(task, self.plan, self.group)
+            learner = create(task, self.plan, self.group)
             self._run(learner, arrays)
             vectors = self.best if task.phase == "search" else learner.vectors()
         assert self.state.best_epoch is not None
@@ -99,7 +99,7 @@ class Loop:
         )
         self.best = {}
 
-    def _run(self, learner: Learner, arrays: Arrays) -> None:
+    def _run(self, learner: Engine, arrays: Arrays) -> None:
         """Epochs of one phase, from where the state stands to where it ends."""
         task, state = learner.task, self.state
         steps, _ = task.steps(self.plan.factors.batch)
@@ -128,7 +128,7 @@ class Loop:
         looked_at = state.best_epoch // every + method.patience
         return min(cap, looked_at * every)
 
-    def _epoch(self, learner: Learner) -> None:
+    def _epoch(self, learner: Engine) -> None:
         """The rest of the epoch under way, a step at a time."""
         task, state, plan = learner.task, self.state, self.plan
         steps, batch = task.steps(plan.factors.batch)
@@ -139,7 +139,7 @@ class Loop:
         while state.step < steps:
             part = slice(state.step * batch, (state.step + 1) * batch)
             loss = learner.loss(users[part], items[part], state.epoch * steps + state.step)
-            total, asked = self.group.sum([loss.item(), float(self.stop.asked)])
+            total, asked = self.group.sum([float(loss), float(self.stop.asked)])
             if not math.isfinite(total):
                 raise self._diverged(f"the loss became {total}")
             learner.update(loss)
@@ -150,7 +150,7 @@ class Loop:
             if self.store.seconds > 0 and self.group.leads and self.store.due():
                 self._save(learner)
 
-    def _evaluate(self, learner: Learner, epoch: int) -> float | None:
+    def _evaluate(self, learner: Engine, epoch: int) -> float | None:
         """Recall@10 when it is the epoch's turn, the same on every rank; ≥ the best is the best."""
         assert self.plan.epochs is not None
         if epoch % self.plan.factors.evaluate_every and epoch != self.plan.epochs - 1:
@@ -197,11 +197,11 @@ class Loop:
             )
         )
 
-    def _save(self, learner: Learner) -> None:
+    def _save(self, learner: Engine) -> None:
         best = {BEST + name: array for name, array in self.best.items()}
         self.store.save(self.state, {**learner.state(), **best})
 
-    def _interrupt(self, learner: Learner) -> None:
+    def _interrupt(self, learner: Engine) -> None:
         where = f"{self.state.phase}, epoch {self.state.epoch}, step {self.state.step}"
         if self.group.leads:
             self._save(learner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from mrl4rec.errors import UsageError, nearest
-from mrl4rec.methods import Factors, Method, default_levels, from_dict, parse_levels
+from mrl4rec.methods import AUTO, Factors, Method, default_levels, from_dict, parse_levels
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, stage_key
 
-CODE = 1
+CODE = 2
 """Raised when training gives other vectors for the same inputs."""
 
 PROTOCOLS = ("clean", "paper")
 FITTED = ("train", "valid")
 """The folds a finished model is trained on."""
 
-ENGINES = ("autograd",)
+ENGINES = ("auto", "fused", "autograd")
 DEVICES = ("auto", "cpu", "cuda")
+log = logging.getLogger("mrl4rec")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class TrainRequest:
     """``auto``, ``cpu`` or ``cuda``; ``auto`` takes the setting, then a GPU where there is one."""
     devices: int = 1
     """Processes, one a device; more than one start under torchrun."""
-    engine: str = "autograd"
+    engine: str = "auto"
+    """How a step is taken: ``fused``, ``autograd``, or ``auto``: the fastest that can."""
     dtype: str = "float32"
     """Type of the tables while training; the model folder always holds float32."""
 
@@ -96,7 +99,9 @@ def plan(request: TrainRequest, settings: Settings) -> Plan:
         return Plan(method, None, None, protocol, None, None, None, 1, None)
     if request.engine not in ENGINES:
         raise UsageError(
-            f"unknown engine {request.engine!r}", todo=nearest(request.engine, ENGINES)
+            f"unknown engine {request.engine!r}",
+            where="--engine",
+            todo=nearest(request.engine, ENGINES),
         )
     if request.dtype not in ("float32", "float64"):
         raise UsageError(f"dtype is {request.dtype!r}", todo="float32 or float64")
@@ -111,7 +116,7 @@ def plan(request: TrainRequest, settings: Settings) -> Plan:
         seed=_seed(method, request.seed),
         protocol=protocol,
         epochs=epochs,
-        engine=request.engine,
+        engine=_engine(request, method, device),
         device=device,
         ranks=request.devices,
         dtype=request.dtype,
@@ -147,6 +152,39 @@ def resolve_device(device: str, settings: Settings) -> str:
             "there is no GPU that torch can use", where="--device cuda", todo="--device cpu"
         )
     return "cpu"
+
+
+def not_fused(method: Factors, device: str, ranks: int) -> str | None:
+    """Why the fused engine cannot take these steps, or None where it can."""
+    if method.layers:
+        return f"{method.name} propagates over {method.layers} layers, and it does mf alone"
+    if device != "cpu":
+        return f"it runs on the CPU, and the device is {device}"
+    if ranks > 1:
+        return f"it is one process, and {ranks} were asked for"
+    return None
+
+
+def _engine(request: TrainRequest, method: Factors, device: str) -> str:
+    """``fused`` or ``autograd``. Raises UsageError where what was asked for cannot be done."""
+    reason = not_fused(method, device, request.devices)
+    if request.engine == "fused" and reason:
+        raise UsageError(
+            f"the fused engine cannot train this: {reason}",
+            where="--engine fused",
+            todo="--engine autograd, or leave --engine out",
+        )
+    if request.engine == "auto":
+        if reason:
+            log.info("%s: engine autograd, not fused: %s", method.name, reason)
+        return "autograd" if reason else "fused"
+    if request.engine == "autograd" and method.lag not in (0, AUTO):
+        raise UsageError(
+            f"{method.name}.lag is {method.lag}, and the autograd engine keeps all rows up to date",
+            where=f"--set {method.name}.lag",
+            todo="leave --engine out, or set lag to 0",
+        )
+    return request.engine
 
 
 def check_devices(device: str, devices: int) -> None:

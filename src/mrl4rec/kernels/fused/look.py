@@ -1,0 +1,194 @@
+"""The first loop of a step: negatives, losses, slopes and the users' gradients."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from mrl4rec.kernels.draws import _below, _fold, _unseen
+from mrl4rec.kernels.fused.memory import CHUNKS, FRESH, LAST_MARK, UP_TO_DATE, Batch, Recipe
+from mrl4rec.kernels.fused.parts import add_negative, add_tails, block, prefetch_row
+from mrl4rec.kernels.lazy_adam import PLAIN, Schedule, Tables, fresh
+from mrl4rec.kernels.vector import ROWS, dot, dots, prefetch
+
+
+@njit(inline="always")
+def _draw(
+    batch: Any, c: int, at: int, place: Any, candidates: int, low: int, high: int, indices: Any,
+    n_items: int,
+) -> None:  # fmt: skip
+    """Row ``at`` of the drawn items: those of a place, as ``mrl4rec.kernels.draws`` draws them.
+
+    ``marks_CM`` has the marks of the user's seen items; what hits a mark is looked up.
+    """
+    for draw in range(candidates):
+        batch.drawn_CN[at, draw] = _below(_fold(_fold(place, draw), 0), n_items)
+    for draw in range(candidates):
+        if batch.marks_CM[c, batch.drawn_CN[at, draw] & LAST_MARK]:
+            item = _unseen(_fold(place, draw), indices, low, high, n_items)
+            batch.drawn_CN[at, draw] = item
+
+
+@njit(inline="always")
+def _hardest(
+    batch: Any, b: int, c: int, at: int, width: int, recipe: Any, items: Any, now: int,
+    schedule: Any,
+) -> int:  # fmt: skip
+    """The best-scored of the drawn items in row ``at``; ties: the lower draw."""
+    if recipe.candidates == 1:
+        return int(batch.drawn_CN[at, 0])
+    if recipe.scored == FRESH:
+        for draw in range(recipe.candidates):
+            item = np.int64(batch.drawn_CN[at, draw])
+            fresh(batch.sums_CD, c, items, item, width, now, schedule)
+            batch.scores_CN[at, draw] = dot(batch.users_BD, b, batch.sums_CD, c, width)
+    else:
+        for first in range(0, recipe.candidates, ROWS):
+            dots(batch.scores_CN, at, batch.users_BD, b, items.rows, batch.drawn_CN, first, width)
+    best = batch.scores_CN[at, 0]
+    chosen = 0
+    for draw in range(1, recipe.candidates):
+        if batch.scores_CN[at, draw] > best:
+            best = batch.scores_CN[at, draw]
+            chosen = draw
+    return int(batch.drawn_CN[at, chosen])
+
+
+@njit(inline="always")
+def _slopes(batch: Any, c: int, b: int, mean: bool, n_batch: int) -> float:
+    """An example's loss from the chunk's gaps; its slopes and their tails are written."""
+    n = batch.slopes_BP.shape[1]
+    loss = 0.0
+    if mean:
+        for p in range(n):
+            gap = batch.gaps_CP[c, p]
+            small = math.exp(-abs(gap))
+            loss += (max(gap, 0.0) + math.log1p(small)) / n
+            share = 1.0 if gap > 0 else small
+            batch.slopes_BP[b, p] = share / (1.0 + small) / n / n_batch
+    else:
+        top = 0.0
+        for p in range(n):
+            top = max(top, batch.gaps_CP[c, p])
+        total = math.exp(-top)
+        for p in range(n):
+            batch.gaps_CP[c, p] = math.exp(batch.gaps_CP[c, p] - top)
+            total += batch.gaps_CP[c, p]
+        loss = top + math.log(total)
+        for p in range(n):
+            batch.slopes_BP[b, p] = batch.gaps_CP[c, p] / total / n_batch
+    tail = 0.0
+    for p in range(n - 1, -1, -1):
+        tail += batch.slopes_BP[b, p]
+        batch.tails_BP[b, p] = tail
+    return loss
+
+
+@njit(**PLAIN)
+def _look(
+    c: int,
+    users_B: NDArray[np.int64],
+    positives_B: NDArray[np.int64],
+    users: Tables,
+    items: Tables,
+    seen: tuple[NDArray[np.int64], NDArray[np.int32]],
+    recipe: Recipe,
+    prefix: np.uint64,
+    now: int,
+    schedule: Schedule,
+    batch: Batch,
+) -> None:
+    """Every ``CHUNKS``-th example from ``c`` on."""
+    indptr, indices = seen
+    n_items, dim = items.rows.shape[0], items.rows.shape[1] // 3
+    negatives, n_pairs = recipe.widths_L.shape[0], recipe.widths_P.shape[0]
+    stride = 1 + negatives
+    minus = items.rows.dtype.type(-1)
+    as_stored = recipe.scored == UP_TO_DATE
+    rows = items.rows if as_stored else batch.items_CD
+    begin, end = block(c, users_B.shape[0])
+    for b in range(begin, end):
+        if b + 1 < end:  # memory answers while this example is worked on
+            prefetch_row(users, users_B[b + 1])
+        user = users_B[b]
+        low, high = indptr[user], indptr[user + 1]
+        for seen_at in range(low, high):
+            batch.marks_CM[c, indices[seen_at] & LAST_MARK] = 1
+        example = _fold(prefix, b)
+        for level in range(negatives):
+            at, place = c * negatives + level, _fold(example, level)
+            _draw(batch, c, at, place, recipe.candidates, low, high, indices, n_items)
+            for draw in range(recipe.candidates):
+                item = np.int64(batch.drawn_CN[at, draw])
+                prefetch(items.rows, item, recipe.widths_L[level])
+        for seen_at in range(low, high):
+            batch.marks_CM[c, indices[seen_at] & LAST_MARK] = 0
+        prefetch(items.rows, positives_B[b], dim)
+        fresh(batch.users_BD, b, users, user, dim, now, schedule)
+        batch.items_E[b * stride] = positives_B[b]
+        for level in range(negatives):
+            at, width = c * negatives + level, recipe.widths_L[level]
+            item = _hardest(batch, b, c, at, width, recipe, items, now, schedule)
+            prefetch(items.rows, item, dim)
+            batch.items_E[b * stride + 1 + level] = item
+        squares = dot(batch.users_BD, b, batch.users_BD, b, dim)
+        for which in range(stride):
+            item = batch.items_E[b * stride + which]
+            if as_stored:
+                batch.rows_CS[c, which] = item
+                squares += batch.norms_I[item]
+            else:
+                row = c * stride + which
+                batch.rows_CS[c, which] = row
+                fresh(batch.items_CD, row, items, item, dim, now, schedule)
+                squares += dot(batch.items_CD, row, batch.items_CD, row, dim)
+        own = batch.rows_CS[c, 0]
+        for p in range(n_pairs):
+            other, width = batch.rows_CS[c, 1 + min(p, negatives - 1)], recipe.widths_P[p]
+            score = dot(batch.users_BD, b, rows, other, width)
+            batch.gaps_CP[c, p] = score - dot(batch.users_BD, b, rows, own, width)
+        loss = _slopes(batch, c, b, recipe.mean, users_B.shape[0])
+        batch.losses_B[b] = (loss + recipe.l2 / 2 * squares) / users_B.shape[0]
+        for k in range(dim):
+            batch.pulls_BD[b, k] = 0
+        add_tails(batch.pulls_BD, b, minus, batch, b, rows, own, recipe)
+        for k in range(negatives):
+            other = batch.rows_CS[c, 1 + k]
+            add_negative(batch.pulls_BD, b, k, batch, b, rows, other, recipe)
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+def look(
+    users_B: NDArray[np.int64],
+    positives_B: NDArray[np.int64],
+    users: Tables,
+    items: Tables,
+    seen: tuple[NDArray[np.int64], NDArray[np.int32]],
+    recipe: Recipe,
+    prefix: np.uint64,
+    now: int,
+    schedule: Schedule,
+    batch: Batch,
+) -> None:
+    """Fill ``batch`` for these examples; the tables stay as they are.
+
+    ``prefix`` is ``chain(seed, SALT_DRAW, step)``; ``now`` the steps taken so far.
+    """
+    for c in prange(CHUNKS):
+        _look(
+            np.int64(c),
+            users_B,
+            positives_B,
+            users,
+            items,
+            seen,
+            recipe,
+            prefix,
+            now,
+            schedule,
+            batch,
+        )

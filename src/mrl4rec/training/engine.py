@@ -1,0 +1,68 @@
+"""The engine of a plan: who takes the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.training.group import Group
+from mrl4rec.training.request import Plan
+from mrl4rec.training.tasks import Task
+
+Arrays = dict[str, NDArray[Any]]
+
+COPIES = 5
+"""Tables held at once: values, two moments, the best vectors so far, and those looked at."""
+
+
+class Engine(Protocol):
+    """A model being trained on one task."""
+
+    task: Task
+
+    def loss(self, users_B: Tensor, positives_B: Tensor, step: int) -> Any:
+        """This process's part of the loss of a global batch; ``float`` of it is the value."""
+
+    def update(self, loss: Any) -> None:
+        """Take the step of the last ``loss``."""
+
+    def vectors(self) -> Arrays:
+        """Copies of the vectors to score with."""
+
+    def state(self) -> Arrays:
+        """All that the next step depends on, besides the number of steps."""
+
+    def restore(self, state: Mapping[str, NDArray[Any]], steps: int) -> None:
+        """Take up a saved state after ``steps`` steps; an empty one is the start."""
+
+
+def create(task: Task, plan: Plan, group: Group) -> Engine:
+    """The engine that the plan names. Raises Mrl4recError where the tables do not fit in memory."""
+    _check_memory(task, plan)
+    if plan.engine == "fused":
+        from mrl4rec.training.fused import FusedLearner
+
+        return FusedLearner(task, plan)
+    from mrl4rec.training.learner import Learner
+
+    return Learner(task, plan, group)
+
+
+def _check_memory(task: Task, plan: Plan) -> None:
+    rows = task.seen.n_rows + task.seen.n_columns
+    needed = COPIES * rows * plan.dim * np.dtype(plan.dtype).itemsize
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise Mrl4recError(
+            f"{rows:,} users and items × {plan.dim} dimensions take {needed / 2**30:,.1f} GB while "
+            f"training, and {free / 2**30:,.1f} GB are free",
+            where=f"{plan.factors.name}, d = {plan.dim}",
+            todo=f"fewer dimensions (--set {plan.factors.name}.dim=…), a higher --kcore, "
+            "or a machine with more memory",
+        )
