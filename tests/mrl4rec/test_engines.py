@@ -174,7 +174,9 @@ def _step(
     scratch = np.empty((1, gradients.shape[1]), gradients.dtype)
     lazy_adam.fresh(scratch, 0, tables, row, gradients.shape[1], now, made)
     zero = gradients.dtype.type(0)
-    lazy_adam.update(tables, row, gradients, row, zero, scratch, 0, now, made)
+    alpha, rate = lazy_adam.constants(now, made)
+    kind = gradients.dtype.type
+    lazy_adam.update(tables, row, gradients, row, zero, scratch, 0, now, kind(alpha), kind(rate))
 
 
 @pytest.mark.parametrize(

@@ -191,20 +191,27 @@ def fresh(
 
 
 @njit(inline="always")
+def constants(now: int, schedule: Schedule) -> tuple[float, float]:
+    """lr/(1 − β₁^s) and 1/√(1 − β₂^s) of step s = ``now + 1``."""
+    step = min(now + 1, schedule.alpha_H.shape[0] - 1)
+    return schedule.alpha_H[step], schedule.rate_H[step]
+
+
+@njit(**PLAIN)
 def update(
     tables: Tables, row: int, gradients: Any, at: int, pull: Any, scratch: Any, place: int,
-    now: int, schedule: Schedule,
+    now: int, alpha: Any, rate: Any,
 ) -> None:  # fmt: skip
     """Take step ``now + 1`` in a row; its gradient is ``gradients[at]`` + ``pull`` · its value.
 
-    Where the row is behind, ``scratch[place]`` holds its ``fresh`` values.
+    Where the row is behind, ``scratch[place]`` holds its ``fresh`` values. ``alpha`` and ``rate``
+    are those of ``constants``.
     """
     rows = tables.rows
     dim = rows.shape[1] // 3
     kind = rows.dtype.type
     behind = now + 1 - tables.at_R[row]
-    step = min(now + 1, schedule.alpha_H.shape[0] - 1)
-    alpha, rate, eps = kind(schedule.alpha_H[step]), kind(schedule.rate_H[step]), kind(EPSILON)
+    eps = kind(EPSILON)
     keep_1, keep_2 = kind(BETA_1), kind(BETA_2)
     add_1, add_2 = kind(1 - BETA_1), kind(1 - BETA_2)
     if behind > 1:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mrl4rec.kernels.fused.memory import CHUNKS, NOBODY, UP_TO_DATE, Batch, Links, Recipe
 from mrl4rec.kernels.fused.parts import add_negative, add_tails, block, prefetch_row
-from mrl4rec.kernels.lazy_adam import PLAIN, Schedule, Tables, fresh, update
+from mrl4rec.kernels.lazy_adam import PLAIN, Schedule, Tables, constants, fresh, update
 from mrl4rec.kernels.vector import add_scaled, dot
 
 
@@ -77,14 +77,6 @@ def _sum_user(row: int, c: int, batch: Any, links: Any) -> int:
 
 
 @njit(**PLAIN)
-def _take(
-    tables: Tables, row: int, batch: Batch, c: int, pull: Any, scratch: Any, place: int, now: int,
-    schedule: Schedule,
-) -> None:  # fmt: skip
-    update(tables, row, batch.sums_CD, c, pull, scratch, place, now, schedule)
-
-
-@njit(**PLAIN)
 def _step(
     c: int,
     users: Tables,
@@ -106,6 +98,8 @@ def _step(
     kind = items.rows.dtype.type
     pull = recipe.l2 / batch.losses_B.shape[0]
     scratch = c * stride
+    wide = constants(now, schedule)
+    alpha, rate = kind(wide[0]), kind(wide[1])
     swept_rows = high - low
     begin, end = block(c, swept_rows + n_items)
     for r in range(begin, end):
@@ -115,7 +109,18 @@ def _step(
         count = _sum_item(row, c, batch, item_links, recipe)
         if recipe.scored != UP_TO_DATE:
             fresh(batch.items_CD, scratch, items, row, dim, now, schedule)
-        _take(items, row, batch, c, kind(pull * count), batch.items_CD, scratch, now, schedule)
+        update(
+            items,
+            row,
+            batch.sums_CD,
+            c,
+            kind(pull * count),
+            batch.items_CD,
+            scratch,
+            now,
+            alpha,
+            rate,
+        )
         if recipe.scored == UP_TO_DATE:
             batch.norms_I[row] = dot(items.rows, row, items.rows, row, dim)
     begin, end = block(c, n_users)
@@ -125,7 +130,18 @@ def _step(
         row = np.int64(user_links.rows_E[place])
         first = np.int64(user_links.head_R[row])  # its fresh values are there since the look
         count = _sum_user(row, c, batch, user_links)
-        _take(users, row, batch, c, kind(pull * count), batch.users_BD, first, now, schedule)
+        update(
+            users,
+            row,
+            batch.sums_CD,
+            c,
+            kind(pull * count),
+            batch.users_BD,
+            first,
+            now,
+            alpha,
+            rate,
+        )
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
