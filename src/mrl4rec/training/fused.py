@@ -167,7 +167,8 @@ def _zeros(shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
     small pages overflows the processor's list of them.
     """
     count = shape[0] * shape[1]
-    memory = mmap.mmap(-1, max(1, count * np.dtype(dtype).itemsize))
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory would get small pages
+    memory = mmap.mmap(-1, max(1, count * np.dtype(dtype).itemsize), flags=private)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without large pages
             memory.madvise(mmap.MADV_HUGEPAGE)

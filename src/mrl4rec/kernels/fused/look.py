@@ -52,9 +52,10 @@ def _hardest(
     best = batch.scores_CN[at, 0]
     chosen = 0
     for draw in range(1, recipe.candidates):
-        if batch.scores_CN[at, draw] > best:
-            best = batch.scores_CN[at, draw]
-            chosen = draw
+        score = batch.scores_CN[at, draw]
+        better = score > best  # two selections: a branch here is mispredicted every other time
+        best = score if better else best
+        chosen = draw if better else chosen
     return int(batch.drawn_CN[at, chosen])
 
 
@@ -62,12 +63,16 @@ def _hardest(
 def _slopes(batch: Any, c: int, b: int, mean: bool, n_batch: int) -> float:
     """An example's loss from the chunk's gaps; its slopes and their tails are written."""
     n = batch.slopes_BP.shape[1]
-    loss = 0.0
+    loss, product = 0.0, 1.0
     if mean:
         for p in range(n):
             gap = batch.gaps_CP[c, p]
             small = math.exp(-abs(gap))
-            loss += (max(gap, 0.0) + math.log1p(small)) / n
+            loss += max(gap, 0.0) / n
+            product *= 1.0 + small
+            if p % 60 == 59 or p == n - 1:  # the product of so many stays below 2⁶⁰
+                loss += math.log(product) / n
+                product = 1.0
             share = 1.0 if gap > 0 else small
             batch.slopes_BP[b, p] = share / (1.0 + small) / n / n_batch
     else:
@@ -111,30 +116,38 @@ def _look(
     as_stored = recipe.scored == UP_TO_DATE
     rows = items.rows if as_stored else batch.items_CD
     begin, end = block(c, users_B.shape[0])
-    for b in range(begin, end):
-        if b + 1 < end:  # memory answers while this example is worked on
-            prefetch_row(users, users_B[b + 1])
-        user = users_B[b]
-        low, high = indptr[user], indptr[user + 1]
-        for seen_at in range(low, high):
-            batch.marks_CM[c, indices[seen_at] & LAST_MARK] = 1
-        example = _fold(prefix, b)
+    low, high, example = 0, 0, prefix
+    for ahead in range(begin, end + 1):  # one example is drawn while the one before is scored:
+        b = ahead - 1  # memory answers meanwhile
+        if ahead < end:
+            user = users_B[ahead]
+            prefetch_row(users, user)
+            prefetch(items.rows, positives_B[ahead], dim)
+            low, high = indptr[user], indptr[user + 1]
+            for place in range(low, high):
+                batch.marks_CM[c, indices[place] & LAST_MARK] = 1
+            example = _fold(prefix, ahead)
+        if b >= begin:
+            fresh(batch.users_BD, b, users, users_B[b], dim, now, schedule)
+            batch.items_E[b * stride] = positives_B[b]
         for level in range(negatives):
-            at, place = c * negatives + level, _fold(example, level)
-            _draw(batch, c, at, place, recipe.candidates, low, high, indices, n_items)
-            for draw in range(recipe.candidates):
-                item = np.int64(batch.drawn_CN[at, draw])
-                prefetch(items.rows, item, recipe.widths_L[level])
-        for seen_at in range(low, high):
-            batch.marks_CM[c, indices[seen_at] & LAST_MARK] = 0
-        prefetch(items.rows, positives_B[b], dim)
-        fresh(batch.users_BD, b, users, user, dim, now, schedule)
-        batch.items_E[b * stride] = positives_B[b]
-        for level in range(negatives):
-            at, width = c * negatives + level, recipe.widths_L[level]
-            item = _hardest(batch, b, c, at, width, recipe, items, now, schedule)
-            prefetch(items.rows, item, dim)
-            batch.items_E[b * stride + 1 + level] = item
+            width = recipe.widths_L[level]
+            if ahead < end:
+                at = (c * 2 + (ahead & 1)) * negatives + level
+                word = _fold(example, level)
+                _draw(batch, c, at, word, recipe.candidates, low, high, indices, n_items)
+                for draw in range(recipe.candidates):
+                    prefetch(items.rows, np.int64(batch.drawn_CN[at, draw]), width)
+            if b >= begin:
+                at = (c * 2 + (b & 1)) * negatives + level
+                item = _hardest(batch, b, c, at, width, recipe, items, now, schedule)
+                prefetch(items.rows, item, dim)
+                batch.items_E[b * stride + 1 + level] = item
+        if ahead < end:
+            for place in range(low, high):
+                batch.marks_CM[c, indices[place] & LAST_MARK] = 0
+        if b < begin:
+            continue
         squares = dot(batch.users_BD, b, batch.users_BD, b, dim)
         for which in range(stride):
             item = batch.items_E[b * stride + which]

@@ -58,7 +58,7 @@ class Batch(NamedTuple):
     """Where the example's item vectors stand: rows of the table, or of the scratch."""
     gaps_CP: NDArray[np.float64]
     drawn_CN: NDArray[np.int32]
-    """(C · L, n rounded up to whole ``ROWS``): a chunk's candidates, and their scores."""
+    """(2 · C · L, n in whole ``ROWS``): candidates of two examples of a chunk, and their scores."""
     scores_CN: NDArray[Any]
     marks_CM: NDArray[np.uint8]
     """Which items a user has seen, by their last bits."""
@@ -76,7 +76,7 @@ class Links(NamedTuple):
 def batch(n: int, n_items: int, dim: int, made: Recipe, dtype: Any) -> Batch:
     """Working memory for batches of ``n`` examples."""
     pairs, each = len(made.widths_P), 1 + len(made.widths_L)
-    drawn = (CHUNKS * len(made.widths_L), -(-made.candidates // ROWS) * ROWS)
+    drawn = (2 * CHUNKS * len(made.widths_L), -(-made.candidates // ROWS) * ROWS)
     return Batch(
         users_BD=np.empty((n, dim), dtype),
         pulls_BD=np.empty((n, dim), dtype),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mrl4rec.kernels.fused.memory import CHUNKS, NOBODY, UP_TO_DATE, Batch, Links, Recipe
 from mrl4rec.kernels.fused.parts import add_negative, add_tails, block, prefetch_row
 from mrl4rec.kernels.lazy_adam import PLAIN, Schedule, Tables, constants, fresh, update
-from mrl4rec.kernels.vector import add_scaled, dot
+from mrl4rec.kernels.vector import add_scaled, dot, prefetch
 
 
 @njit(**PLAIN)
@@ -52,12 +52,13 @@ def _sum_item(row: int, c: int, batch: Any, links: Any, recipe: Any) -> int:
     place = links.head_R[row]
     while place != NOBODY:
         b, which = place // stride, place % stride
+        place = links.next_E[place]
+        prefetch(batch.users_BD, max(place, 0) // stride, batch.sums_CD.shape[1])
         if which == 0:
             add_tails(batch.sums_CD, c, minus, batch, b, batch.users_BD, b, recipe)
         else:
             add_negative(batch.sums_CD, c, which - 1, batch, b, batch.users_BD, b, recipe)
         count += 1
-        place = links.next_E[place]
     return count
 
 
