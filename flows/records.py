@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mrl4rec.ranking.evaluate import Evaluation
 
 ROW = ("dataset", "method", "levels", "seed", "protocol", "epoch", "width", "k", "metric", "value")
+TAG_REPORT = "mrl4rec.report"
+"""Tag of a benchmark's run: what its report was made of."""
 
 
 class Benchmark:
@@ -63,9 +65,17 @@ class Benchmark:
         self.tracker.log(record)
 
     def finish(self, status: str, page: Path | None) -> None:
-        """Close the parent run: what was asked, the report and its plots, links to Data Docs."""
+        """Close the parent run: what was asked, the report and its plots, links to Data Docs.
+
+        Where nothing was evaluated and MLflow has the run with this very page, there is nothing
+        to say, and MLflow is not even imported.
+        """
         from mrl4rec import report
 
+        made_of = report.made_of(page) if page else None
+        told = None if self.fresh else self.tracker.finished(None, self.key)
+        if told is not None and made_of is not None and told.get(TAG_REPORT) == made_of:
+            return
         asked = self.pipelines[0].request.parameters()
         names = [p.request.dataset for p in self.pipelines]
         artifacts: list[tuple[Path, str]] = [(page, "")] if page else []
@@ -78,7 +88,7 @@ class Benchmark:
                     key=self.key,
                     name="benchmark · " + ", ".join(names),
                     params={**asked, "dataset": names},
-                    tags={"dataset": names},
+                    tags={"dataset": names, **({TAG_REPORT: made_of} if made_of else {})},
                     artifacts=artifacts,
                     status=status,
                     note=self._note(page),

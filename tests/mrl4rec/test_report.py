@@ -294,6 +294,21 @@ def test_the_same_warehouse_gives_the_same_page(tools: Settings, html: str) -> N
     assert strip.sub("", again) == strip.sub("", html)
 
 
+def test_a_page_is_drawn_again_only_where_something_changed(settings: Settings) -> None:
+    dump(settings, "tools", TOOLS)
+    results(settings, "tools", MODELS[:2])
+    page = report.build(settings)
+    first, made_of = page.stat().st_mtime_ns, report.made_of(page)
+    assert made_of is not None
+    assert report.build(settings).stat().st_mtime_ns == first
+    gate(settings, "tools", "pass", "reviews", None)
+    assert report.build(settings).stat().st_mtime_ns != first
+    assert report.made_of(page) != made_of
+    page.write_text("somebody else's")
+    assert report.made_of(page) is None
+    assert "EASE" in report.build(settings).read_text()
+
+
 def test_figures_can_be_kept_as_files(tools: Settings, tmp_path: Path) -> None:
     paths = report.plots(tools, None, tmp_path)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)

@@ -143,6 +143,22 @@ def test_the_same_key_under_another_parent_is_another_run(store: Settings) -> No
     assert tracker.known("b3", "k1") is None
 
 
+def test_a_finished_run_is_seen_without_mlflow(store: Settings) -> None:
+    tracker = Tracker(store)
+    assert tracker.finished(None, "k1") is None
+    tracker.log(record(status="FAILED"))
+    assert tracker.finished(None, "k1") is None
+    run_id = tracker.log(record())
+    tags = tracker.finished(None, "k1")
+    assert tags is not None
+    assert tags["dataset"] == "x"
+    client(store.mlflow_uri()).delete_run(run_id)
+    assert tracker.finished(None, "k1") is None
+    (store.warehouse / "mlflow.db").unlink()
+    assert tracker.finished(None, "k1") is None
+    assert not (store.warehouse / "mlflow.db").exists()  # looking makes no empty database
+
+
 def test_children_find_a_parent_that_is_logged_after_them(store: Settings) -> None:
     tracker = Tracker(store)
     child = tracker.log(record(parent_key="bench"))
@@ -443,6 +459,7 @@ def test_server_up_down_and_up_again(server: Any, store: Settings) -> None:
     back = Tracker(tracked)
     assert back.replay() == 2
     assert back.replay() == 0
+    assert (back.finished(None, "bench") or {})["kind"] == "benchmark"  # asked of the server
     found = runs(store)
     assert sorted(run.info.run_name for run in found) == ["MRL-M · seed 0"] * 2 + ["benchmark"]
     assert {run.info.status for run in found} == {"FINISHED"}

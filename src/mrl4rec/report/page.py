@@ -12,7 +12,7 @@ from typing import Any
 
 import mrl4rec
 from mrl4rec.errors import Mrl4recError
-from mrl4rec.report import views
+from mrl4rec.report import inputs, views
 from mrl4rec.report.command import commands
 from mrl4rec.report.compare import Comparison, compare
 from mrl4rec.report.portrait import portrait
@@ -41,14 +41,16 @@ def build(
 ) -> Path:
     """Write the report of some data sets (None: all) to ``out``; answer its path.
 
-    ``out`` None is ``<warehouse>/report.html``. Raises UsageError where there is no such data set
-    or the warehouse is empty, Mrl4recError where the page cannot be written.
+    A page that was made of the same is left as it is. ``out`` None is ``<warehouse>/report.html``.
+    Raises UsageError where there is no such data set or the warehouse is empty, Mrl4recError where
+    the page cannot be written.
     """
     names = chosen(settings, datasets)
     path = (out or settings.warehouse / "report.html").absolute()
-    sections = [_dataset(settings, name, path.parent) for name in names]
-    html = _render(settings, sections)
-    _write(path, html)
+    wanted = inputs.digest(settings, names, path.parent)
+    if inputs.made_of(path) != wanted:
+        sections = [_dataset(settings, name, path.parent) for name in names]
+        _write(path, _render(settings, sections, wanted))
     return path
 
 
@@ -226,7 +228,7 @@ def _gates(settings: Settings, dataset: str, beside: Path) -> views.Table | None
     return table
 
 
-def _render(settings: Settings, sections: Sequence[Mapping[str, Any]]) -> str:
+def _render(settings: Settings, sections: Sequence[Mapping[str, Any]], made_of: str) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -238,6 +240,7 @@ def _render(settings: Settings, sections: Sequence[Mapping[str, Any]]) -> str:
     )
     return environment.get_template("page.html").render(
         sections=sections,
+        made_of=made_of,
         style=(HERE / "style.css").read_text(encoding="utf-8"),
         version=mrl4rec.__version__,
         now=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",

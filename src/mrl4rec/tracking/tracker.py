@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mrl4rec.settings import Settings
+from mrl4rec.tracking import glance
 from mrl4rec.tracking.record import RunRecord
 from mrl4rec.tracking.spool import Spool
 from mrl4rec.tracking.view import view_link
@@ -51,6 +53,14 @@ class Tracker:
         """The run a record of this place went to on this server, as far as the spool remembers."""
         record = RunRecord(key=key, parent_key=parent_key, name="")
         return self.spool.arrival(record.file_name, self.uri)
+
+    def finished(self, parent_key: str | None, key: str) -> Mapping[str, str] | None:
+        """The tags of the run that a record of this place went to, while it is there and finished.
+
+        Asked of the store itself, without MLflow. None also where that cannot be told so.
+        """
+        run_id = self.known(parent_key, key)
+        return glance.finished(self.uri, run_id) if run_id and not self._away() else None
 
     def replay(self) -> int:
         """Push every record that waits, oldest first; answer how many arrived.
