@@ -21,6 +21,8 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from mrl4rec.kernels.vector import raise_to
+
 TILE = 256
 """Items of a tile: 64 dimensions of it fit the second-level cache, its scores the first."""
 LANES = 2
@@ -116,14 +118,6 @@ def _kth_largest(values: Any, n: int, k: int) -> Any:
         else:
             break
     return values[place]
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _raise_maxima(row_N: Any, start: int, maxima_G: Any, group: int) -> None:
-    """Let one tile of a row raise the maxima of the groups from ``group`` on."""
-    part, most = row_N[start : start + TILE], maxima_G[group : group + TILE]
-    for j in range(TILE):
-        most[j] = part[j] if part[j] > most[j] else most[j]
 
 
 @njit(cache=True, nogil=True)
@@ -258,7 +252,7 @@ def factors(
                 for first in range(0, n, LANES):
                     _accumulate(scores_LN, first, t * TILE, tiles[t], vectors_LD, low, widths_W[w])
                 for row in range(n):
-                    _raise_maxima(scores_LN[row], t * TILE, maxima_LG[row], group)
+                    raise_to(maxima_LG, row, group, scores_LN, row, t * TILE, TILE)
                 group = group + TILE if group + TILE < maxima_LG.shape[1] else 0
             low = widths_W[w]
             for row in range(n):
@@ -274,7 +268,7 @@ def _select_row(
     row_N, maxima_G = rows[0][0], rows[1][0]
     maxima_G[:] = -np.inf
     for start in range(0, len(row_N), TILE):
-        _raise_maxima(row_N, start, maxima_G, start % len(maxima_G))
+        raise_to(rows[1], 0, start % len(maxima_G), rows[0], 0, start, TILE)
     _select(row_N, maxima_G, ties, keys_N, items_BWK[place, w], scores_BWK[place, w])
 
 

@@ -1,4 +1,4 @@
-"""Inner product and scaled sum of parts of rows, as vector instructions (numba intrinsics).
+"""Inner products, scaled sums and maxima of parts of rows, as vector instructions (numba).
 
 The loops below are too short for a compiler to vectorise well by itself (4 to 64 numbers, a length
 known only at run time), and they are where training spends its time. Each adds in one fixed order,
@@ -234,6 +234,34 @@ def add_scaled(
             done.align = 4 if isinstance(number, ir.FloatType) else 8
 
         _for_each(builder, builder.sub(end, begin), add)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def raise_to(
+    typing_context: Any, out: Any, i: Any, first: Any, b: Any, j: Any, low: Any, n: Any
+) -> Any:
+    """``out[i, first:first + n]`` = the larger of it and ``b[j, low:low + n]``, place by place."""
+    intp = types.intp
+    signature = types.void(out, intp, intp, b, intp, intp, intp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind_out, _, _, kind_b, _, _, _ = signature.args
+        target, row_out, begin, source, row_b, start, count = arguments
+        number = context.get_value_type(kind_out.dtype)
+        left = builder.gep(_row(context, builder, kind_out, target, row_out), [begin])
+        right = builder.gep(_row(context, builder, kind_b, source, row_b), [start])
+
+        def larger(place: Any, lanes: int) -> None:
+            old, address = _load(builder, number, left, place, lanes)
+            new, _ = _load(builder, number, right, place, lanes)
+            most = builder.select(builder.fcmp_ordered(">", new, old), new, old)
+            done = builder.store(most, address)
+            done.align = 4 if isinstance(number, ir.FloatType) else 8
+
+        _for_each(builder, count, larger)
         return context.get_dummy_value()
 
     return signature, generate
