@@ -46,7 +46,7 @@ def drawn_by_torch(seen: Csr, users: np.ndarray, levels: int, n: int, place: Pla
         seen.n_columns,
         levels,
         n,
-        place.prefix(),
+        place.word(),
         place.first,
     ).numpy()
 
@@ -193,6 +193,32 @@ def test_golden_integers() -> None:
         for a in (found, order, table)
     ]
     assert digests == ["ba16f105cfe4976d", "cd2fde2a7fc00abd", "d92e187a9f60a927"]
+
+
+def test_the_golden_integers_come_from_tensors_too() -> None:
+    users, items = zip(
+        *[(user, item) for user in range(4) for item in range(6 * user)], strict=True
+    )
+    seen = csr(np.array(users), np.array(items), 4, 20)
+    found = drawn_by_torch(seen, np.arange(4), 2, 3, Place(2022, 77, 5))
+    order = draws_torch.permutation(1000, chain(2022, SALT_ORDER, 3), CPU)
+    digests = [
+        hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest()[:16]
+        for a in (found, order.numpy())
+    ]
+    assert digests == ["ba16f105cfe4976d", "cd2fde2a7fc00abd"]
+
+
+@given(
+    seed=st.integers(-(2**63), 2**63 - 1),
+    step=st.one_of(st.integers(0, 10), st.integers(2**31 - 3, 2**31 + 3), st.integers(0, 2**62)),
+)
+def test_a_step_held_on_the_device_gives_the_same_word(seed: int, step: int) -> None:
+    there = Place(seed, torch.tensor(step), 0)
+    word = there.word()
+    assert isinstance(word, torch.Tensor)
+    assert word.item() == draws_torch.signed(Place(seed, step, 0).prefix())
+    assert there.prefix() == Place(seed, step, 0).word()
 
 
 def test_tables_start_as_xavier_uniform() -> None:

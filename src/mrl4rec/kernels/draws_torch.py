@@ -1,5 +1,9 @@
 """The same draws as :mod:`mrl4rec.kernels.draws`, as tensor operations for any device.
 
+No operation here reads a value back to the host or has a shape that depends on one, so that a GPU
+never waits and a CUDA graph can hold them: a redraw goes over every place and counts where the one
+before was seen. The step may be a tensor on the device, for a graph that is replayed.
+
 Shapes: B examples, U users, I items, d dimensions, L levels, n candidates.
 Words are uint64 kept in int64 tensors: sums and products wrap alike, shifts are made logical.
 """
@@ -11,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mrl4rec.hashing import GOLDEN, MIX_1, MIX_2
+from mrl4rec.hashing import GOLDEN, MASK, MIX_1, MIX_2, SALT_DRAW, chain
 from mrl4rec.kernels.draws import MAX_RETRIES
 
 
@@ -27,12 +31,28 @@ def _shift(z: Tensor, bits: int) -> Tensor:
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 
-def fold(word: Tensor, value: Tensor | int) -> Tensor:
-    """One link of the chain: mix(word ^ value·GOLDEN), broadcast."""
-    z = (word ^ (torch.as_tensor(value, device=word.device) * _GOLDEN)) + _GOLDEN
+def fold(word: Tensor | int, value: Tensor | int) -> Tensor:
+    """One link of the chain: mix(word ^ value·GOLDEN), broadcast. One of the two is a tensor.
+
+    A number stays a number: made a tensor, it would be copied to the device, and waited for.
+    """
+    times = value * _GOLDEN if isinstance(value, Tensor) else signed((value * GOLDEN) & MASK)
+    z: Tensor = (word ^ times) + _GOLDEN  # type: ignore[assignment]
     z = (z ^ _shift(z, 30)) * _MIX_1
     z = (z ^ _shift(z, 27)) * _MIX_2
     return z ^ _shift(z, 31)
+
+
+def step_word(seed: int, step: Tensor) -> Tensor:
+    """``chain(seed, SALT_DRAW, step)`` for a step held on the device, of the step's shape."""
+    return fold(signed(chain(seed, SALT_DRAW)), step)
+
+
+def permutation(n: int, place: int, device: torch.device) -> Tensor:
+    """``hashing.permutation`` on a device; ``place`` is the word ``chain`` of its arguments."""
+    words = fold(signed(place), torch.arange(n, device=device))
+    lowest = -(1 << 63)  # unsigned words in their order are these, signed, in theirs
+    return torch.sort(words ^ lowest, stable=True).indices
 
 
 def _below(word: Tensor, n: Tensor | int) -> Tensor:
@@ -46,18 +66,19 @@ def seen_keys(indptr: Tensor, indices: Tensor, n_items: int) -> Tensor:
 
 
 def _is_seen(keys: Tensor, wanted: Tensor) -> Tensor:
-    if len(keys) == 0:
-        return torch.zeros_like(wanted, dtype=torch.bool)
     place = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
     return keys[place] == wanted
 
 
 def _by_rank(word: Tensor, users: Tensor, indptr: Tensor, keys: Tensor, n_items: int) -> Tensor:
-    """The unseen item of a drawn rank, found by bisection over the user's seen items."""
+    """The unseen item of a drawn rank, found by bisection over the user's seen items.
+
+    No user has seen more than all items: that bounds the rounds without asking the device.
+    """
     start, degree = indptr[users], indptr[users + 1] - indptr[users]
     rank = _below(fold(word, MAX_RETRIES), n_items - degree)
-    left, right = torch.zeros_like(degree), degree.clone()
-    for _ in range(int(degree.max()).bit_length()):
+    left, right = torch.zeros_like(degree), degree
+    for _ in range(n_items.bit_length()):
         middle = (left + right) >> 1
         at = (start + middle).clamp(max=len(keys) - 1)
         go = (left < right) & (keys[at] - users * n_items - middle <= rank)
@@ -72,31 +93,30 @@ def drawn(
     n_items: int,
     levels: int,
     candidates: int,
-    prefix: int,
+    prefix: Tensor | int,
     first: int,
 ) -> Tensor:
     """(B, levels, n) candidates, uniform over each user's unseen items.
 
-    ``prefix`` is ``chain(seed, SALT_DRAW, step)``; ``first`` the place of the first example in the
-    global batch.
+    ``prefix`` is ``chain(seed, SALT_DRAW, step)``, a word or (``step_word``) a tensor of one;
+    ``first`` the place of the first example in the global batch.
     """
     device = users_B.device
-    examples = torch.arange(first, first + len(users_B), device=device)
-    word = fold(torch.tensor(signed(prefix), device=device), examples)
+    word = fold(
+        signed(prefix) if isinstance(prefix, int) else prefix,
+        torch.arange(first, first + len(users_B), device=device),
+    )
     word = fold(word[:, None], torch.arange(levels, device=device))
-    word = fold(word[:, :, None], torch.arange(candidates, device=device)).reshape(-1)
-    users = users_B.repeat_interleave(levels * candidates)
+    word = fold(word[:, :, None], torch.arange(candidates, device=device))
     items = _below(fold(word, 0), n_items)
-    pending = _is_seen(keys, users * n_items + items).nonzero()[:, 0]
+    if len(keys) == 0:  # nothing is seen by anybody
+        return items
+    users = users_B[:, None, None].expand_as(items)
+    taken = _is_seen(keys, users * n_items + items)
     for retry in range(1, MAX_RETRIES):
-        if len(pending) == 0:
-            break
-        items[pending] = _below(fold(word[pending], retry), n_items)
-        again = _is_seen(keys, users[pending] * n_items + items[pending])
-        pending = pending[again]
-    if len(pending):
-        items[pending] = _by_rank(word[pending], users[pending], indptr, keys, n_items)
-    return items.reshape(len(users_B), levels, candidates)
+        items = torch.where(taken, _below(fold(word, retry), n_items), items)
+        taken = _is_seen(keys, users * n_items + items)
+    return torch.where(taken, _by_rank(word, users, indptr, keys, n_items), items)
 
 
 def hardest(
