@@ -17,6 +17,7 @@ from torch.nn.functional import embedding
 from mrl4rec.models import Factorisation, LightGCN
 from mrl4rec.negatives import WIDTHS, Place, Sampler
 from mrl4rec.objectives import OBJECTIVES, squared_norms
+from mrl4rec.training import replay
 from mrl4rec.training.group import Group
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task
@@ -76,10 +77,20 @@ class Learner:
                 step, init_sync=False, broadcast_buffers=False, gradient_as_bucket_view=True
             )
         self.step_loss = step
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=method.lr, fused=True)
+        ahead = replay.runs_ahead(group)
+        self.optimiser = torch.optim.Adam(
+            self.model.parameters(), lr=method.lr, fused=True, capturable=ahead
+        )
+        self.stepper: replay.Stepper | None = None
+        """Takes ``loss`` and ``update`` in one where the host need not see every loss."""
+        if ahead:
+            self.stepper = replay.stepper(self.loss, self.optimiser, group.device)
 
-    def loss(self, users_B: Tensor, positives_B: Tensor, step: int) -> Tensor:
-        """This rank's part of the loss of one global batch, given whole to every rank."""
+    def loss(self, users_B: Tensor, positives_B: Tensor, step: int | Tensor) -> Tensor:
+        """This rank's part of the loss of one global batch, given whole to every rank.
+
+        ``step`` may be a tensor () on the device.
+        """
         batch = len(users_B)
         first, last = self.group.share(batch)
         assert self.plan.seed is not None
@@ -128,6 +139,8 @@ class Learner:
             } | {"step": torch.tensor(float(steps))}
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        if self.stepper is not None:
+            self.stepper.reset()
 
 
 def build(task: Task, plan: Plan) -> Factorisation:

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from mrl4rec.errors import Mrl4recError
-from mrl4rec.hashing import SALT_ORDER, permutation
 from mrl4rec.interactions import Interactions
 from mrl4rec.training.checkpoint import State, Store
 from mrl4rec.training.engine import Arrays, Engine, create
 from mrl4rec.training.group import Group
 from mrl4rec.training.interrupt import Interrupted, StopFlag
 from mrl4rec.training.progress import EpochReport, Progress
+from mrl4rec.training.replay import LOOK_EVERY, Pairs, Stepper
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task, tasks
 
@@ -104,9 +104,11 @@ class Loop:
         task, state = learner.task, self.state
         steps, _ = task.steps(self.plan.factors.batch)
         learner.restore(arrays, state.epoch * steps + state.step)
+        assert self.plan.seed is not None
+        pairs = Pairs(task, self.plan.seed, self.plan.factors.batch, self.group.device)
         while state.epoch <= self._last_epoch():
             began = time.monotonic()
-            self._epoch(learner)
+            self._epoch(learner, pairs)
             epoch, loss = state.epoch, state.loss / steps
             value = self._evaluate(learner, epoch) if task.truth is not None else None
             self._note(task, epoch, loss, value, time.monotonic() - began)
@@ -128,27 +130,51 @@ class Loop:
         looked_at = state.best_epoch // every + method.patience
         return min(cap, looked_at * every)
 
-    def _epoch(self, learner: Engine) -> None:
+    def _epoch(self, learner: Engine, pairs: Pairs) -> None:
         """The rest of the epoch under way, a step at a time."""
-        task, state, plan = learner.task, self.state, self.plan
-        steps, batch = task.steps(plan.factors.batch)
-        assert plan.seed is not None
-        order = permutation(task.n_pairs, plan.seed, SALT_ORDER, state.epoch)[: steps * batch]
-        users = torch.from_numpy(task.users_P[order]).to(self.group.device)
-        items = torch.from_numpy(task.items_P[order]).to(self.group.device)
+        task, state = learner.task, self.state
+        steps, batch = task.steps(self.plan.factors.batch)
+        users, items = pairs.epoch(state.epoch)
+        ahead: Stepper | None = getattr(learner, "stepper", None)
+        if ahead is not None:
+            ahead.begin(state.loss)
         while state.step < steps:
             part = slice(state.step * batch, (state.step + 1) * batch)
-            loss = learner.loss(users[part], items[part], state.epoch * steps + state.step)
-            total, asked = self.group.sum([float(loss), float(self.stop.asked)])
-            if not math.isfinite(total):
-                raise self._diverged(f"the loss became {total}")
-            learner.update(loss)
-            state.step += 1
-            state.loss += total
+            inputs = (users[part], items[part], state.epoch * steps + state.step)
+            if ahead is None:
+                asked = self._step(learner, *inputs)
+            else:
+                ahead.take(*inputs)
+                state.step += 1
+                asked = self.stop.asked
+            due = self.store.seconds > 0 and self.group.leads and self.store.due()
+            if ahead is not None and (
+                asked or due or state.step == steps or state.step % LOOK_EVERY == 0
+            ):
+                self._look_back(ahead, steps)
             if asked:
                 self._interrupt(learner)
-            if self.store.seconds > 0 and self.group.leads and self.store.due():
+            if due:
                 self._save(learner)
+
+    def _step(self, learner: Engine, users_B: Tensor, positives_B: Tensor, step: int) -> bool:
+        """One step of all ranks, its loss seen before the update. True where any is to stop."""
+        loss = learner.loss(users_B, positives_B, step)
+        total, asked = self.group.sum([float(loss), float(self.stop.asked)])
+        if not math.isfinite(total):
+            raise self._diverged(f"the loss became {total}")
+        learner.update(loss)
+        self.state.step += 1
+        self.state.loss += total
+        return bool(asked)
+
+    def _look_back(self, ahead: Stepper, steps: int) -> None:
+        """Read the losses of the steps taken without being waited for."""
+        losses = ahead.look()
+        if losses.bad_step is not None:
+            self.state.step = losses.bad_step - self.state.epoch * steps
+            raise self._diverged(f"the loss became {losses.bad_loss}")
+        self.state.loss = losses.total
 
     def _evaluate(self, learner: Engine, epoch: int) -> float | None:
         """Recall@10 when it is the epoch's turn, the same on every rank; ≥ the best is the best."""
