@@ -13,6 +13,7 @@ from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, find, stage_key
 from mrl4rec.tables import RESULTS
 from mrl4rec.tables.store import commit_rows
+from mrl4rec.training.request import resolve_device
 
 if TYPE_CHECKING:
     from mrl4rec.interactions import Interactions
@@ -28,9 +29,14 @@ OnEvaluated = Callable[["Evaluation", "ModelCard", str, Path], str | None]
 """Called before the commit with (evaluation, card, stage key, per-user file); gives the run id."""
 
 
-def key(split: Commit, train: Commit, ks: Sequence[int]) -> str:
-    """The stage key of evaluating this model on this split at these cut-offs."""
-    return stage_key("evaluate", CODE, {"split": split.key, "model": train.key}, {"ks": list(ks)})
+def key(split: Commit, train: Commit, ks: Sequence[int], device: str = "cpu") -> str:
+    """The stage key of evaluating this model on this split at these cut-offs.
+
+    A GPU is named in it: it sums scores in another order, so that lists may differ where two
+    are nearly equal. The CPU, which is the rule, is not.
+    """
+    asked = {"ks": list(ks)} | ({} if device == "cpu" else {"device": device})
+    return stage_key("evaluate", CODE, {"split": split.key, "model": train.key}, asked)
 
 
 def per_user_path(settings: Settings, dataset: str, stage_key_: str) -> Path:
@@ -47,13 +53,17 @@ def run(
     ks: Sequence[int],
     data: Callable[[], Interactions],
     on_evaluated: OnEvaluated | None = None,
+    device: str = "auto",
 ) -> Commit:
     """Rank the test users (train and valid items masked) and commit the rows of ``results``.
 
-    ``data`` gives the split's interactions and is called only where there is work to do.
+    ``data`` gives the split's interactions and is called only where there is work to do. ``device``
+    is where to rank, ``auto``, ``cpu`` or ``cuda``, as for training. Raises UsageError where a GPU
+    is asked for and there is none.
     """
+    device = resolve_device(device, settings)
     uri = settings.table_uri(dataset, RESULTS.name)
-    this = key(split, train, ks)
+    this = key(split, train, ks, device)
     done = find(uri, RESULTS.name, this)
     if done is not None and per_user_path(settings, dataset, this).exists():
         return done
@@ -69,6 +79,7 @@ def run(
         interactions.csr("train", "valid"),
         interactions.csr("test"),
         ks=ks,
+        device=device,
         memory_mb=settings.ranking_memory_mb,
     )
     path = per_user_path(settings, dataset, this)

@@ -15,11 +15,15 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mrl4rec.errors import Mrl4recError
+from mrl4rec import evaluation, training
+from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.interactions import from_pairs
 from mrl4rec.methods import resolve
 from mrl4rec.negatives import Sampler
+from mrl4rec.ranking import device as ranking_device
+from mrl4rec.ranking.evaluate import Evaluation
 from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit
 from mrl4rec.training import replay
 from mrl4rec.training.checkpoint import Store
 from mrl4rec.training.group import Group
@@ -31,6 +35,7 @@ from mrl4rec.training.tasks import Task, tasks
 
 BATCH = 32
 CPU = torch.device("cpu")
+SPLIT = Commit("split", "ab" * 32, "splits", 3, {"users": 1, "items": 2})
 
 
 def pairs() -> Any:
@@ -254,6 +259,37 @@ def test_an_epoch_is_put_in_order_alike_on_the_device(epoch: int) -> None:
     ordered = replay.Pairs(work(), -9, BATCH, CPU)
     for host, device in zip(ordered.by_host(epoch), ordered.by_device(epoch), strict=True):
         assert torch.equal(host, device)
+
+
+def test_evaluation_ranks_where_it_is_asked_to(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other device is named in the stage key, the CPU is not."""
+    levels = {"levels": (2, 8), "seed": 5, "epochs": 1, "device": "cpu"}
+    asked_ = TrainRequest(resolve("MRL-M", [f"MRL-M.batch={BATCH}", "MRL-M.dim=8"]), **levels)
+    trained = training.run("toy", SPLIT, asked_, settings, data=pairs)
+    monkeypatch.setattr(ranking_device, "_device", lambda name: CPU)
+    monkeypatch.setattr(evaluation, "resolve_device", lambda device, settings: device)
+    found = {}
+    for device in ("cpu", "cuda"):
+
+        def keep(values: Evaluation, *_: object, device: str = device) -> None:
+            found[device] = values
+
+        done = evaluation.run(
+            "toy", SPLIT, trained, settings, ks=(5,), data=pairs, on_evaluated=keep, device=device
+        )
+        assert done.key == evaluation.key(SPLIT, trained, (5,), device)
+        assert (done.key == evaluation.key(SPLIT, trained, (5,))) == (device == "cpu")
+    for one, other in zip(found["cpu"].values, found["cuda"].values, strict=True):
+        assert abs(one.value - other.value) < 1e-3
+
+
+def test_evaluation_on_a_gpu_that_is_not_there_says_so(settings: Settings) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(UsageError, match="no GPU that torch can use"):
+        evaluation.run("toy", SPLIT, SPLIT, settings, ks=(5,), data=pairs, device="cuda")
 
 
 def test_graphs_can_be_left_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

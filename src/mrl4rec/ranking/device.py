@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from mrl4rec.errors import UsageError
+from mrl4rec.interactions import Csr
 from mrl4rec.ranking.cpu import check_finite, not_finite
 from mrl4rec.ranking.topk import Lists, Query, Users, tie_order
 from mrl4rec.scorers import CountModel, FactorModel, ItemItemModel, Scorer
@@ -37,6 +38,7 @@ class DeviceSearcher:
         self.bytes_per_user = len(query.widths) * query.k * 8
         self.bytes_fixed = self.block * model.n_items * BYTES_PER_SCORE
         self.parts = self._load()
+        self.seen, self.histories = self._rows()
 
     def search(self, users_B: Users) -> Lists:
         """The lists of these users."""
@@ -55,6 +57,15 @@ class DeviceSearcher:
         items = np.where(places >= 0, self.order[places], np.int32(-1))
         return Lists(items, scores)
 
+    def _rows(self) -> tuple[_Rows, _Rows | None]:
+        """Items left out of each list, by their place, and histories where scores sum them."""
+        places: NDArray[Any] = np.argsort(self.order)  # the inverse of a permutation
+        seen = _Rows(self.query.seen, places[self.query.seen.indices], self.device)
+        if isinstance(self.model, ItemItemModel) and self.parts:
+            history = self.model.history
+            return seen, _Rows(history, history.indices, self.device)
+        return seen, None
+
     def _load(self) -> list[torch.Tensor]:
         """The model's tensors on the device, items in the order of ties."""
         model = self.model
@@ -71,7 +82,7 @@ class DeviceSearcher:
 
     def _block(self, users: Users) -> tuple[torch.Tensor, torch.Tensor]:
         """Places (B, W, K), −1 where there is none, and scores of one block of users."""
-        rows, columns = self._seen(users)
+        rows, columns, _ = self.seen.of(users)
         padded = np.resize(users, self.block)
         scores = torch.zeros(self.block, self.model.n_items, device=self.device)
         picked, low = [], 0
@@ -92,32 +103,14 @@ class DeviceSearcher:
             return scores.addmm_(cut, items[:, low:high].T)
         if isinstance(model, CountModel):
             return scores + self.parts[0]
-        if isinstance(model, ItemItemModel) and self.parts:
-            return self._sum_history(model, users)
+        if self.histories is not None:
+            _, items, begins = self.histories.of(users)
+            bag = torch.nn.functional.embedding_bag
+            return bag(items, self.parts[0], begins, mode="sum")
         rows = np.asarray(model.scores(users, high or None), dtype=np.float32)[:, self.order]
         if np.isnan(rows).any():
             raise not_finite("the scores")
         return torch.from_numpy(rows).to(self.device)
-
-    def _sum_history(self, model: ItemItemModel, users: Users) -> torch.Tensor:
-        histories = [model.history.row(int(user)) for user in users]
-        ends = np.cumsum([0, *(len(row) for row in histories)])[:-1]
-        items = np.concatenate(histories).astype(np.int64)
-        return torch.nn.functional.embedding_bag(
-            torch.from_numpy(items).to(self.device),
-            self.parts[0],
-            torch.from_numpy(ends).to(self.device),
-            mode="sum",
-        )
-
-    def _seen(self, users: Users) -> tuple[torch.Tensor, torch.Tensor]:
-        """Row and column of each seen item of a block."""
-        seen = self.query.seen
-        rows = np.repeat(np.arange(len(users)), seen.degrees[users])
-        places: NDArray[Any] = np.argsort(self.order)  # the inverse of a permutation
-        columns = [places[seen.row(int(user))] for user in users]
-        flat = np.concatenate(columns) if columns else np.empty(0, dtype=np.int64)
-        return torch.from_numpy(rows).to(self.device), torch.from_numpy(flat).to(self.device)
 
     def _select(self, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The best K places of each row and their scores."""
@@ -129,6 +122,31 @@ class DeviceSearcher:
         places = n_items - 1 - (best & 0xFFFFFFFF)
         values = scores.gather(1, places)
         return torch.where(values > -torch.inf, places, -1), values
+
+
+class _Rows:
+    """A sparse set of pairs on the device, where the rows of a block of users are put together.
+
+    The host only adds up how many there are: it waits for nothing.
+    """
+
+    def __init__(self, rows: Csr, columns: NDArray[Any], device: torch.device) -> None:
+        """``columns`` stand for ``rows.indices``, one by one."""
+        self.device, self.degrees = device, rows.degrees
+        self.begins = torch.from_numpy(rows.indptr[:-1].astype(np.int64)).to(device)
+        self.columns = torch.from_numpy(columns.astype(np.int32)).to(device)
+
+    def of(self, users: Users) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(row in the block, column) of each pair of these users, and where each row's begin."""
+        counts = self.degrees[users]
+        total = int(counts.sum())
+        counts_B = torch.from_numpy(counts).to(self.device)
+        begins_B = counts_B.cumsum(0) - counts_B
+        block = torch.arange(len(users), device=self.device)
+        rows = torch.repeat_interleave(block, counts_B, output_size=total)
+        shift_B = self.begins[torch.from_numpy(users).to(self.device)] - begins_B
+        pairs = torch.arange(total, device=self.device) + shift_B[rows]
+        return rows, self.columns[pairs].to(torch.int64), begins_B
 
 
 def _device(name: str) -> torch.device:
