@@ -251,6 +251,7 @@ class Pipeline:
             ks=CUTOFFS,
             data=lambda: self.data,
             on_evaluated=on_evaluated,
+            device=self.request.device,
         )
         self.step(
             f"gate results {cell.label}",
