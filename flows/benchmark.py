@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,6 @@ class Outcome:
 
 def run_benchmark(requests: Sequence[Request], settings: Settings, step: Step) -> Outcome:
     """All Spark stages first, then Spark ends, then every cell is trained and evaluated."""
-    from jobs import spark
     from mrl4rec import report
 
     tracker = Tracker(settings)
@@ -63,7 +63,7 @@ def run_benchmark(requests: Sequence[Request], settings: Settings, step: Step) -
     pipelines = [Pipeline(request, settings, step) for request in requests]
     for pipeline in pipelines:
         pipeline.prepare()
-    spark.stop()  # its memory is worth more to the training
+    _stop_spark()
     bench = records.Benchmark(pipelines, tracker, settings)
     try:
         done = {p.request.dataset: _train_all(p, bench) for p in pipelines}
@@ -74,6 +74,14 @@ def run_benchmark(requests: Sequence[Request], settings: Settings, step: Step) -
         raise
     tracker.replay()  # a server that was away in the middle may be back
     return Outcome(bench.rows(done), page, [f"{p.request.dataset}: {p.used}" for p in pipelines])
+
+
+def _stop_spark() -> None:
+    """End Spark where a stage started it: its memory is worth more to the training."""
+    if "jobs.spark" in sys.modules:  # else there is no session, and importing PySpark takes a while
+        from jobs import spark
+
+        spark.stop()
 
 
 def _train_all(pipeline: Pipeline, bench: records.Benchmark) -> list[Done]:

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from flows import console
+from flows import console, ephemeral
 from flows.request import Request
 from mrl4rec.errors import UsageError
 from mrl4rec.settings import Settings
@@ -42,12 +42,17 @@ def _request(arguments: Namespace) -> Request:
 
 
 def run(arguments: Namespace) -> Any:
-    """The flow, on Prefect's ephemeral API unless PREFECT_API_URL names a server."""
+    """The flow, on a server of its own unless PREFECT_API_URL names one."""
     request = _request(arguments)
     settings = Settings()
+    server = ephemeral.start()
     _opening(request, settings)
     from flows.benchmark import benchmark
+    from flows.pipeline import preload
 
+    if server:
+        preload()
+        server.wait()
     asked = request.parameters()
     outcome = benchmark(
         datasets=[asked.pop("dataset")], **{**asked, "source": asked["source"] or None}

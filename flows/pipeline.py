@@ -27,6 +27,15 @@ log = logging.getLogger("mrl4rec")
 STAGES = ("ingest", "kcore", "split", "train", "evaluate")
 
 
+def preload() -> None:
+    """Import what finding a stage done takes too: for while there is something to wait for."""
+    import pyarrow.dataset  # noqa: F401  delta-rs reads with it
+
+    from flows import gates  # noqa: F401
+    from jobs import filter_kcore, ingest_reviews, split_interactions  # noqa: F401
+    from mrl4rec import evaluation, lease, report, training  # noqa: F401
+
+
 class Step(Protocol):
     """Runs one function under a name and gives its result back."""
 

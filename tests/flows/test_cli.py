@@ -32,6 +32,31 @@ def test_wrong_usage_is_exit_code_2_and_one_json_document(tmp_path: Path) -> Non
     assert not (tmp_path / "warehouse").exists()
 
 
+HEAVY = {"prefect", "mlflow", "torch", "numba", "pyspark", "pandas", "matplotlib", "numpy"}
+HEAVY |= {"great_expectations", "pyarrow", "deltalake", "pydantic", "rich"}
+TELL = """
+import sys
+from flows.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("imported", *{name.split(".")[0] for name in sys.modules})
+"""
+
+
+@pytest.mark.parametrize("command", ["", "run", "train", "compare", "export", "up", "doctor"])
+def test_help_imports_nothing_heavy(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TELL, *command.split(), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    help_, _, imported = done.stdout.rpartition("imported ")
+    assert "usage: mrl4rec" in help_
+    assert not HEAVY & set(imported.split())
+
+
 @pytest.mark.parametrize("command", ["compare", "report", "tables", "export x"])
 def test_an_empty_warehouse_is_a_clear_failure(tmp_path: Path, command: str) -> None:
     done = run(*command.split(), "--json", cwd=tmp_path)

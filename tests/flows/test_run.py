@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -38,7 +41,26 @@ def models(warehouse: Path) -> set[str]:
     return {path.parent.name for path in warehouse.glob("small/models/*/model.json")}
 
 
-def test_first_second_and_one_more_seed(warehouse: Path, dump: Path) -> None:
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where Prefect keeps its runs in these tests."""
+    home = tmp_path_factory.mktemp("prefect")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(home))
+        yield home
+
+
+def flow_runs(home: Path) -> list[tuple[str, int]]:
+    """State and number of task runs of each flow run, oldest first."""
+    with closing(sqlite3.connect(home / "prefect.db")) as base:
+        found = base.execute(
+            "select state_type, (select count(*) from task_run t where t.flow_run_id = f.id "
+            "and t.state_type = 'COMPLETED') from flow_run f order by created"
+        )
+        return list(found)
+
+
+def test_first_second_and_one_more_seed(warehouse: Path, dump: Path, prefect: Path) -> None:
     rows = answer(mrl4rec(*arguments(dump), warehouse=warehouse))
     assert {row["method"] for row in rows} == {"Pop", "EASE", "BPR-D", "MRL-M"}
     assert {row["width"] for row in rows if row["method"] == "MRL-M"} == {4, 8, 64}
@@ -55,6 +77,8 @@ def test_first_second_and_one_more_seed(warehouse: Path, dump: Path) -> None:
     again = answer(mrl4rec(*arguments(dump), warehouse=warehouse, **WITHOUT_JAVA))
     assert again == rows
     assert models(warehouse) == first
+    # Found done or not, Prefect has the run: 6 steps of the data, 4 of each of 4 models, 1 report.
+    assert flow_runs(prefect) == [("COMPLETED", 6 + 4 * 4 + 1)] * 2
 
     more = answer(mrl4rec(*arguments(dump, "0,1"), warehouse=warehouse, **WITHOUT_JAVA))
     assert [row for row in more if row["seed"] != 1] == rows

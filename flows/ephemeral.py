@@ -1,0 +1,122 @@
+"""Prefect's API for the time of one command, where the user has configured none.
+
+Prefect would start such a server by itself, but only once it has imported the server's code into
+this process too, which takes as long as the server's own start. This one starts first and imports
+beside us; it keeps its runs where Prefect's own does, in ``~/.prefect``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+
+from mrl4rec.errors import Mrl4recError
+
+URL = "PREFECT_API_URL"
+DECIDING = (
+    "PREFECT_API_",
+    "PREFECT_PROFILE",
+    "PREFECT_SERVER_API_",
+    "PREFECT_SERVER_EPHEMERAL_ENABLED",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE",
+)
+"""Beginnings of the environment variables by which people say which API to use, or how."""
+MODE = {
+    # As Prefect sets them for its own: no pages, no schedulers.
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    # A tenth of the start is a library making its functions check their arguments.
+    "PY_KEY_VALUE_DISABLE_BEARTYPE": "true",
+}
+ANSWER_SECONDS, STOP_SECONDS = 120, 5
+
+
+class Server:
+    """A Prefect server on a free port of loopback, in a process that ends with this one."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
+            self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+            number = listening.fileno()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "flows.ephemeral", str(number)],
+                stdin=subprocess.PIPE,  # closes however this process ends; the server sees it
+                stdout=subprocess.DEVNULL,  # ours is for results
+                pass_fds=[number],
+                start_new_session=True,  # Ctrl-C is for the flow, which then tells the server
+                env={**os.environ, **MODE},
+            )
+        # Before Prefect is imported, hence called after Prefect has sent its last event.
+        atexit.register(self.stop)
+
+    def wait(self) -> None:
+        """Until it answers. Its socket listens from the beginning, so to ask once is enough.
+
+        Raises Mrl4recError where it ends or is silent instead.
+        """
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            direct.open(f"{self.url}/health", timeout=ANSWER_SECONDS).close()
+        except OSError as error:
+            raise Mrl4recError(
+                f"Prefect's server did not start: {error}",
+                todo=f"see what it says above, or start one and set {URL}: `mrl4rec up`",
+            ) from error
+
+    def stop(self) -> None:
+        """End its process."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def start() -> Server | None:
+    """A server, named to Prefect; None where people have settings of their own for Prefect to read.
+
+    None also where Prefect is imported already: it has read its settings then.
+    """
+    if "prefect" in sys.modules:
+        return None
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    named = any(name.startswith(DECIDING) for name in os.environ)
+    files = {home / "profiles.toml": "", Path("prefect.toml"): "", Path(".env"): "PREFECT_",
+             Path("pyproject.toml"): "[tool.prefect"}  # fmt: skip
+    if named or any(path.is_file() and says in path.read_text() for path, says in files.items()):
+        return None
+    server = Server()
+    os.environ[URL] = server.url
+    return server
+
+
+def serve(number: int) -> None:
+    """The server's own process: Prefect's API on an open socket, until told to stop."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    gc.disable()  # imports make hardly any garbage; looking for it is a sixth of the start
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    app = create_app(ephemeral=True, final=True)
+    gc.enable()
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
+    server.run(sockets=[socket.socket(fileno=number)])
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))
