@@ -8,6 +8,7 @@ Shapes: B examples, d dimensions, K negatives an example (1, or one a level).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -22,6 +23,9 @@ from mrl4rec.interactions import Csr
 from mrl4rec.kernels import draws, draws_torch
 
 Levels = tuple[int, ...] | None
+
+TRITON = "MRL4REC_TRITON"
+"""Environment variable: 0 draws by tensor operations on a GPU, where no C compiler is there."""
 
 WIDTHS: dict[str, Callable[[int, Levels], tuple[int, ...]]] = {
     "uniform": lambda dim, levels: (dim,),
@@ -96,7 +100,7 @@ class Sampler:
         user_vectors, item_vectors = user_vectors.detach(), item_vectors.detach()
         if self.device.type == "cpu":
             return self._choose_fused(users_B, user_vectors, item_vectors, place)
-        if self.device.type == "cuda" and _has_triton():
+        if self.device.type == "cuda" and has_triton():
             return self._choose_kernel(users_B, user_vectors, item_vectors, place)
         return self.choose_tensors(users_B, user_vectors, item_vectors, place)
 
@@ -157,9 +161,9 @@ class Sampler:
 
 
 @cache
-def _has_triton() -> bool:
-    """False in builds of torch that come without it, as for Windows."""
-    return find_spec("triton") is not None
+def has_triton() -> bool:
+    """False in builds of torch that come without it, as for Windows, and where it is turned off."""
+    return os.environ.get(TRITON, "1") != "0" and find_spec("triton") is not None
 
 
 def open_users(seen: Csr) -> np.ndarray:

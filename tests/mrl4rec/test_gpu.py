@@ -29,6 +29,8 @@ from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from mrl4rec.training import TrainRequest, replay
 from mrl4rec.training.group import Group
+from mrl4rec.training.job import Job, train_here
+from mrl4rec.training.launch import launch
 from mrl4rec.training.learner import Learner
 from mrl4rec.training.request import Plan, plan
 from mrl4rec.training.tasks import Task, tasks
@@ -154,6 +156,16 @@ def test_two_trainings_of_one_seed_are_the_same_bits(tmp_path: Path) -> None:
         done = training.run("toy", SPLIT, request(epochs=6), where, lambda _: None, data=data)
         found.append(model_folder.digest(Path(done.summary["folder"])))
     assert found[0] == found[1]
+
+
+def test_one_process_under_torchrun_trains_the_same(settings: Settings, tmp_path: Path) -> None:
+    """A group of one over nccl, started as several would be."""
+    made = planned(settings, epochs=3)
+    group = Group(device=GPU)
+    alone = train_here(Job(made, "k", tmp_path / "alone", settings), data(), group, None)
+    started = launch(Job(made, "k", tmp_path / "started", settings), data(), None)
+    assert started.history == alone.history
+    close(started.vectors, alone.vectors, 0)
 
 
 def test_divergence_is_named_with_its_step(settings: Settings) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mrl4rec import evaluation, training
+from mrl4rec import evaluation, negatives, training
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.interactions import from_pairs
 from mrl4rec.methods import resolve
@@ -298,6 +298,11 @@ def test_graphs_can_be_left_out(settings: Settings, monkeypatch: pytest.MonkeyPa
     assert not replay.runs_ahead(Group())
     assert not replay.runs_ahead(Group(0, 2, torch.device("cuda")))
     assert replay.runs_ahead(Group(0, 1, torch.device("cuda")))
+
+
+def test_the_kernel_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(negatives.TRITON, "0")
+    assert not negatives.has_triton.__wrapped__()
 
 
 def test_the_kernel_draws_and_keeps_what_the_compiled_loop_does() -> None:

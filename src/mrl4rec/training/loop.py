@@ -160,7 +160,8 @@ class Loop:
     def _step(self, learner: Engine, users_B: Tensor, positives_B: Tensor, step: int) -> bool:
         """One step of all ranks, its loss seen before the update. True where any is to stop."""
         loss = learner.loss(users_B, positives_B, step)
-        total, asked = self.group.sum([float(loss), float(self.stop.asked)])
+        value = loss.item() if isinstance(loss, Tensor) else float(loss)
+        total, asked = self.group.sum([value, float(self.stop.asked)])
         if not math.isfinite(total):
             raise self._diverged(f"the loss became {total}")
         learner.update(loss)
