@@ -114,7 +114,7 @@ class Factors(Method):
     lag: int | Literal["auto"] = _value(
         "auto",
         "steps by which item vectors may be out of date when candidates are scored (fused engine); "
-        "0: never; auto: 0 up to 200,000 items, 64 above",
+        "0: never; auto: 0 up to 200,000 items, 256 above",
         low=0,
     )
     init: Literal["xavier"] = _value("xavier", "U(±√(6/(rows + dim))) for each table")

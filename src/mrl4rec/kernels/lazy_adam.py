@@ -39,6 +39,7 @@ PLAIN: dict[str, Any] = {
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's defaults, which the authors use (METHODS.md 1.2)."""
 ROOT_2 = math.sqrt(BETA_2)
+UNTOUCHED = -1
 HORIZON = 40_000
 """Steps after which the bias corrections are 1 in float64: 0.999⁴⁰⁰⁰⁰ < 10⁻¹⁷."""
 NEAR = 256
@@ -55,7 +56,7 @@ class Tables(NamedTuple):
     rows: NDArray[Any]
     """(R, 3d): values, first moments, second moments."""
     at_R: NDArray[np.int64]
-    """The step each row is at."""
+    """The step each row is at; ``UNTOUCHED`` before its first gradient: it does not move."""
 
 
 class Schedule(NamedTuple):
@@ -157,7 +158,7 @@ def fresh(
     rows = tables.rows
     m, v = rows.shape[1] // 3, rows.shape[1] // 3 * 2
     tau = tables.at_R[row]
-    gap = now - tau
+    gap = now - tau if tau != UNTOUCHED else 0
     kind = rows.dtype.type
     one, eps = kind(1), kind(EPSILON)
     near = gap < schedule.near_N7.shape[0]
@@ -210,7 +211,8 @@ def update(
     rows = tables.rows
     dim = rows.shape[1] // 3
     kind = rows.dtype.type
-    behind = now + 1 - tables.at_R[row]
+    tau = tables.at_R[row]
+    behind = now + 1 - tau if tau != UNTOUCHED else 1
     eps = kind(EPSILON)
     keep_1, keep_2 = kind(BETA_1), kind(BETA_2)
     add_1, add_2 = kind(1 - BETA_1), kind(1 - BETA_2)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mrl4rec.hashing import SALT_DRAW, chain
 from mrl4rec.kernels import fused as kernel
-from mrl4rec.kernels.lazy_adam import Tables, fresh_all, near_gaps, schedule
+from mrl4rec.kernels.lazy_adam import UNTOUCHED, Tables, fresh_all, near_gaps, schedule
 from mrl4rec.methods import AUTO
 from mrl4rec.models.factors import xavier
 from mrl4rec.negatives import WIDTHS
@@ -28,7 +28,7 @@ Arrays = dict[str, NDArray[Any]]
 
 LARGE = 200_000
 """Items above which candidates are scored from rows that lag, unless the method says otherwise."""
-AUTO_LAG = 64
+AUTO_LAG = 256
 
 STORED = ("model.{}", "adam.{}.exp_avg", "adam.{}.exp_avg_sq")
 """Names in a checkpoint, as the autograd engine's, in the order in which a row holds them."""
@@ -159,7 +159,7 @@ def _tables(values: NDArray[np.float64], dtype: Any) -> Tables:
     n, dim = values.shape
     rows = _zeros((n, 3 * dim), dtype)
     rows[:, :dim] = values
-    return Tables(rows, np.zeros(n, dtype=np.int64))
+    return Tables(rows, np.full(n, UNTOUCHED))
 
 
 def _zeros(shape: tuple[int, int], dtype: Any) -> NDArray[Any]:

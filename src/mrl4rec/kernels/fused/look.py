@@ -115,6 +115,7 @@ def _look(
     minus = items.rows.dtype.type(-1)
     as_stored = recipe.scored == UP_TO_DATE
     rows = items.rows if as_stored else batch.items_CD
+    whole = dim if as_stored else 3 * dim  # of a row, what will be read
     begin, end = block(c, users_B.shape[0])
     low, high, example = 0, 0, prefix
     for ahead in range(begin, end + 1):  # one example is drawn while the one before is scored:
@@ -122,7 +123,7 @@ def _look(
         if ahead < end:
             user = users_B[ahead]
             prefetch_row(users, user)
-            prefetch(items.rows, positives_B[ahead], dim)
+            prefetch(items.rows, positives_B[ahead], whole)
             low, high = indptr[user], indptr[user + 1]
             for place in range(low, high):
                 batch.marks_CM[c, indices[place] & LAST_MARK] = 1
@@ -141,7 +142,7 @@ def _look(
             if b >= begin:
                 at = (c * 2 + (b & 1)) * negatives + level
                 item = _hardest(batch, b, c, at, width, recipe, items, now, schedule)
-                prefetch(items.rows, item, dim)
+                prefetch(items.rows, item, whole)
                 batch.items_E[b * stride + 1 + level] = item
         if ahead < end:
             for place in range(low, high):

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from mrl4rec.kernels.fused.memory import CHUNKS, NOBODY, UP_TO_DATE, Batch, Links, Recipe
 from mrl4rec.kernels.fused.parts import add_negative, add_tails, block, prefetch_row
-from mrl4rec.kernels.lazy_adam import PLAIN, Schedule, Tables, constants, fresh, update
+from mrl4rec.kernels.lazy_adam import PLAIN, UNTOUCHED, Schedule, Tables, constants, fresh, update
 from mrl4rec.kernels.vector import add_scaled, dot, prefetch
+
+AHEAD = 2
+"""Rows that are asked for before their turn: memory takes longer than a row's arithmetic."""
 
 
 @njit(**PLAIN)
@@ -107,6 +110,10 @@ def _step(
         row = low + r if r < swept_rows else np.int64(item_links.rows_E[r - swept_rows])
         if r >= swept_rows and low <= row < high:
             continue  # it was swept
+        if item_links.head_R[row] == NOBODY and items.at_R[row] == UNTOUCHED:
+            continue  # nothing moves it
+        if swept_rows <= r + AHEAD < end:
+            prefetch_row(items, np.int64(item_links.rows_E[r + AHEAD - swept_rows]))
         count = _sum_item(row, c, batch, item_links, recipe)
         if recipe.scored != UP_TO_DATE:
             fresh(batch.items_CD, scratch, items, row, dim, now, schedule)
@@ -126,8 +133,8 @@ def _step(
             batch.norms_I[row] = dot(items.rows, row, items.rows, row, dim)
     begin, end = block(c, n_users)
     for place in range(begin, end):
-        if place + 1 < end:
-            prefetch_row(users, user_links.rows_E[place + 1])
+        if place + AHEAD < end:
+            prefetch_row(users, np.int64(user_links.rows_E[place + AHEAD]))
         row = np.int64(user_links.rows_E[place])
         first = np.int64(user_links.head_R[row])  # its fresh values are there since the look
         count = _sum_user(row, c, batch, user_links)
