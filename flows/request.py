@@ -145,6 +145,7 @@ class Request:
         self._check_overrides(methods)
         seen: set[tuple[str, object, object]] = set()
         for method in methods:
+            self._check_engine(method)
             nested = isinstance(method, Factors) and method.has_levels
             for text in self.levels if nested else (None,):
                 levels = None
@@ -154,6 +155,16 @@ class Request:
                     if (method.name, levels, seed) not in seen:
                         seen.add((method.name, levels, seed))
                         yield Cell(method, levels, seed)
+
+    def _check_engine(self, method: Method) -> None:
+        """Refuse before any data are read what training would refuse."""
+        from mrl4rec.methods import AUTO, Factors
+
+        if not isinstance(method, Factors) or (self.engine == "auto" and method.lag == AUTO):
+            return
+        from mrl4rec.training.request import choose_engine
+
+        choose_engine(self.engine, method, "cuda" if self.device == "cuda" else "cpu", self.devices)
 
     def _check_overrides(self, methods: Sequence[Method]) -> None:
         names = {method.name.lower() for method in methods}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,3 +58,19 @@ def test_a_folder_of_authors_files_defines_its_own_split(tmp_path: Path) -> None
 
 def test_as_of_without_zone_is_utc() -> None:
     assert Request("d", as_of="2014-07-23").as_of_time() == datetime(2014, 7, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("methods", "values", "why"),
+    [
+        (("BPR", "MRL-M@lightgcn-1"), {"engine": "fused"}, "propagates over 1 layers"),
+        (("BPR",), {"engine": "fused", "devices": 2}, "one process"),
+        (("BPR",), {"engine": "fast"}, "--engine"),
+        (("MRL-M",), {"engine": "autograd", "overrides": ("MRL-M.lag=8",)}, "up to date"),
+    ],
+)
+def test_what_no_engine_can_do_is_refused_before_data_are_read(
+    methods: tuple[str, ...], values: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(UsageError, match=why):
+        Request(dataset="planted", methods=methods, **values)

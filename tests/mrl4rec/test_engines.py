@@ -305,8 +305,9 @@ def test_what_no_engine_can_do_is_refused(
 
 
 def test_a_lag_is_refused_where_rows_never_lag(settings: Settings) -> None:
-    with pytest.raises(UsageError, match="keeps all rows up to date"):
-        made("MRL-M", settings, "MRL-M.lag=5", engine="autograd")
+    for name, values in (("MRL-M", {"engine": "autograd"}), ("MRL-M", {"devices": 2})):
+        with pytest.raises(UsageError, match="keeps all rows up to date"):
+            made(name, settings, f"{name}.lag=5", **values)
 
 
 @pytest.mark.parametrize("engine", ["fused", "autograd"])

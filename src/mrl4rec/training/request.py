@@ -116,7 +116,7 @@ def plan(request: TrainRequest, settings: Settings) -> Plan:
         seed=_seed(method, request.seed),
         protocol=protocol,
         epochs=epochs,
-        engine=_engine(request, method, device),
+        engine=choose_engine(request.engine, method, device, request.devices),
         device=device,
         ranks=request.devices,
         dtype=request.dtype,
@@ -165,26 +165,25 @@ def not_fused(method: Factors, device: str, ranks: int) -> str | None:
     return None
 
 
-def _engine(request: TrainRequest, method: Factors, device: str) -> str:
+def choose_engine(asked: str, method: Factors, device: str, ranks: int) -> str:
     """``fused`` or ``autograd``. Raises UsageError where what was asked for cannot be done."""
-    reason = not_fused(method, device, request.devices)
-    if request.engine == "fused" and reason:
+    reason = not_fused(method, device, ranks)
+    if asked == "fused" and reason:
         raise UsageError(
             f"the fused engine cannot train this: {reason}",
             where="--engine fused",
             todo="--engine autograd, or leave --engine out",
         )
-    if request.engine == "auto":
-        if reason:
-            log.info("%s: engine autograd, not fused: %s", method.name, reason)
-        return "autograd" if reason else "fused"
-    if request.engine == "autograd" and method.lag not in (0, AUTO):
+    engine = asked if asked != "auto" else "autograd" if reason else "fused"
+    if engine == "autograd" and method.lag not in (0, AUTO):
         raise UsageError(
             f"{method.name}.lag is {method.lag}, and the autograd engine keeps all rows up to date",
             where=f"--set {method.name}.lag",
-            todo="leave --engine out, or set lag to 0",
+            todo="leave lag out" + (f"; not fused: {reason}" if reason else ", or --engine"),
         )
-    return request.engine
+    if asked == "auto" and reason:
+        log.info("%s: engine autograd, not fused: %s", method.name, reason)
+    return engine
 
 
 def check_devices(device: str, devices: int) -> None:
