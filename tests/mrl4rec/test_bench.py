@@ -117,9 +117,9 @@ def smoke(tmp_path: Path, *names: str) -> None:
 
 
 def test_smoke(tmp_path: Path) -> None:
-    smoke(tmp_path, "epoch", "ranking", "kcore")
+    smoke(tmp_path, "ranking", "kcore")
 
 
 @pytest.mark.slow
 def test_smoke_of_whole_commands(tmp_path: Path) -> None:
-    smoke(tmp_path, "epoch-growth", "row", "ingest", "again", "planted10m")
+    smoke(tmp_path, "epoch", "epoch-growth", "row", "ingest", "again", "planted10m")

@@ -236,7 +236,8 @@ def test_without_a_terminal_the_first_and_last_epoch_are_logged(
 ) -> None:
     with caplog.at_level(logging.INFO, logger="mrl4rec"):
         run("toy", SPLIT, request(), settings, data=small)
-    lines = [record.message for record in caplog.records if "test_recall@10" in record.message]
+    said = [record.getMessage() for record in caplog.records]
+    lines = [line for line in said if "test_recall@10" in line]
     epochs = [line.split("epoch ")[1].split("/")[0] for line in lines]
     assert epochs[0] == "0"
     assert epochs[-1] == "11"
