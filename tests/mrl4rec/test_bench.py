@@ -121,5 +121,6 @@ def test_smoke(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_smoke_of_whole_commands(tmp_path: Path) -> None:
-    smoke(tmp_path, "epoch", "epoch-growth", "row", "ingest", "again", "planted10m")
+@pytest.mark.parametrize("name", ["epoch", "epoch-growth", "row", "ingest", "again", "planted10m"])
+def test_smoke_of_whole_commands(name: str, tmp_path: Path) -> None:
+    smoke(tmp_path, name)
