@@ -8,7 +8,7 @@ from typing import Any
 
 from mrl4rec.errors import UsageError, nearest
 from mrl4rec.settings import Settings
-from mrl4rec.stage import history, open_table
+from mrl4rec.stage import history, log_entries, open_table
 from mrl4rec.tables import TABLES
 
 Rows = tuple[list[str], list[list[Any]]]
@@ -53,11 +53,10 @@ def history_of(settings: Settings, table: str, dataset: str | None) -> Rows:
     rows = []
     for name in _chosen(settings, dataset):
         uri = settings.table_uri(name, table)
-        delta = open_table(uri)
-        if delta is None:
+        if open_table(uri) is None:
             continue
         stages = {commit.version: commit for commit in history(uri, table)}
-        for entry in delta.history():
+        for entry in log_entries(uri):
             version = int(entry["version"])
             commit = stages.get(version)
             at = datetime.fromtimestamp(entry["timestamp"] / 1000, UTC).strftime(

@@ -77,13 +77,34 @@ def properties(metadata: str) -> CommitProperties:
     return CommitProperties(custom_metadata={METADATA: metadata})
 
 
+def log_entries(uri: str) -> list[dict[str, Any]]:
+    """Every entry of a table's log, newest first, each with its ``version``; none without a table.
+
+    delta-rs (1.6) lists the log as it is now, but numbers it down from the version that was
+    opened: where somebody commits between the two, every number is wrong. So it is read again.
+    """
+    while (delta := open_table(uri)) is not None:
+        entries = numbered(delta)
+        if entries is not None:
+            return entries
+    return []
+
+
+def numbered(delta: DeltaTable) -> list[dict[str, Any]] | None:
+    """The log of a table that is opened at its newest version; None where it has moved on.
+
+    Afterwards ``delta`` is at the newest version in any case.
+    """
+    opened = delta.version()
+    entries: list[dict[str, Any]] = delta.history()
+    delta.update_incremental()
+    return entries if delta.version() == opened else None
+
+
 def history(uri: str, table: str) -> list[Commit]:
     """The stage commits of a marker table, newest first; other commits (restores) are left out."""
-    delta = open_table(uri)
-    if delta is None:
-        return []
     commits = []
-    for entry in delta.history():
+    for entry in log_entries(uri):
         body = _body(entry)
         if body is not None:
             commits.append(Commit(table=table, version=int(entry["version"]), **body))

@@ -139,3 +139,19 @@ def test_metadata_survives_the_round_trip_unchanged(tmp_path: Path) -> None:
     write(uri, given.metadata())
     found = stage.history(uri, "interactions")[0]
     assert found.metadata() == given.metadata()
+
+
+def test_a_log_that_moved_on_while_it_was_read_is_read_again(tmp_path: Path) -> None:
+    uri = str(tmp_path / "t")
+    for n in range(3):
+        note = stage.properties(str(n))
+        write_deltalake(uri, pa.table({"n": [n]}), mode="append", commit_properties=note)
+    opened = DeltaTable(uri, version=1)
+    # What delta-rs says of it: the commits of now, numbered from what was opened.
+    entries = [(entry["version"], entry[stage.METADATA]) for entry in opened.history()]
+    assert entries == [(1, "2"), (0, "1"), (-1, "0")]
+    assert stage.numbered(opened) is None
+    assert opened.version() == 2
+    entries = [(entry["version"], entry[stage.METADATA]) for entry in stage.log_entries(uri)]
+    assert entries == [(2, "2"), (1, "1"), (0, "0")]
+    assert stage.log_entries(str(tmp_path / "none")) == []

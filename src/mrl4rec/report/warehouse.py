@@ -8,7 +8,7 @@ from typing import Any
 
 from mrl4rec.report.runs import Run
 from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, history, open_table
+from mrl4rec.stage import Commit, history, log_entries, open_table
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,7 @@ def _ingest(
 
 def commit_times(uri: str) -> dict[int, int]:
     """Milliseconds since 1970 of each version of a table; empty where there is no table."""
-    delta = open_table(uri)
-    entries = delta.history() if delta else []
+    entries = log_entries(uri)
     return {int(e["version"]): int(e["timestamp"]) for e in entries if "timestamp" in e}
 
 

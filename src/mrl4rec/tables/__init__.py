@@ -4,7 +4,9 @@ from mrl4rec.tables.expectation import Expectation, Suite
 from mrl4rec.tables.gates import GATES
 from mrl4rec.tables.interactions import CORE_SUITE, INTERACTIONS
 from mrl4rec.tables.items import ITEMS
+from mrl4rec.tables.promotions import PROMOTIONS
 from mrl4rec.tables.quarantine import QUARANTINE
+from mrl4rec.tables.recommendations import RECOMMENDATIONS
 from mrl4rec.tables.results import RESULTS, RESULTS_SUITE
 from mrl4rec.tables.reviews import REVIEWS, REVIEWS_SUITE
 from mrl4rec.tables.sources import SOURCES
@@ -13,17 +15,29 @@ from mrl4rec.tables.table import Column, Table
 from mrl4rec.tables.users import USERS
 from mrl4rec.tables.vectors import VECTOR_SUITES
 
-TABLES: dict[str, Table] = {
-    table.name: table
-    for table in (REVIEWS, QUARANTINE, SOURCES, USERS, ITEMS, INTERACTIONS, SPLITS, GATES, RESULTS)
-}
+_ALL = (
+    REVIEWS,
+    QUARANTINE,
+    SOURCES,
+    USERS,
+    ITEMS,
+    INTERACTIONS,
+    SPLITS,
+    GATES,
+    RESULTS,
+    PROMOTIONS,
+    RECOMMENDATIONS,
+)
+TABLES: dict[str, Table] = {table.name: table for table in _ALL}
 
 __all__ = [
     "CORE_SUITE",
     "GATES",
     "INTERACTIONS",
     "ITEMS",
+    "PROMOTIONS",
     "QUARANTINE",
+    "RECOMMENDATIONS",
     "RESULTS",
     "RESULTS_SUITE",
     "REVIEWS",
