@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mrl4rec.errors import UsageError
+
 CACHE = Path("~/.cache/mrl4rec").expanduser()
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""What a data set or a table may be called: never a path that leads out of the warehouse."""
 
 
 class Settings(BaseSettings):
@@ -22,7 +27,11 @@ class Settings(BaseSettings):
     )
     tracking_uri: str | None = Field(
         None,
+        repr=False,  # it may hold a password
         description="MLflow server; unset: MLFLOW_TRACKING_URI, else SQLite inside the warehouse",
+    )
+    alert_webhook: SecretStr | None = Field(
+        None, description="address that gets a JSON POST for each alert; unset: none is sent"
     )
     jars: Path = Field(CACHE / "jars", description="folder of the io.delta JARs")
     downloads: Path = Field(CACHE / "downloads", description="folder of downloaded data sets")
@@ -32,6 +41,12 @@ class Settings(BaseSettings):
     spark_memory: str = Field("3g", description="memory of the Spark driver (and of each executor)")
     spark_java_options: str = Field("", description="more options of the driver's JVM")
     shuffle_partitions: int = Field(8, ge=1, description="partitions of a Spark shuffle")
+    max_unpacked_gb: float = Field(
+        200.0, gt=0, description="a dump file that unpacks to more is refused"
+    )
+    max_unpacked_ratio: float = Field(
+        100.0, gt=0, description="so is one that unpacks to more than so many times its size"
+    )
     kcore_driver_pairs: int = Field(
         20_000_000,
         ge=0,
@@ -57,15 +72,36 @@ class Settings(BaseSettings):
         256, ge=0, description="model folders above this are linked from MLflow, not copied into it"
     )
 
+    recommend_n: int = Field(20, ge=1, description="length of the lists in recommendations")
+    recommend_widths: str = Field(
+        "",
+        pattern=r"^(\d+(,\d+)*)?$",
+        description="widths that recommendations has lists of too, as 8,16; empty: full only",
+    )
+
     def dataset_dir(self, dataset: str) -> Path:
-        """The folder of one data set: its tables, models and gate reports."""
-        return self.warehouse / dataset
+        """The folder of one data set: its tables, models and gate reports.
+
+        Raises UsageError where the name is none of one folder inside the warehouse.
+        """
+        return self.warehouse / folder_name(dataset, "--dataset")
 
     def table_uri(self, dataset: str, table: str) -> str:
         """The path of one Delta table, absolute, as Spark and delta-rs both take it."""
-        return str((self.dataset_dir(dataset) / table).absolute())
+        return str((self.dataset_dir(dataset) / folder_name(table, "table")).absolute())
 
     def mlflow_uri(self) -> str:
         """The tracking server: the one set here, else MLflow's own setting, else SQLite."""
         named = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
         return named or f"sqlite:///{(self.warehouse / 'mlflow.db').absolute()}"
+
+
+def folder_name(name: str, what: str) -> str:
+    """The name, where it can name one folder. Raises UsageError, calling it ``what``."""
+    if not FOLDER_NAME.fullmatch(name):
+        raise UsageError(
+            f"{what} {name!r} cannot name a folder",
+            todo="use letters, digits, '-', '_' and '.', beginning with a letter or digit, "
+            "100 in all",
+        )
+    return name

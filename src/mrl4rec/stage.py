@@ -103,12 +103,14 @@ def numbered(delta: DeltaTable) -> list[dict[str, Any]] | None:
 
 def history(uri: str, table: str) -> list[Commit]:
     """The stage commits of a marker table, newest first; other commits (restores) are left out."""
-    commits = []
-    for entry in log_entries(uri):
-        body = _body(entry)
-        if body is not None:
-            commits.append(Commit(table=table, version=int(entry["version"]), **body))
-    return commits
+    found = (commit_of(entry, table) for entry in log_entries(uri))
+    return [commit for commit in found if commit is not None]
+
+
+def commit_of(entry: Mapping[str, Any], table: str) -> Commit | None:
+    """The stage commit that an entry of a table's log is, or None where no stage made it."""
+    body = _body(entry)
+    return None if body is None else Commit(table=table, version=int(entry["version"]), **body)
 
 
 def find(uri: str, table: str, key: str) -> Commit | None:

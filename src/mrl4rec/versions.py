@@ -8,13 +8,14 @@ restoring its tables to the newest commit that no gate failed.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from mrl4rec import stage
+from mrl4rec import lease, stage
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from mrl4rec.tables import TABLES
@@ -34,21 +35,25 @@ def newest_good(settings: Settings, dataset: str, marker: str) -> Commit | None:
     A commit that was not judged yet counts as good: its files are complete, and the gate that
     comes after the next run judges the whole table.
     """
+    return next(good(settings, dataset, marker), None)
+
+
+def good(settings: Settings, dataset: str, marker: str) -> Iterator[Commit]:
+    """The commits of ``marker`` that ``newest_good`` is the first of, newest first."""
     commits = stage.history(settings.table_uri(dataset, marker), marker)
     failed = failed_versions(settings, dataset) if commits else set()
     for commit in commits:
         versions = {marker: commit.version, **commit.outputs}
         if any((table, str(version)) in failed for table, version in versions.items()):
             continue
-        if all(_complete(settings, dataset, table, v) for table, v in versions.items()):
-            return commit
-    return None
+        if complete(settings, dataset, commit):
+            yield commit
 
 
 def complete(settings: Settings, dataset: str, commit: Commit) -> bool:
     """Whether every table version that the commit names can be opened and has all its files."""
     versions = {commit.table: commit.version, **commit.outputs}
-    return all(_complete(settings, dataset, table, v) for table, v in versions.items())
+    return all(readable(settings, dataset, table, v) for table, v in versions.items())
 
 
 def failed_versions(settings: Settings, dataset: str) -> set[tuple[str, str]]:
@@ -70,6 +75,7 @@ def restore(settings: Settings, dataset: str, marker: str, commit: Commit | None
         delta = stage.open_table(settings.table_uri(dataset, table))
         if delta is None:
             continue
+        lease.confirm()
         if commit is None:
             _empty(delta, table)
         else:
@@ -123,7 +129,8 @@ def _empty(delta: DeltaTable, table: str) -> None:
     )
 
 
-def _complete(settings: Settings, dataset: str, table: str, number: int) -> bool:
+def readable(settings: Settings, dataset: str, table: str, number: int) -> bool:
+    """Whether a version of a table can be opened and has all its files."""
     try:
         delta = stage.open_table(settings.table_uri(dataset, table), number)
     except Exception:  # deltalake raises bare DeltaError for a version whose log is gone

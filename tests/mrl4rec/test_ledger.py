@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -97,7 +98,7 @@ def test_by_hand_twice_is_two_rows(settings: Settings) -> None:
         {"decision": "kept", "why": "  "},
         {"decision": "kept", "why": "w", "champion": "b", "champion_before": "a"},
         {"decision": "promoted", "why": "w"},
-        {"decision": "rolled_back", "why": "w", "at": datetime(2026, 1, 1)},  # noqa: DTZ001
+        {"decision": "rolled_back", "why": "w", "at": datetime(2026, 1, 1)},
     ],
 )
 def test_a_row_that_contradicts_itself_is_refused(wrong: dict[str, Any]) -> None:
@@ -297,7 +298,7 @@ def test_any_story_reads_back(
     assert [row.seq for row in rows] == list(range(len(story)))
     changes = [row.champion for row in rows if row.changes]
     reigned = [reign.champion for reign in ledger.reigns(rows)]
-    assert all(a != b for a, b in zip(reigned, reigned[1:], strict=False))
+    assert all(a != b for a, b in itertools.pairwise(reigned))
     assert set(reigned) - {None} == set(changes) - {None}
 
 

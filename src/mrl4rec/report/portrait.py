@@ -17,6 +17,7 @@ from deltalake import QueryBuilder
 from mrl4rec.report.warehouse import Context
 from mrl4rec.settings import Settings
 from mrl4rec.stage import open_table
+from mrl4rec.versions import readable
 
 Degrees = list[tuple[int, int]]
 """(degree, how many users or items have it), ascending."""
@@ -24,7 +25,7 @@ Degrees = list[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Portrait:
-    """Counts of a dump and of its core; empty where the table is not there."""
+    """Counts of a dump and of its core; empty where the table, or its files, are not there."""
 
     degrees: Mapping[str, Degrees] = field(default_factory=dict)
     """By ``users in the dump``, ``users in the core`` and the same of items."""
@@ -81,7 +82,7 @@ class _Asker:
         self.builder, self.tables = QueryBuilder(), set()
         for name in ("reviews", "interactions", "quarantine"):
             delta = open_table(settings.table_uri(dataset, name), versions.get(name))
-            if delta is not None:
+            if delta is not None and readable(settings, dataset, name, delta.version()):
                 self.builder = self.builder.register(name, delta)
                 self.tables.add(name)
 

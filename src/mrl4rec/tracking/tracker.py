@@ -7,9 +7,10 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from mrl4rec.masking import masked, scrub
 from mrl4rec.settings import Settings
 from mrl4rec.tracking import glance
 from mrl4rec.tracking.record import RunRecord
@@ -34,6 +35,8 @@ class Tracker:
     def __init__(self, settings: Settings, experiment: str = EXPERIMENT) -> None:
         self.settings, self.experiment = settings, experiment
         self.uri = settings.mlflow_uri()
+        self.place = masked(self.uri)
+        """The server as it may be told: in log lines, and in the spool."""
         self.spool = Spool(settings.warehouse / "spool")
         self._asked_again_at, self._pause = 0.0, AWAY_SECONDS
         self._warned = False
@@ -44,7 +47,7 @@ class Tracker:
 
         Raises Mrl4recError only where the record cannot even be written to disk.
         """
-        known = self.spool.arrival(record.file_name, self.uri, record.digest)
+        known = self.spool.arrival(record.file_name, self.place, record.digest)
         if known is not None and self._away():
             return known
         return self._push(self.spool.put(record), known)
@@ -52,7 +55,7 @@ class Tracker:
     def known(self, parent_key: str | None, key: str) -> str | None:
         """The run a record of this place went to on this server, as far as the spool remembers."""
         record = RunRecord(key=key, parent_key=parent_key, name="")
-        return self.spool.arrival(record.file_name, self.uri)
+        return self.spool.arrival(record.file_name, self.place)
 
     def finished(self, parent_key: str | None, key: str) -> Mapping[str, str] | None:
         """The tags of the run that a record of this place went to, while it is there and finished.
@@ -77,6 +80,14 @@ class Tracker:
             self._close_orphans()
         return pushed
 
+    def reachable(self) -> bool:
+        """Whether the server can be asked now, as far as one bare connection tells."""
+        return not self._away()
+
+    def client(self) -> Any:
+        """MLflow's client, once the experiment is there. Raises what MLflow raises."""
+        return self._connected().client
+
     def view_link(self, server: str) -> str | None:
         """The address of the runs, best first, on a server's pages; None where it is away."""
         try:
@@ -91,13 +102,13 @@ class Tracker:
         with self.spool.lock():
             record = self.spool.read(path)
             if record is None:  # pushed by another process meanwhile, or damaged
-                return self.spool.arrival(path.name, self.uri)
+                return self.spool.arrival(path.name, self.place)
             try:
                 run_id = self._connected().push(record, known)
             except Exception as error:  # whatever MLflow raises, the training must not fail by it
                 self._note(error, record)
                 return None
-            self.spool.arrived(record, run_id, self.uri)
+            self.spool.arrived(record, run_id, self.place)
         self._warned, self._pause = False, AWAY_SECONDS
         return run_id
 
@@ -116,7 +127,7 @@ class Tracker:
             log.warning(
                 "MLflow refused the run %s: %s. Its record stays in %s",
                 record.name,
-                _reason(error),
+                scrub(_reason(error), self.settings),
                 self.spool.folder / record.file_name,
             )
         else:
@@ -144,8 +155,8 @@ class Tracker:
             log.warning(
                 "MLflow did not take a run (%s): %s. Runs are kept in %s and pushed by the next "
                 "`mrl4rec run`",
-                self.uri,
-                reason,
+                self.place,
+                scrub(reason, self.settings),
                 self.spool.folder,
             )
             self._warned = True
