@@ -74,11 +74,17 @@ def threads() -> int:
     return int(named) if named.isdigit() and int(named) > 0 else len(os.sched_getaffinity(0))
 
 
+def plain(model: Scorer) -> Scorer:
+    """What a wrapper stands for (its ``plain``), of a type that the searches know; else itself."""
+    return getattr(model, "plain", model)
+
+
 def columns(model: Scorer, widths: Sequence[int | None]) -> dict[int | None, int]:
     """Each width as a number of dimensions (0: the model has none).
 
     Raises UsageError for a width the model cannot be cut to.
     """
+    model = plain(model)
     if isinstance(model, FactorModel):
         return {width: model.width(width) for width in widths}
     if any(width is not None for width in widths):
@@ -94,6 +100,7 @@ def searcher(
     model: Scorer, query: Query, *, device: str, memory_mb: int, n_threads: int
 ) -> Searcher:
     """The fastest exact search for this model on this device."""
+    model = plain(model)
     if query.seen.n_rows != model.n_users or query.seen.n_columns != model.n_items:
         raise Mrl4recError(
             f"the seen items are of {query.seen.n_rows} users × {query.seen.n_columns} items, "
@@ -117,17 +124,20 @@ def search(
     device: str = "cpu",
     memory_mb: int = 512,
     n_threads: int | None = None,
+    at_once: int | None = None,
 ) -> Iterator[tuple[int, Lists]]:
     """Yield (place of the first user, lists) for one chunk of users after another.
 
-    A chunk that does not fit in memory is halved, and the rest goes on in halves. Raises
-    Mrl4recError where even a single user does not fit.
+    A chunk is what fits in ``memory_mb``, and at most ``at_once`` users. One that does not fit in
+    memory after all is halved, and the rest goes on in halves. Raises Mrl4recError where even a
+    single user does not fit.
     """
     engine = searcher(
         model, query, device=device, memory_mb=memory_mb, n_threads=n_threads or threads()
     )
     room = (memory_mb << 20) - engine.bytes_fixed
-    chunk = max(1, min(len(users), room // max(1, engine.bytes_per_user)))
+    most = len(users) if at_once is None else at_once
+    chunk = max(1, min(most, room // max(1, engine.bytes_per_user)))
     begin = 0
     while begin < len(users):
         part = users[begin : begin + chunk]

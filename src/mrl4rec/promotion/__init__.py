@@ -1,0 +1,1 @@
+"""Whether a new model takes the place of the one in service: duel, decision, evidence."""
