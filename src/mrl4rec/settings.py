@@ -72,6 +72,48 @@ class Settings(BaseSettings):
         256, ge=0, description="model folders above this are linked from MLflow, not copied into it"
     )
 
+    retrain_dataset: str | None = Field(
+        None, description="data set of the deployment mrl4rec-retrain/nightly; unset: none is run"
+    )
+    retrain_dumps: str | None = Field(
+        None, description="folder, file or glob where its dumps land; several with commas between"
+    )
+    retrain_cron: str = Field("0 3 * * *", description="when it runs, as cron says it, UTC")
+    retrain_min_users: int = Field(
+        200, ge=2, description="a window with pairs of fewer users is too little to judge by"
+    )
+
+    drift_min_rows: int = Field(
+        200, ge=1, description="a dump with fewer new rows is measured and not judged"
+    )
+    drift_max_distance: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="a dump is stopped where so large a share of its rows would have to change to "
+        "be spread as before (ratings, rows a user, rows an item), or more is of new users or items",
+    )
+    drift_max_top_gain: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="a dump is stopped where one item or user has so much more of the rows than "
+        "the top one had before",
+    )
+    drift_max_pace: float = Field(
+        5.0, ge=1, description="a dump is stopped where rows come so many times faster or slower"
+    )
+    drift_min_auc: float = Field(
+        0.55,
+        ge=0,
+        le=1,
+        description="a dump is stopped where the champion tells new pairs from others worse than "
+        "this; 0.5 is no relation",
+    )
+    drift_warn: float = Field(
+        0.5, ge=0, le=1, description="share of the way to a limit at which drift warns"
+    )
+
     recommend_n: int = Field(20, ge=1, description="length of the lists in recommendations")
     recommend_widths: str = Field(
         "",

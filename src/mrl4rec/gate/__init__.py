@@ -1,7 +1,7 @@
 """Gates: a table version or a model against its expectations, judged once, the verdict kept."""
 
 from mrl4rec.gate.judge import SAMPLE, Facts, judge
-from mrl4rec.gate.verdicts import Finding, Verdict, find, record
+from mrl4rec.gate.verdicts import Finding, Verdict, find, given, record
 from mrl4rec.gate.words import listing_command, markdown, require
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Finding",
     "Verdict",
     "find",
+    "given",
     "judge",
     "listing_command",
     "markdown",

@@ -125,6 +125,17 @@ def find(
     return replace(known[0], known=True) if known and len(known) == len(marks) else None
 
 
+def given(settings: Settings, dataset: str, suite: str, marks: Mapping[str, str]) -> Verdict | None:
+    """The final verdict on one version, whatever its limits were then, or None.
+
+    For gates on how a version came about: what was let in is not thrown out by a limit set later.
+    """
+    delta = open_table(settings.table_uri(dataset, GATES.name))
+    rows = _rows(delta, suite) if delta is not None else {}
+    found = [_verdict(dataset, rows[mark]) for mark in marks.items() if mark in rows]
+    return next((replace(v, known=True) for v in found if v.complete), None)
+
+
 def last_failure(
     settings: Settings, dataset: str, suite: str, expectation: str
 ) -> tuple[Verdict, Finding]:

@@ -1,5 +1,6 @@
 """One file a Delta table: columns, types, key, meaning, and its expectations beside them."""
 
+from mrl4rec.tables.drift import DRIFT, DRIFT_SUITE
 from mrl4rec.tables.expectation import Expectation, Suite
 from mrl4rec.tables.gates import GATES
 from mrl4rec.tables.interactions import CORE_SUITE, INTERACTIONS
@@ -25,6 +26,7 @@ _ALL = (
     SPLITS,
     GATES,
     RESULTS,
+    DRIFT,
     PROMOTIONS,
     RECOMMENDATIONS,
 )
@@ -32,6 +34,8 @@ TABLES: dict[str, Table] = {table.name: table for table in _ALL}
 
 __all__ = [
     "CORE_SUITE",
+    "DRIFT",
+    "DRIFT_SUITE",
     "GATES",
     "INTERACTIONS",
     "ITEMS",
