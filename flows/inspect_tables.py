@@ -24,7 +24,7 @@ def overview(settings: Settings, dataset: str | None) -> Rows:
     """Every table of every data set: newest version, rows, key of its newest stage."""
     columns = ["dataset", "table", "version", "rows", "stage", "stage key", "meaning"]
     rows = []
-    for name in _chosen(settings, dataset):
+    for name in chosen(settings, dataset):
         for table in TABLES.values():
             uri = settings.table_uri(name, table.name)
             delta = open_table(uri)
@@ -51,7 +51,7 @@ def history_of(settings: Settings, table: str, dataset: str | None) -> Rows:
         raise UsageError(f"there is no table {table!r}", todo=nearest(table, TABLES))
     columns = ["dataset", "version", "at (UTC)", "operation", "stage", "stage key", "rows"]
     rows = []
-    for name in _chosen(settings, dataset):
+    for name in chosen(settings, dataset):
         uri = settings.table_uri(name, table)
         if open_table(uri) is None:
             continue
@@ -77,7 +77,8 @@ def history_of(settings: Settings, table: str, dataset: str | None) -> Rows:
     return columns, rows
 
 
-def _chosen(settings: Settings, dataset: str | None) -> list[str]:
+def chosen(settings: Settings, dataset: str | None) -> list[str]:
+    """The data set that is named, or all of them; UsageError where there is none."""
     known = datasets(settings)
     if dataset is None:
         if not known:
