@@ -18,7 +18,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows import records
+from flows import alerting, records
 from flows.pipeline import Done, Pipeline, Step
 from flows.request import DEFAULT_LEVELS, DEFAULT_METHODS, Request
 from mrl4rec.settings import Settings
@@ -98,7 +98,13 @@ def _train_all(pipeline: Pipeline, bench: records.Benchmark) -> list[Done]:
     return done
 
 
-@flow(name="mrl4rec", persist_result=False, validate_parameters=True)
+@flow(
+    name="mrl4rec",
+    persist_result=False,
+    validate_parameters=True,
+    on_failure=[alerting.run_died],
+    on_crashed=[alerting.run_died],
+)
 def benchmark(
     datasets: list[str] = ["ml-100k", "planted"],  # noqa: B006  Prefect shows it as the default
     source: list[str] | None = None,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flows.options import build_parser
+from flows.zombies import HEARTBEAT
 from mrl4rec.errors import Mrl4recError
 
 QUIET = {
@@ -20,6 +21,7 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GX_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
+    **HEARTBEAT,
 }
 
 DISK_FULL = """the disk is full
@@ -45,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             where = error.filename or arguments.warehouse or "the warehouse"
             return _failed(arguments, DISK_FULL.format(where=where), 1)
-        traceback.print_exc()
+        from mrl4rec.masking import scrub
+
+        print(scrub(traceback.format_exc()), file=sys.stderr)
         return _failed(arguments, f"{type(error).__name__}: {error}", 1)
 
 
@@ -64,6 +68,9 @@ def _dispatch(arguments: Any) -> int:
 
 
 def _failed(arguments: Any, message: str, code: int) -> int:
+    from mrl4rec.masking import scrub
+
+    message = scrub(message)
     if arguments.json:
         print(json.dumps({"error": message}))
     print(f"mrl4rec {arguments.command}: {message}", file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import Any
 from flows import console, ephemeral
 from flows.request import Request
 from mrl4rec.errors import UsageError
+from mrl4rec.masking import masked
 from mrl4rec.settings import Settings
 
 log = logging.getLogger("mrl4rec")
@@ -65,7 +66,7 @@ def run(arguments: Namespace) -> Any:
     for note in outcome.notes:
         print(f"data    {note}")
     print(f"report  {outcome.report}")
-    print(f"runs    MLFLOW_TRACKING_URI={settings.mlflow_uri()}")
+    print(f"runs    MLFLOW_TRACKING_URI={masked(settings.mlflow_uri())}")
     print(
         f"next    mrl4rec up --warehouse {settings.warehouse}   (MLflow and Prefect in the browser)"
     )

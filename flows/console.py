@@ -6,13 +6,15 @@ import logging
 import sys
 from typing import Any
 
+from mrl4rec.masking import scrub
+
 log = logging.getLogger("mrl4rec")
 
 
 class _Line(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Time and message; the level only where it is more than information."""
-        text = f"{self.formatTime(record, '%H:%M:%S')}  {record.getMessage()}"
+        text = f"{self.formatTime(record, '%H:%M:%S')}  {scrub(record.getMessage())}"
         if record.levelno > logging.INFO:
             text = text.replace("  ", f"  {record.levelname.lower()}: ", 1)
         return text

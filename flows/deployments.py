@@ -33,8 +33,10 @@ def serve_all() -> None:
     from prefect import serve
     from prefect.deployments.runner import EntrypointType
 
+    from flows import zombies
     from flows.benchmark import benchmark
 
+    zombies.ensure()
     deployments = [
         benchmark.to_deployment(
             name=name, entrypoint_type=EntrypointType.MODULE_PATH, tags=["mrl4rec"], **body

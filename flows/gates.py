@@ -1,6 +1,7 @@
 """The gates: each takes a stage's commit, answers from the kept verdict, or judges and keeps it.
 
-A known verdict costs no JVM and no Great Expectations. A gate that fails raises GateFailed.
+A known verdict costs no JVM and no Great Expectations. A gate that fails raises GateFailed, and
+alerts (``flows.alerting``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from deltalake import DeltaTable
 
+from flows.alerting import alerts_where_it_fails
 from flows.request import CUTOFFS
 from mrl4rec import gate
 from mrl4rec.errors import GateFailed, Mrl4recError
@@ -139,6 +141,7 @@ def _as_text(versions: Mapping[str, int]) -> dict[str, str]:
     return {table: str(version) for table, version in versions.items()}
 
 
+@alerts_where_it_fails
 def check_reviews(dataset: str, ingest: Commit, settings: Settings) -> Verdict:
     """The gate after ingest, on reviews, quarantine and sources."""
     from mrl4rec.formats.known import FORMATS
@@ -158,6 +161,7 @@ def check_reviews(dataset: str, ingest: Commit, settings: Settings) -> Verdict:
     return TableGate(settings, dataset, ingest, REVIEWS_SUITE, facts, values, text).check()
 
 
+@alerts_where_it_fails
 def check_core(dataset: str, core: Commit, settings: Settings) -> Verdict:
     """The gate after k-core, on interactions, users and items."""
 
@@ -172,6 +176,7 @@ def check_core(dataset: str, core: Commit, settings: Settings) -> Verdict:
     ).check()
 
 
+@alerts_where_it_fails
 def check_split(dataset: str, split: Commit, settings: Settings) -> Verdict:
     """The gate after the split, on splits against the interactions they were made from."""
     told = split.summary
@@ -188,6 +193,7 @@ def check_split(dataset: str, split: Commit, settings: Settings) -> Verdict:
     return TableGate(settings, dataset, split, suite, facts, text=text, also=also).check()
 
 
+@alerts_where_it_fails
 def check_vectors(
     dataset: str, folder: Path, settings: Settings, split: Commit | None = None
 ) -> Verdict:
@@ -209,6 +215,7 @@ def check_vectors(
     return gate.require(settings, known)
 
 
+@alerts_where_it_fails
 def check_results(
     dataset: str, results: Commit, settings: Settings, *, ks: Sequence[int] = CUTOFFS
 ) -> Verdict:

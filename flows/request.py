@@ -121,12 +121,9 @@ class Request:
         return {k: v for k, v in asdict_shallow(self).items() if k != "cells"}
 
     def _check_name(self) -> None:
-        allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
-        if not self.dataset or self.dataset[0] in ".-" or not set(self.dataset) <= allowed:
-            raise UsageError(
-                f"--dataset {self.dataset!r} cannot name a folder",
-                todo="use letters, digits, '-', '_' and '.', beginning with a letter or digit",
-            )
+        from mrl4rec.settings import folder_name
+
+        folder_name(self.dataset, "--dataset")
 
     def _authors_folder_or_fail(self) -> None:
         folder = Path(self.source[0])

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from flows.zombies import HEARTBEAT
 from mrl4rec.errors import Mrl4recError
+from mrl4rec.masking import masked
 from mrl4rec.settings import Settings
 
 log = logging.getLogger("mrl4rec")
@@ -71,7 +73,9 @@ def up(settings: Settings, prefect_port: int, mlflow_port: int, as_json: bool) -
         services = [prefect]
         if settings.tracking_uri is None:
             command = _mlflow_command(settings, ports[1])
-            mlflow = _start(stack, "mlflow", command, environment, logs)
+            # Not an argument: everybody may read those, and the address may hold a password.
+            store = {"MLFLOW_BACKEND_STORE_URI": settings.mlflow_uri()}
+            mlflow = _start(stack, "mlflow", command, environment | store, logs)
             services.append(mlflow)
             _wait(mlflow, f"http://{HOST}:{ports[1]}/health")
             # The runs of this stack go through the server, so that its UI and they agree.
@@ -87,6 +91,7 @@ def up(settings: Settings, prefect_port: int, mlflow_port: int, as_json: bool) -
 
 def _environment(settings: Settings, api: str) -> dict[str, str]:
     return {
+        **HEARTBEAT,
         **os.environ,
         "PREFECT_API_URL": api,
         "PREFECT_LOGGING_LEVEL": "INFO",
@@ -106,7 +111,6 @@ def _mlflow_command(settings: Settings, port: int) -> list[str]:
     return [
         sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port),
         "--workers", "1",
-        "--backend-store-uri", settings.mlflow_uri(),
         "--artifacts-destination", artifacts,
     ]  # fmt: skip
 
@@ -177,14 +181,14 @@ def _announce(api: str, tracking: str, as_json: bool) -> None:
     from mrl4rec.tracking import Tracker
 
     runs = Tracker(Settings(tracking_uri=tracking)).view_link(tracking) or tracking
-    links = {"prefect": api.removesuffix("/api"), "prefect_api": api, "mlflow": tracking}
-    links["runs"] = runs
+    links = {"prefect": api.removesuffix("/api"), "prefect_api": api}
+    links |= {"mlflow": masked(tracking), "runs": masked(runs)}
     if as_json:
         print(json.dumps(links), flush=True)
         return
     print(
         f"Prefect   {links['prefect']}\n"
-        f"MLflow    {runs}\n\n"
+        f"MLflow    {links['runs']}\n\n"
         "In another terminal:\n"
         f"  export PREFECT_API_URL={api}\n"
         "  prefect deployment run mrl4rec/smoke --watch\n"

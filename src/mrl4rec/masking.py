@@ -11,7 +11,7 @@ from mrl4rec.settings import Settings
 
 HIDDEN = "***"
 SHORTEST = 6
-"""Characters from which on a secret is looked for by itself; a shorter one would hit other words."""
+"""Characters from which on a secret is looked for by itself: a shorter one would hit words."""
 _USER_INFO = re.compile(r"(?<=://)([^\s/?#@:]*):[^\s/?#@]*(?=@)")
 
 
