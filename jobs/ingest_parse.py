@@ -18,7 +18,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StringType
 
-from mrl4rec.formats import BLANKS, MAX_RECORD, Layout, literal_fields
+from mrl4rec.formats import BLANKS, MARK, MAX_RECORD, Layout, literal_fields
 
 KEPT_BYTES = 1 << 16
 """Characters of a broken record that are kept in quarantine."""
@@ -204,7 +204,7 @@ def _rules(layout: Layout, as_of: datetime) -> list[tuple[Column, str, Column]]:
     form = layout.form
     syntax = {"json": "not_json", "python": "not_python"}.get(form.syntax, "not_csv")
     rules = [
-        (F.col("size") > MAX_RECORD, "record_too_long", _said("bytes: ", F.col("size"))),
+        (F.col("size") > MAX_RECORD, "record_too_long", _said("bytes: ", _whole_size())),
         (F.col("text").isin("", layout.header or ""), BLANK, F.lit("")),
         (~F.is_valid_utf8(F.col("value")), "not_utf8", F.lit("bytes that are no UTF-8")),
         (~F.col("whole"), syntax, F.lit(f"not a record of {form.name}")),
@@ -222,6 +222,13 @@ def _rules(layout: Layout, as_of: datetime) -> list[tuple[Column, str, Column]]:
              _said(f"outside {low:g} to {high:g}: ", rating)),
         ]  # fmt: skip
     return rules
+
+
+def _whole_size() -> Column:
+    """Bytes of a line too long: of one that was cut, what it had before."""
+    tail = F.substring("value", -40, 40)
+    before = F.regexp_extract(tail, MARK.decode() + r"(\d{1,18})$", 1)
+    return F.when(before != "", before).otherwise(F.col("size").cast("string"))
 
 
 def _id_rules(layout: Layout, name: str, column: str) -> list[tuple[Column, str, Column]]:

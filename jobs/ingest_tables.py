@@ -19,7 +19,7 @@ from jobs.ingest_scan import Scanned, left_lines, scan_stretches, stretches
 from jobs.ingest_write import Place, commit
 from mrl4rec import stage, versions
 from mrl4rec.errors import Mrl4recError
-from mrl4rec.formats import Layout, SourceFile, can_scan, write_all
+from mrl4rec.formats import Layout, SourceFile, Unpacking, can_scan, write_all
 from mrl4rec.tables import QUARANTINE, REVIEWS, SOURCES
 
 __all__ = ["Ingested", "Place", "ingest_files"]
@@ -50,7 +50,7 @@ def ingest_files(
 
     Raises Mrl4recError, before anything is written, where a file cannot be read to its end.
     """
-    staged = _staged(sources, layouts, folder)
+    staged = _staged(sources, layouts, folder, Unpacking.of(place.settings))
     versions.restore(place.settings, place.dataset, SOURCES.name, base)
     for table in (REVIEWS, QUARANTINE):
         versions.create(place.settings, place.dataset, table.name)
@@ -70,14 +70,15 @@ def ingest_files(
 
 
 def _staged(
-    sources: Sequence[SourceFile], layouts: Mapping[str, Layout], folder: Path
+    sources: Sequence[SourceFile], layouts: Mapping[str, Layout], folder: Path, most: Unpacking
 ) -> dict[Layout, dict[str, Path]]:
     """The files as one record a line, by layout and digest."""
     wanted = [source for source in sources if layouts[source.sha256].form.syntax != "none"]
     for source in sources:
         name = layouts[source.sha256].form.name
         log.info("reading %s: %s, %.1f MB", source.path, name, source.bytes / 1e6)
-    paths = write_all([(source, layouts[source.sha256].form) for source in wanted], folder)
+    files = [(source, layouts[source.sha256].form) for source in wanted]
+    paths = write_all(files, folder, most)
     staged: dict[Layout, dict[str, Path]] = defaultdict(dict)
     for source, path in zip(wanted, paths, strict=True):
         staged[layouts[source.sha256]][source.sha256] = path

@@ -241,7 +241,7 @@ def parse_levels(levels: str | Sequence[int], dim: int | str | None) -> tuple[in
         words = list(levels)
     shown = ",".join(str(word) for word in words)
     example = "e.g. 4,8,16,32,64"
-    if not words or not all(re.fullmatch(r"\d+", str(word)) for word in words):
+    if not words or not all(re.fullmatch(r"\d{1,9}", str(word)) for word in words):
         raise UsageError(
             f"level set {shown!r} is not a list of whole numbers", where="--levels", todo=example
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from pathlib import Path
 
@@ -10,6 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.formats.authors import Piece, author_pieces
+from mrl4rec.formats.bounds import Unpacking
+from mrl4rec.formats.sources import blocks
 
 FOLDS = ("train", "test")
 SCHEMA = pa.schema([("user_idx", pa.int32()), ("item_idx", pa.int32()), ("fold", pa.string())])
@@ -33,7 +35,11 @@ def find(folder: Path) -> dict[str, Path]:
 
 def digests(files: dict[str, Path]) -> dict[str, str]:
     """SHA-256 of each file's bytes."""
-    return {fold: hashlib.sha256(path.read_bytes()).hexdigest() for fold, path in files.items()}
+    found = {}
+    for fold, path in files.items():
+        with path.open("rb") as file:
+            found[fold] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def read(files: dict[str, Path]) -> pa.Table:
@@ -76,29 +82,27 @@ def _keys(pairs: pa.Table) -> np.ndarray:
 
 
 def _read_one(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    users: list[np.ndarray] = []
-    items: list[np.ndarray] = []
-    try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
-            for number, line in enumerate(lines, 1):
-                values = _numbers(line, path, number)
-                if len(values):
-                    items.append(values[1:])
-                    users.append(np.full(len(values) - 1, values[0], dtype=np.int32))
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise Mrl4recError(f"cannot be read: {error}", where=str(path)) from error
     none = np.empty(0, dtype=np.int32)
-    return np.concatenate([none, *users]), np.concatenate([none, *items])
-
-
-def _numbers(line: str, path: Path, number: int) -> np.ndarray:
+    users, items = [none], [none]
     try:
-        values = np.array(line.split(), dtype=np.int64)
-    except (ValueError, OverflowError):
-        values = np.array([-1])
-    if len(values) and (values.min() < 0 or values.max() >= np.iinfo(np.int32).max):
-        raise Mrl4recError(
-            f"not a line of whole numbers `user item item …`: {line.strip()[:60]!r}",
-            where=f"{path}, line {number}",
-        )
-    return values.astype(np.int32)
+        for piece in author_pieces(Unpacking().bounded(blocks(path), path)):
+            values = _numbers(piece, path)
+            items.append(values[1:])
+            users.append(np.full(len(values) - 1, values[0], dtype=np.int32))
+    except OSError as error:
+        raise Mrl4recError(f"cannot be read: {error}", where=str(path)) from error
+    return np.concatenate(users), np.concatenate(items)
+
+
+def _numbers(piece: Piece, path: Path) -> np.ndarray:
+    """The user and its items, as numbers."""
+    tokens = [piece.user, *piece.items]
+    if all(token.isdigit() for token in tokens):
+        values = np.array(list(map(int, tokens)))
+        if values.max() < np.iinfo(np.int32).max:
+            return values.astype(np.int32)
+    shown = b" ".join(tokens[:20])[:60].decode("utf-8", "replace")
+    raise Mrl4recError(
+        f"not a line of whole numbers `user item item …`: {shown!r}",
+        where=f"{path}, line {piece.line}",
+    )

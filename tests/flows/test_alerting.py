@@ -65,7 +65,7 @@ def test_every_gate_alerts() -> None:
 
 
 class Run:
-    name, id, parameters = "brave-fox", "1234", {"datasets": ["phones"]}  # noqa: RUF012
+    name, id, parameters = "brave-fox", "1234", {"datasets": ["phones"]}
 
 
 class State:

@@ -14,9 +14,13 @@ from hypothesis import strategies as st
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.formats import (
     FORMATS,
+    MARK,
     MAX_RECORD,
     Format,
     SourceFile,
+    Unpacking,
+    array,
+    bounds,
     digest,
     expand,
     literal_fields,
@@ -24,7 +28,9 @@ from mrl4rec.formats import (
     write_lines,
 )
 from mrl4rec.formats import lines as lines_module
-from mrl4rec.formats.lines import array_elements, author_pairs
+from mrl4rec.formats.array import array_elements
+from mrl4rec.formats.authors import author_pairs
+from mrl4rec.formats.bounds import cut_long_lines, has_long_lines
 
 VALUES = st.recursive(
     st.none() | st.integers() | st.text(max_size=8) | st.sampled_from(['"', "\\", "},{", "\n["]),
@@ -94,7 +100,8 @@ def test_one_broken_element_does_not_take_the_next_with_it() -> None:
 def test_an_element_without_end_is_bounded_and_the_next_is_found() -> None:
     endless = b'[{"a": "' + b"x" * (6 * MAX_RECORD) + b",\n" + b'{"b": 1},\n{"c": 2}]'
     first, *rest = array_elements(pieces(endless, 1 << 20))
-    assert len(first) == MAX_RECORD + 1
+    # 7 bytes before the x, 6 MiB of them, and the comma
+    assert first == endless[1 : 1 + MAX_RECORD] + MARK + b"6291464"
     assert rest == [b'{"b": 1}', b'{"c": 2}']
 
 
@@ -167,16 +174,103 @@ def test_gzip_is_seen_from_its_bytes_and_cut_gzip_is_refused(tmp_path: Path) -> 
     assert caught.value.where == str(cut)
 
 
-def test_a_file_without_line_ends_is_refused(
+LONG = [b"a", b"x" * MAX_RECORD, b"y" * (MAX_RECORD + 1), b"", b"z" * (3 * MAX_RECORD + 5), b"b"]
+CUT = [b"a", b"x" * MAX_RECORD, b"y" * MAX_RECORD + MARK + b"1048577", b"",
+       b"z" * MAX_RECORD + MARK + b"3145733", b"b"]  # fmt: skip
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_of_a_line_too_long_its_beginning_and_its_length_are_kept(
+    tmp_path: Path, zipped: bool, end: bytes
+) -> None:
+    path, content = tmp_path / "long.json", b"\n".join(LONG) + end
+    path.write_bytes(gzip.compress(content, 1) if zipped else content)
+    staged = write_lines(digest(path), FORMATS["amazon-2014-json"], tmp_path)
+    assert staged.read_bytes() == b"\n".join(CUT) + end
+    assert not staged.is_symlink()
+
+
+@given(st.lists(st.integers(0, 3)), st.lists(st.integers(1, 7), min_size=1))
+def test_lines_are_cut_the_same_however_they_come(lengths: list[int], sizes: list[int]) -> None:
+    unit = MAX_RECORD // 2 + 1  # two of them are too long
+    lines = [b"l" * (n * unit) for n in lengths]
+    content, chunks, at = b"\n".join(lines), [], 0
+    for n in range(len(content)):
+        if at >= len(content):
+            break
+        size = min(sizes[n % len(sizes)] * unit // 4, MAX_RECORD)
+        chunks.append(content[at : at + size])
+        at += size
+    expected = [x if len(x) <= MAX_RECORD else x[:MAX_RECORD] + MARK + b"%d" % len(x)
+                for x in lines]  # fmt: skip
+    assert b"".join(cut_long_lines(chunks)) == b"\n".join(expected)
+    assert has_long_lines(chunks) == any(len(x) > MAX_RECORD for x in lines)
+
+
+def test_a_plain_file_without_long_lines_is_linked_not_copied(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    path.write_bytes(b"x" * MAX_RECORD + b"\n" + b"y" * MAX_RECORD)
+    assert write_lines(digest(path), FORMATS["amazon-2014-json"], tmp_path).is_symlink()
+
+
+def bomb(path: Path, block: bytes, blocks: int) -> Path:
+    with gzip.open(path, "wb", 9) as out:
+        for _ in range(blocks):
+            out.write(block)
+    return path
+
+
+@pytest.mark.parametrize("block", [b"x" * (1 << 20), b"\n" * (1 << 20), b'{"a": 1}\n' * 100_000])
+def test_a_gzip_bomb_is_refused_before_it_fills_the_disk(
+    tmp_path: Path, block: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "SMALL", 4 << 20)
+    path, folder = bomb(tmp_path / "bomb.gz", block, 64), tmp_path / "staged"
+    folder.mkdir()
+    most = Unpacking(most_times=50)
+    with pytest.raises(Mrl4recError, match="more than 50 times its size") as caught:
+        write_lines(digest(path), FORMATS["amazon-2014-json"], folder, most)
+    assert caught.value.where == str(path)
+    assert "MRL4REC_MAX_UNPACKED_RATIO" in (caught.value.todo or "")
+    limit = max(4 << 20, 50 * path.stat().st_size)
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= limit
+    with pytest.raises(Mrl4recError, match=r"more than 0\.005 GB"):
+        write_lines(digest(path), FORMATS["amazon-2014-json"], folder, Unpacking(0.005, 1e9))
+    whole = write_lines(digest(path), FORMATS["amazon-2014-json"], folder, Unpacking(1, 1e9))
+    assert whole.stat().st_size == (len(block) * 64 if b"\n" in block else MAX_RECORD + 16)
+
+
+def test_a_small_file_may_be_as_dense_as_it_likes(tmp_path: Path) -> None:
+    path = bomb(tmp_path / "dense.gz", b'{"a": 1}\n' * 100_000, 20)  # 18 MB of 40 kB
+    staged = write_lines(digest(path), FORMATS["amazon-2014-json"], tmp_path)
+    assert staged.stat().st_size > 100 * path.stat().st_size
+
+
+def test_a_list_of_one_user_does_not_multiply_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "train.txt"
+    path.write_bytes(b"u" * 300_000 + b" 1" * 300_000)
+    staged = write_lines(digest(path), FORMATS["author-lists"], tmp_path)
+    lines = staged.read_bytes().splitlines()
+    assert lines == ["uuuuuuuuuuuuuuuuuuuu… 1".encode()] * 300_000
+
+
+def test_an_array_of_nothing_but_beginnings_is_refused_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines_module, "MAX_LINE", 3 << 20)
-    path = tmp_path / "one.json"
-    path.write_bytes(b"x" * (2 << 20) + b"\n" + b"y" * (2 << 20))
-    write_lines(digest(path), FORMATS["amazon-2014-json"], tmp_path)
-    path.write_bytes(b"x" * (4 << 20))
-    with pytest.raises(Mrl4recError, match="longer than 3 MiB"):
-        write_lines(digest(path), FORMATS["amazon-2014-json"], tmp_path)
+    monkeypatch.setattr(array, "LOOKS", 100_000)
+    path = tmp_path / "array.json"
+    path.write_bytes(b'[{"a": 1},' + b"\n{" * 500_000)
+    with pytest.raises(Mrl4recError, match="broken in so many places") as caught:
+        write_lines(digest(path), FORMATS["amazon-2014-json-array"], tmp_path)
+    assert caught.value.where == str(path)
+
+
+def test_many_broken_elements_are_told_apart() -> None:
+    element = b'{"a": "' + b"x" * 300 + b'", "b": [1, 2}},\n'
+    broken = b'{"a": "x, "b": [1]},\n'
+    found = list(array_elements([b"[" + (broken + element) * 3000 + b"]"]))
+    assert len(found) >= 6000
 
 
 def test_a_digest_is_of_the_bytes_and_notices_change(tmp_path: Path) -> None:
@@ -202,7 +296,7 @@ def test_many_files_are_unpacked_side_by_side(
     running, most = 0, 0
     lock, all_here = threading.Lock(), threading.Barrier(3, timeout=20)
 
-    def slow(source: SourceFile, form: Format, folder: Path) -> Path:
+    def slow(source: SourceFile, form: Format, folder: Path, limit: Unpacking | None) -> Path:
         nonlocal running, most
         with lock:
             running += 1

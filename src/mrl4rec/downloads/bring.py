@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-import gzip
 import hashlib
 import json
 import logging
-import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from mrl4rec.catalog import Entry, Generated, Source, Web, Wheel, entry
 from mrl4rec.downloads.bar import shown
 from mrl4rec.downloads.web import FetchFailed, Progress, retrieve
 from mrl4rec.errors import Mrl4recError
+from mrl4rec.formats.bounds import Unpacking
+from mrl4rec.formats.sources import blocks, is_gzip
 from mrl4rec.settings import Settings
 from mrl4rec.synthetic.spec import GENERATOR
 
@@ -55,14 +56,14 @@ def fetch(name: str, settings: Settings, progress: Progress | None = None) -> Fe
             log.info("%s: %s", name, there.used)
             return there
         with shown(progress) as tell:
-            return _bring(wanted, folder, tell)
+            return _bring(wanted, folder, tell, Unpacking.of(settings))
 
 
-def _bring(wanted: Entry, folder: Path, progress: Progress) -> Fetched:
+def _bring(wanted: Entry, folder: Path, progress: Progress, most: Unpacking) -> Fetched:
     failed: list[str] = []
     for source in wanted.sources:
         try:
-            file = _get(source, folder, progress)
+            file = _get(source, folder, progress, most)
         except FetchFailed as error:
             failed.append(f"{source}: {error}")
             log.warning("%s: %s", wanted.name, failed[-1])
@@ -90,9 +91,9 @@ def _there(wanted: Entry, folder: Path) -> Fetched | None:
     """What an earlier run brought, if it is whole and still from a source of the catalogue."""
     try:
         receipt = json.loads((folder / RECEIPT).read_text())
-        file, digest = folder / receipt["file"], receipt["sha256"]
+        file, digest = folder / Path(receipt["file"]).name, receipt["sha256"]
         used, source = receipt["used"], receipt["source"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     if source not in map(_identity, wanted.sources) or not file.is_file():
         return None
@@ -102,30 +103,30 @@ def _there(wanted: Entry, folder: Path) -> Fetched | None:
     return Fetched((file,), f"{used}; there from an earlier run")
 
 
-def _get(source: Source, folder: Path, progress: Progress) -> Path:
+def _get(source: Source, folder: Path, progress: Progress, most: Unpacking) -> Path:
     if isinstance(source, Web):
-        return _from_web(source, folder, progress)
+        return _from_web(source, folder, progress, most)
     if isinstance(source, Wheel):
-        return _from_wheel(source, folder)
+        return _from_wheel(source, folder, most)
     return _generate(source, folder, progress)
 
 
-def _from_web(source: Web, folder: Path, progress: Progress) -> Path:
+def _from_web(source: Web, folder: Path, progress: Progress, most: Unpacking) -> Path:
     file = folder / source.url.rsplit("/", 1)[-1]
     file.unlink(missing_ok=True)  # without a receipt it is not known to be whole
     retrieve(source.url, source.checksum, file, progress)
     try:
         if source.member is not None:
-            return _extract(file, source.member, None, folder)
+            return _extract(file, source.member, None, folder, most)
         if file.suffix == ".gz":
-            _read_through(file)
+            _read_through(file, most)
     except FetchFailed:
         file.unlink()
         raise
     return file
 
 
-def _from_wheel(source: Wheel, folder: Path) -> Path:
+def _from_wheel(source: Wheel, folder: Path, most: Unpacking) -> Path:
     wanted = f"{source.project}=={source.version}"
     with tempfile.TemporaryDirectory(dir=folder) as place:
         command = [sys.executable, "-m", "pip", "download", wanted, "--no-deps",
@@ -141,7 +142,7 @@ def _from_wheel(source: Wheel, folder: Path) -> Path:
         if done.returncode or len(wheels) != 1:
             lines = done.stderr.strip().splitlines() or ["no wheel came"]
             raise FetchFailed(f"pip download {wanted}: {lines[-1]}")
-        return _extract(wheels[0], source.member, source.sha256, folder)
+        return _extract(wheels[0], source.member, source.sha256, folder, most)
 
 
 def _generate(source: Generated, folder: Path, progress: Progress) -> Path:
@@ -153,18 +154,25 @@ def _generate(source: Generated, folder: Path, progress: Progress) -> Path:
     return file
 
 
-def _extract(archive: Path, member: str, sha256: str | None, folder: Path) -> Path:
+def _extract(archive: Path, member: str, sha256: str | None, folder: Path, most: Unpacking) -> Path:
     """One member of a zip, by its last name, into ``folder``; it lands whole or not at all.
 
-    Raises FetchFailed where the archive is broken, lacks the member, or holds another one.
+    The names in the archive decide nothing: the catalogue says which member, and what it is called
+    here. Raises FetchFailed where the archive is broken, lacks the member, holds another one, or
+    unpacks to more than ``most``.
     """
     file = folder / member.rsplit("/", 1)[-1]
     part = file.with_name(file.name + ".part")
     try:
         with zipfile.ZipFile(archive) as opened, opened.open(member) as raw, part.open("wb") as out:
-            shutil.copyfileobj(raw, out)  # zipfile checks the CRC at the end
-    except (zipfile.BadZipFile, KeyError) as error:
+            pieces = iter(lambda: raw.read(1 << 20), b"")  # zipfile checks the CRC at the end
+            out.writelines(most.bounded(pieces, archive))
+    except (zipfile.BadZipFile, zlib.error, KeyError, NotImplementedError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
         raise FetchFailed(f"{archive.name} is no archive with {member}: {error}") from error
+    except Mrl4recError as error:
+        part.unlink(missing_ok=True)
+        raise FetchFailed(error.what) from error
     if sha256 is not None and _sha256(part) != sha256:
         part.unlink()
         raise FetchFailed(f"{member} is not the known file (sha256:{sha256} expected)")
@@ -178,13 +186,15 @@ def _identity(source: Source) -> str:
     return f"{source!r}" + (f" {GENERATOR}" if isinstance(source, Generated) else "")
 
 
-def _read_through(file: Path) -> None:
+def _read_through(file: Path, most: Unpacking) -> None:
+    """Raises FetchFailed where it is no whole gzip file, or one of a bomb."""
     try:
-        with gzip.open(file) as opened:
-            while opened.read(1 << 20):
-                pass
-    except (OSError, EOFError) as error:
-        raise FetchFailed(f"what it serves is no whole gzip file: {error}") from error
+        if not is_gzip(file):
+            raise FetchFailed("what it serves is no whole gzip file")
+        for _ in most.bounded(blocks(file), file):
+            pass
+    except Mrl4recError as error:
+        raise FetchFailed(f"what it serves is no whole gzip file: {error.what}") from error
 
 
 def _sha256(file: Path) -> str:

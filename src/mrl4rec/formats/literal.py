@@ -6,6 +6,9 @@ import ast
 import warnings
 from typing import Any
 
+MOST_BITS = 1024
+"""Of a whole number that is spelled out; Python refuses to spell one of 4,300 digits."""
+
 
 def read_literal(text: str) -> dict[Any, Any] | None:
     """The dict that ``text`` spells, or None where it is not one literal dict.
@@ -24,13 +27,15 @@ def read_literal(text: str) -> dict[Any, Any] | None:
 
 def field_text(value: Any) -> str | None:
     """A field as the JSON reader gives it: text as it is, numbers spelled out, None as None."""
-    if value is None or isinstance(value, str):
+    if value is None:
         return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()  # half a surrogate pair is no text
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
+    if isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= MOST_BITS):
         return repr(value)
-    return "[…]"  # a list or dict is no id, time or rating: the rules refuse it
+    return "[…]"  # no id, time or rating is a list, a dict or so long: the rules refuse it
 
 
 def literal_fields(text: str | None, names: tuple[str | None, ...]) -> list[str | None] | None:

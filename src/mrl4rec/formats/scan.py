@@ -14,9 +14,9 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
+from mrl4rec.formats.bounds import MAX_RECORD
 from mrl4rec.formats.json_scan import clean_object, count_lines, first_break, is_utf8
 from mrl4rec.formats.known import Format
-from mrl4rec.formats.lines import MAX_LINE, MAX_RECORD
 from mrl4rec.formats.xxhash import pair_hash
 
 ROWS = pa.schema([
@@ -45,6 +45,9 @@ _ROW = {
     "short": np.bool_,
 }
 _AHEAD = 1 << 16
+_LINES = 1 << 18
+"""Lines that are looked at before their pieces are copied out of the text: a stretch of good
+records has fewer, one of nothing but line breaks has millions."""
 _NEWLINE = 10
 _SHORT = 9
 
@@ -93,15 +96,23 @@ class Scanner:
         """Read the lines that begin in the bytes ``start`` … ``end`` of a file."""
         text = self._read(path, start, end)
         lines = int(count_lines(text))
-        if lines > len(self._left):
-            self._row = {name: np.empty(lines, kind) for name, kind in _ROW.items()}
-            self._left = np.empty((lines, 3), np.int64)
-        found, kept = _scan(
-            text, self._names, self._ends, self._bounds, MAX_RECORD, self._micros_a_unit,
-            *self._row.values(), self._left,
-        )  # fmt: skip
-        rows = _rows(text, {name: values[:found] for name, values in self._row.items()})
-        return Scan(rows, _left(text, self._left[:kept]), lines, lines - found - kept)
+        room = min(lines, _LINES)
+        if room > len(self._left):
+            self._row = {name: np.empty(room, kind) for name, kind in _ROW.items()}
+            self._left = np.empty((room, 3), np.int64)
+        rows, left = [], []
+        at = number = 0
+        while True:
+            found, kept, at, number = _scan(
+                text, at, number, self._names, self._ends, self._bounds, MAX_RECORD,
+                self._micros_a_unit, *self._row.values(), self._left,
+            )  # fmt: skip
+            rows.append(_rows(text, {name: part[:found] for name, part in self._row.items()}))
+            left.append(_left(text, self._left[:kept]))
+            if at == len(text):
+                break
+        table, rest = pa.concat_tables(rows), pa.concat_tables(left)
+        return Scan(table, rest, lines, lines - table.num_rows - rest.num_rows)
 
     def _read(self, path: Path, start: int, end: int) -> NDArray[np.uint8]:
         """The lines that begin in ``start`` … ``end``, the last one to its end, which is a line
@@ -137,22 +148,28 @@ def _fill(stream: IO[bytes], text: NDArray[np.uint8]) -> int:
 
 def _line_rest(stream: IO[bytes]) -> bytes:
     """From here to the end of the line; a line break is put where the file ends without one."""
-    rest = b""
-    while b"\n" not in rest and len(rest) <= 2 * MAX_LINE and (more := stream.read(_AHEAD)):
-        rest += more
-    return rest.partition(b"\n")[0] + b"\n"
+    rest = []
+    while more := stream.read(_AHEAD):
+        before, ended, _ = more.partition(b"\n")
+        rest.append(before)
+        if ended:
+            break
+    return b"".join([*rest, b"\n"])
 
 
 @njit(cache=True, nogil=True)
 def _scan(
-    text: Any, names: Any, ends: Any, bounds: Any, max_record: int, micros_a_unit: int,
-    user: Any, user_end: Any, item: Any, item_end: Any, rating: Any, micros: Any, line: Any,
-    pair: Any, short: Any, left: Any,
-) -> tuple[int, int]:  # fmt: skip
-    """Fill the columns; how many rows are clean, and how many lines are left."""
+    text: Any, i: int, number: int, names: Any, ends: Any, bounds: Any, max_record: int,
+    micros_a_unit: int, user: Any, user_end: Any, item: Any, item_end: Any, rating: Any,
+    micros: Any, line: Any, pair: Any, short: Any, left: Any,
+) -> tuple[int, int, int, int]:  # fmt: skip
+    """Fill the columns from line ``number``, at ``i``, on, as far as there is room.
+
+    How many rows are clean, how many lines are left for the strict rules, and where it stopped.
+    """
     found = np.zeros(6, np.int64)
-    rows = kept = number = i = 0
-    while i < len(text):
+    rows = kept = 0
+    while i < len(text) and rows < len(user) and kept < len(left):
         begin = i
         while text[i] == 32 or text[i] == 9 or text[i] == 13:
             i += 1
@@ -186,7 +203,7 @@ def _scan(
             kept += 1
         i = end + 1
         number += 1
-    return rows, kept
+    return rows, kept, i, number
 
 
 @njit(cache=True, nogil=True)

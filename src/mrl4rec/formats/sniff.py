@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrl4rec.errors import Mrl4recError, nearest
+from mrl4rec.formats.array import array_elements
 from mrl4rec.formats.columns import headerless_csv
 from mrl4rec.formats.known import BLANKS, EMPTY, FORMATS, Format
-from mrl4rec.formats.lines import array_elements
 from mrl4rec.formats.literal import read_literal
 from mrl4rec.formats.sources import head
 
@@ -33,6 +33,8 @@ FILE_KINDS = {
 }
 TYPED = re.compile(r"^[^:\t]+:(token|float)(_seq)?$")
 MARKS_2018 = {"verified", "vote", "style", "image"}
+MOST_COLUMNS = 1000
+"""Spark plans an expression for each: a header of a million would never come to an end."""
 HEADERS = ("amazon-2014-csv", "amazon-2023-csv", "movielens-csv")
 
 
@@ -150,7 +152,7 @@ def _numbers(cells: Sequence[str]) -> bool:
 
 def _array_form(path: Path, content: bytes) -> Format:
     records = []
-    for element in array_elements([content]):
+    for element in array_elements([content], path):
         if _spelling(text := element.decode("utf-8", errors="replace")) == "json":
             records.append(json.loads(text))
         if len(records) >= SAMPLE_LINES:
@@ -214,6 +216,12 @@ def _with_header(path: Path, form: Format, lines: Sequence[str]) -> Layout:
         cells = [cell.split(":")[0].strip() for cell in line.split("\t")]
     else:
         cells = _csv_cells(line)
+    if len(cells) > MOST_COLUMNS:
+        raise Mrl4recError(
+            f"its header names {len(cells):,} columns, {MOST_COLUMNS:,} are the most that are read",
+            where=str(path),
+            todo="keep the columns of user, item, rating and time alone",
+        )
     _require(path, form, cells, "in its header")
     twice = [name for name in form.required if cells.count(name) > 1]
     if twice:
@@ -224,7 +232,7 @@ def _with_header(path: Path, form: Format, lines: Sequence[str]) -> Layout:
 def _require(path: Path, form: Format, names: Sequence[str], place: str) -> None:
     missing = [name for name in form.required if name not in names]
     if missing:
-        hint = nearest(missing[0], names)
+        hint = nearest(missing[0], [name[:80] for name in names[:200]])
         raise Mrl4recError(
             f"{form.name} needs the column {missing[0]!r}, which is not {place}; {hint}",
             where=str(path),

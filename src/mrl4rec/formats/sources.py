@@ -37,6 +37,8 @@ def expand(specs: Sequence[str | Path]) -> tuple[Path, ...]:
 
     A folder stands for the files directly in it, by name; one in the authors' form (train.txt and
     test.txt, plain or .gz) stands for these two, train first. Hidden files are left out.
+    A link that a folder or a glob gives has to lead to a file beside it: who may leave dumps there
+    may not choose what else is read.
     Raises UsageError where a value means no file at all.
     """
     if not specs:
@@ -47,12 +49,23 @@ def expand(specs: Sequence[str | Path]) -> tuple[Path, ...]:
     for spec in specs:
         path = Path(spec).expanduser()
         if path.is_dir():
-            files.extend(_folder(path))
+            files.extend(map(_beside, _folder(path)))
         elif path.exists():
             files.append(path)
         else:
-            files.extend(_glob(str(path)))
+            files.extend(map(_beside, _glob(str(path))))
     return tuple(files)
+
+
+def _beside(path: Path) -> Path:
+    """The path, where it is no link that leads out of its folder. Raises UsageError."""
+    if path.is_symlink() and path.parent.resolve() not in path.resolve().parents:
+        raise UsageError(
+            f"it is a link that leads out of its folder, to {path.resolve()}",
+            where=str(path),
+            todo="name the file itself if it is meant, or remove the link",
+        )
+    return path
 
 
 def _folder(folder: Path) -> list[Path]:
@@ -75,8 +88,7 @@ def _plain_or_gz(path: Path) -> Path | None:
 
 
 def _glob(pattern: str) -> list[Path]:
-    hits = sorted(Path(hit) for hit in glob.glob(pattern, recursive=True))
-    files = [hit for hit in hits if hit.is_file()]
+    files = sorted(hit for hit in _hits(pattern) if hit.is_file())
     if not files:
         what = "the glob matches no file" if glob.has_magic(pattern) else "no such file or folder"
         raise UsageError(what, where=pattern, todo="check the path; relative ones start here: "
@@ -84,10 +96,28 @@ def _glob(pattern: str) -> list[Path]:
     return files
 
 
+def _hits(pattern: str) -> Iterator[Path]:
+    """What a glob matches, but for hidden files. ``**`` follows no links: two that lead back to
+    their own folder would be two to the power of forty folders.
+    """
+    if "**" not in pattern:
+        yield from map(Path, glob.glob(pattern))
+        return
+    path = Path(pattern)
+    top = Path(path.anchor)
+    try:
+        for hit in top.glob(str(path.relative_to(path.anchor))):
+            if not any(part.startswith(".") for part in hit.parts):
+                yield hit
+    except ValueError as error:
+        raise UsageError(f"no glob: {error}", where=pattern, todo="write ** by itself") from error
+
+
 def digest(path: Path) -> SourceFile:
     """The SHA-256 and size of a file, read once. Raises Mrl4recError if it cannot be read."""
     if path.exists() and not path.is_file():
         raise UsageError("not a regular file", where=str(path), todo="name the dump's own file")
+    _check_name(path)
     sha, size = hashlib.sha256(), 0
     try:
         stamp = _stamp(path)
@@ -100,6 +130,18 @@ def digest(path: Path) -> SourceFile:
             f"the source cannot be read: {error.strerror or error}", where=str(path)
         ) from error
     return SourceFile(path, sha.hexdigest(), size, stamp)
+
+
+def _check_name(path: Path) -> None:
+    """Names go into tables and log lines, so they have to be text."""
+    name = str(path)
+    odd = any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in name)
+    if odd:
+        raise UsageError(
+            "the file's name, or a folder's, holds control characters or bytes that are no UTF-8",
+            where=ascii(name),
+            todo="rename it",
+        )
 
 
 def _stamp(path: Path) -> tuple[int, int]:

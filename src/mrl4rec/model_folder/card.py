@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.stage import canonical
@@ -19,10 +22,21 @@ CARD, MODEL, SEEN, USERS, ITEMS = (
     "items.parquet",
 )
 FORMAT = 1
+MOST_BYTES = 64 << 20
+"""Of a card: a learning curve of a hundred thousand epochs has fewer."""
 TODO = "delete the folder and train again: `mrl4rec train` makes it anew from the committed split"
 
-Files = dict[str, dict[str, Any]]
-"""Bytes and SHA-256 of each file, by name."""
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What was written of one file."""
+
+    bytes: int
+    sha256: str
+
+
+Files = dict[str, FileFacts]
+"""By name."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +87,21 @@ def write_card(folder: Path, card: ModelCard) -> None:
 def read(folder: Path) -> tuple[ModelCard, Files]:
     path = folder / CARD
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"it has more than {MOST_BYTES >> 20} MiB")
         body = json.loads(path.read_text(encoding="utf-8"))
+        whole = isinstance(body, dict) and body.get("sha256") == digest(body)
     except FileNotFoundError as error:
         raise Mrl4recError(
             "this is no model folder: model.json is missing",
             where=str(folder),
             todo="name a folder under <warehouse>/<dataset>/models, or train one",
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Mrl4recError(
             f"the card cannot be read: {error}", where=str(path), todo=TODO
         ) from error
-    if not isinstance(body, dict) or body.get("sha256") != digest(body):
+    if not whole:
         raise Mrl4recError(
             "the card is not what was written (its digest differs)", where=str(path), todo=TODO
         )
@@ -95,10 +112,22 @@ def read(folder: Path) -> tuple[ModelCard, Files]:
             todo="load it with the version of mrl4rec that wrote it, or train again",
         )
     known = {entry.name for entry in fields(ModelCard)}
-    values = {name: value for name, value in body.items() if name in known}
-    values["levels"] = tuple(values["levels"]) if values["levels"] else None
-    values["widths"] = tuple(values["widths"])
-    return ModelCard(**values), body["files"]
+    try:
+        card = _reader(ModelCard).validate_python({k: v for k, v in body.items() if k in known})
+        return card, _reader(Files).validate_python(body.get("files"))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise Mrl4recError(
+            f"the card cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            where=str(path),
+            todo=TODO,
+        ) from error
+
+
+@cache
+def _reader(kind: Any) -> TypeAdapter[Any]:
+    """Holds values from outside against the types of their fields."""
+    return TypeAdapter(kind)
 
 
 def check_files(folder: Path, files: Files, verify: bool) -> None:
@@ -107,13 +136,13 @@ def check_files(folder: Path, files: Files, verify: bool) -> None:
         if known is None or not path.is_file():
             raise Mrl4recError(f"{name} is missing", where=str(folder), todo=TODO)
         size = path.stat().st_size
-        if size != known["bytes"]:
+        if size != known.bytes:
             raise Mrl4recError(
-                f"{name} has {size} bytes, {known['bytes']} were written",
+                f"{name} has {size} bytes, {known.bytes} were written",
                 where=str(path),
                 todo=TODO,
             )
-        if verify and sha256(path) != known["sha256"]:
+        if verify and sha256(path) != known.sha256:
             raise Mrl4recError(
                 f"{name} is not what was written (its digest differs)", where=str(path), todo=TODO
             )

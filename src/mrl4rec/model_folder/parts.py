@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,27 @@ class Ids(NamedTuple):
 
     user_ids: NDArray[np.object_]
     item_ids: NDArray[np.object_]
+
+
+_FORMS = {
+    "user_vectors": ("f", 2), "item_vectors": ("f", 2),
+    "user_vectors_0": ("f", 2), "item_vectors_0": ("f", 2),
+    "weights": ("f", 2), "weights.data": ("f", 1), "counts": ("fi", 1),
+    **{f"{rows}{part}": ("i", 1) for rows in ("", "weights.", "history.")
+       for part in ("indptr", "indices")},
+}  # fmt: skip
+"""Kinds of numbers and dimensions of each tensor."""
+
+
+def check_forms(tensors: Tensors, needed: Iterable[str], where: str) -> None:
+    """Raise where a tensor is missing, or is none of the form that its name asks for."""
+    problems = [f"tensor {name!r} is missing" for name in needed if name not in tensors]
+    for name, tensor in tensors.items():
+        kinds, dimensions = _FORMS.get(name, ("", 0))
+        if tensor.dtype.kind not in kinds or tensor.ndim != dimensions:
+            problems.append(f"tensor {name!r} of {tensor.dtype} {tensor.shape} belongs to no model")
+    if problems:
+        raise Mrl4recError("; ".join(problems), where=where, todo=TODO)
 
 
 def to_tensors(model: Scorer) -> Tensors:
@@ -55,6 +77,7 @@ def _float32(values: Any) -> NDArray[np.float32]:
 
 
 def to_model(card: ModelCard, tensors: Tensors, n_users: int, where: str) -> Scorer:
+    check_forms(tensors, (), where)
     try:
         if card.kind == "factors":
             return FactorModel(
@@ -67,22 +90,28 @@ def to_model(card: ModelCard, tensors: Tensors, n_users: int, where: str) -> Sco
         if card.kind == "counts":
             return CountModel(tensors["counts"], n_users)
         if card.kind == "item_item":
-            return _item_item(tensors)
+            return _item_item(tensors, where)
     except KeyError as error:
         raise Mrl4recError(f"tensor {error} is missing", where=where, todo=TODO) from error
     raise Mrl4recError(f"unknown kind of model {card.kind!r}", where=where, todo=TODO)
 
 
-def _item_item(tensors: Tensors) -> ItemItemModel:
+def _item_item(tensors: Tensors, where: str) -> ItemItemModel:
     indptr, indices = tensors["history.indptr"], tensors["history.indices"]
     if "weights" in tensors:
         weights: Any = tensors["weights"]
     else:
         from scipy.sparse import csr_matrix
 
-        n = len(tensors["weights.indptr"]) - 1
-        parts = (tensors["weights.data"], tensors["weights.indices"], tensors["weights.indptr"])
-        weights = csr_matrix(parts, shape=(n, n))
+        data, columns, rows = (tensors[f"weights.{part}"] for part in ("data", "indices", "indptr"))
+        n = len(rows) - 1
+        # SciPy's loops go where the indices say, inside the matrix or not.
+        problem = Csr(rows, columns, n).problem()
+        if len(data) != len(columns):
+            problem = f"{len(data)} values for {len(columns)} indices"
+        if problem:
+            raise Mrl4recError(f"the item-item matrix: {problem}", where=where, todo=TODO)
+        weights = csr_matrix((data, columns, rows), shape=(n, n))
     return ItemItemModel(weights, Csr(indptr, indices, weights.shape[1]))
 
 

@@ -20,7 +20,14 @@ from mrl4rec.errors import Mrl4recError
 from mrl4rec.interactions import Csr
 from mrl4rec.model_folder import card as cards
 from mrl4rec.model_folder.card import ITEMS, MODEL, SEEN, TODO, USERS, ModelCard
-from mrl4rec.model_folder.parts import Ids, check_finite, check_fit, to_model, to_tensors
+from mrl4rec.model_folder.parts import (
+    Ids,
+    check_finite,
+    check_fit,
+    check_forms,
+    to_model,
+    to_tensors,
+)
 from mrl4rec.scorers import Scorer
 from mrl4rec.stage import canonical
 
@@ -88,8 +95,9 @@ def load(folder: Path, *, verify: bool = True) -> Loaded:
             where=str(folder / MODEL),
             todo=TODO,
         )
-    ids = Ids(_read_ids(folder / USERS), _read_ids(folder / ITEMS))
+    ids = Ids(_read_ids(folder / USERS, "user_id"), _read_ids(folder / ITEMS, "item_id"))
     rows = tensor_file.read(folder / SEEN)
+    check_forms(rows, ("indptr", "indices"), str(folder / SEEN))
     seen = Csr(rows["indptr"], rows["indices"], len(ids.item_ids))
     model = to_model(card, tensors, len(ids.user_ids), str(folder))
     check_fit(model, ids, seen, str(folder))
@@ -128,10 +136,10 @@ def _write_ids(path: Path, name: str, ids: NDArray[np.object_]) -> None:
     pq.write_table(pa.table({name: pa.array(ids, pa.string())}), path)
 
 
-def _read_ids(path: Path) -> NDArray[np.object_]:
+def _read_ids(path: Path, name: str) -> NDArray[np.object_]:
     try:
-        return pq.read_table(path).column(0).to_numpy()
-    except (OSError, pa.ArrowException) as error:
+        return pq.read_table(path)[name].cast(pa.string()).to_numpy()
+    except (OSError, KeyError, pa.ArrowException) as error:
         raise Mrl4recError(
             f"the ids cannot be read: {error}", where=str(path), todo=TODO
         ) from error
