@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from mrl4rec.errors import UsageError
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, find, stage_key
 from mrl4rec.tables import RESULTS
@@ -59,7 +60,7 @@ def run(
 
     ``data`` gives the split's interactions and is called only where there is work to do. ``device``
     is where to rank, ``auto``, ``cpu`` or ``cuda``, as for training. Raises UsageError where a GPU
-    is asked for and there is none.
+    is asked for and there is none, or where the model was fitted on the test fold of this split.
     """
     device = resolve_device(device, settings)
     uri = settings.table_uri(dataset, RESULTS.name)
@@ -72,6 +73,7 @@ def run(
     from mrl4rec.ranking.evaluate import evaluate
 
     folder = settings.dataset_dir(dataset) / "models" / train.key
+    _check_unseen(model_folder.read_card(folder), split)
     model, card, _, _ = model_folder.load(folder)
     interactions = data()
     evaluation = evaluate(
@@ -95,6 +97,16 @@ def run(
     rows = _rows(evaluation, card, this, run_id)
     version = commit_rows(uri, RESULTS, rows, commit.metadata())
     return Commit(**{**commit.__dict__, "version": version})
+
+
+def _check_unseen(card: ModelCard, split: Commit) -> None:
+    if "test" in card.folds and card.versions.get("split_key") == split.key:
+        raise UsageError(
+            f"{card.method_name} was refitted on everything, the test fold of this split too: "
+            "what it would score there says nothing",
+            where=f"model {card.stage_key}",
+            todo="evaluate the model that was refitted, or this one on pairs that came later",
+        )
 
 
 def _write_per_user(path: Path, table: pa.Table) -> None:

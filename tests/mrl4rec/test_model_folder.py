@@ -234,6 +234,16 @@ def test_a_folder_that_is_none_says_so(tmp_path: Path) -> None:
         model_folder.load(tmp_path / "nothing")
 
 
+def test_a_card_from_before_folds_and_warm_starts_loads(folder: Path) -> None:
+    path = folder / "model.json"
+    body = json.loads(path.read_text())
+    assert (body.pop("folds"), body.pop("warm")) == (["train", "valid"], None)
+    body["sha256"] = card_file.digest(body)
+    path.write_text(json.dumps(body))
+    found = model_folder.load(folder).card
+    assert (found.folds, found.warm) == (("train", "valid"), None)
+
+
 def test_a_card_is_plain_json() -> None:
     values = asdict(card(levels=(4, 8)))
     assert ModelCard(**values) == card(levels=(4, 8))

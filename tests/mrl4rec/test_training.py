@@ -112,7 +112,9 @@ def test_keys_tell_apart_what_makes_other_vectors_and_nothing_else(settings: Set
     elsewhere = Settings(warehouse=Path("/elsewhere"), checkpoint_seconds=7)
     assert one(request(), elsewhere) == base == one(request(levels=[2, 4, 8]))
     assert one(request("BPR-D", levels=None)) == one(request("BPR-D", levels=(8,)))
+    assert base[:16] == "153ce7e596776a58"  # what was trained before there were more options
     plain = TrainRequest(resolve("EASE"), None, None)
+    assert one(plain)[:16] == "196dd5e035fb4220"
     assert one(plain) == one(TrainRequest(resolve("EASE"), (4, 64), 9, epochs=3, devices=4))
 
 

@@ -68,7 +68,12 @@ class ModelCard:
     history: list[dict[str, Any]] = field(default_factory=list)
     """Learning curve: one entry an epoch, ``epoch``, ``loss``, ``valid_recall@10`` …"""
     trained_until: str | None = None
-    """Newest interaction trained on, ISO 8601; None where there are no times."""
+    """Newest interaction trained on, ISO 8601; None where there are no times. Where a warm start
+    has seen a newer one, that."""
+    folds: tuple[str, ...] = ("train", "valid")
+    """The folds of its split that it was fitted on."""
+    warm: str | None = None
+    """Stage key of the model it started from; None: a cold start."""
     created_with: dict[str, str] = field(default_factory=dict)
     """Versions of mrl4rec, torch and numpy."""
 
@@ -105,9 +110,9 @@ def read(folder: Path) -> tuple[ModelCard, Files]:
         raise Mrl4recError(
             "the card is not what was written (its digest differs)", where=str(path), todo=TODO
         )
-    if body["format"] != FORMAT:
+    if body.get("format") != FORMAT:
         raise Mrl4recError(
-            f"the folder has format {body['format']}, this version reads {FORMAT}",
+            f"the folder has format {body.get('format')!r}, this version reads {FORMAT}",
             where=str(path),
             todo="load it with the version of mrl4rec that wrote it, or train again",
         )

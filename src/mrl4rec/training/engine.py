@@ -14,6 +14,7 @@ from mrl4rec.errors import Mrl4recError
 from mrl4rec.training.group import Group
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task
+from mrl4rec.training.warm import Start
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -42,16 +43,16 @@ class Engine(Protocol):
         """Take up a saved state after ``steps`` steps; an empty one is the start."""
 
 
-def create(task: Task, plan: Plan, group: Group) -> Engine:
+def create(task: Task, plan: Plan, group: Group, start: Start | None = None) -> Engine:
     """The engine that the plan names. Raises Mrl4recError where the tables do not fit in memory."""
     _check_memory(task, plan)
     if plan.engine == "fused":
         from mrl4rec.training.fused import FusedLearner
 
-        return FusedLearner(task, plan)
+        return FusedLearner(task, plan, start)
     from mrl4rec.training.learner import Learner
 
-    return Learner(task, plan, group)
+    return Learner(task, plan, group, start)
 
 
 def _check_memory(task: Task, plan: Plan) -> None:

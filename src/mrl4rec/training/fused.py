@@ -23,6 +23,7 @@ from mrl4rec.models.factors import xavier
 from mrl4rec.negatives import WIDTHS
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task
+from mrl4rec.training.warm import Start
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -37,7 +38,7 @@ STORED = ("model.{}", "adam.{}.exp_avg", "adam.{}.exp_avg_sq")
 class FusedLearner:
     """A model being trained on one task; the same interface as ``learner.Learner``."""
 
-    def __init__(self, task: Task, plan: Plan) -> None:
+    def __init__(self, task: Task, plan: Plan, start: Start | None = None) -> None:
         self.task, self.plan = task, plan
         method = plan.factors
         assert plan.seed is not None
@@ -48,6 +49,9 @@ class FusedLearner:
             _tables(xavier(rows, plan.dim, plan.seed, side), dtype)
             for side, rows in enumerate(shape)
         )
+        if start is not None:
+            for table, known in zip(self.sides, (start.users, start.items), strict=True):
+                table.rows[known.rows_K, : plan.dim] = known.vectors_KD
         self.schedule = schedule(method.lr, dtype)
         _, batch = task.steps(method.batch)
         self.recipe = recipe(plan)

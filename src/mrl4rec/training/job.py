@@ -18,6 +18,7 @@ from mrl4rec.training.interrupt import on_sigterm
 from mrl4rec.training.loop import Loop, Trained, look
 from mrl4rec.training.progress import Progress
 from mrl4rec.training.request import Plan
+from mrl4rec.training.warm import Start
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Job:
     key: str
     checkpoints: Path
     settings: Settings
+    start: Start | None = None
+    """What a plan that is warm starts from."""
 
     def identity(self, data: Interactions) -> dict[str, Any]:
         """All that a checkpoint must agree with."""
@@ -52,7 +55,7 @@ def train_here(job: Job, data: Interactions, group: Group, progress: Progress | 
     device, memory = job.plan.device or "cpu", job.settings.ranking_memory_mb
     watch = functools.partial(look, device=device, memory_mb=memory)
     with on_sigterm() as stop:
-        return Loop(job.plan, group, store, stop, watch, progress).train(data)
+        return Loop(job.plan, group, store, stop, watch, progress, job.start).train(data)
 
 
 def pack(data: Interactions) -> dict[str, np.ndarray]:

@@ -24,7 +24,7 @@ from mrl4rec.training.interrupt import Interrupted, StopFlag, on_sigterm
 from mrl4rec.training.job import Job, pack
 from mrl4rec.training.loop import Trained
 from mrl4rec.training.progress import EpochReport, Progress
-from mrl4rec.training.worker import DATA, PROGRESS, RESULT, SUMMARY
+from mrl4rec.training.worker import DATA, PROGRESS, RESULT, START, SUMMARY
 
 RESTARTS = 2
 """Starts anew after a rank died; each goes on from the newest checkpoint."""
@@ -165,6 +165,8 @@ def _write_job(folder: Path, job: Job, data: Interactions) -> None:
     """The order and its data."""
     folder.mkdir()
     tensor_file.write(folder / DATA, pack(data))
+    if job.start is not None:
+        tensor_file.write(folder / START, job.start.pack())
     me = psutil.Process()
     body = {
         "plan": job.plan.as_dict(),

@@ -21,6 +21,7 @@ from mrl4rec.training import replay
 from mrl4rec.training.group import Group
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task
+from mrl4rec.training.warm import Start
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -64,15 +65,15 @@ class StepLoss(nn.Module):
 class Learner:
     """A model being trained on one task."""
 
-    def __init__(self, task: Task, plan: Plan, group: Group) -> None:
+    def __init__(self, task: Task, plan: Plan, group: Group, start: Start | None = None) -> None:
         self.task, self.plan, self.group = task, plan, group
         method = plan.factors
-        self.model = build(task, plan).to(group.device)
+        self.model = build(task, plan, start).to(group.device)
         widths = WIDTHS[method.negatives](plan.dim, plan.levels)
         sampler = Sampler(task.seen, widths, method.candidates, group.device)
         step: nn.Module = StepLoss(self.model, sampler, plan)
         if group.world > 1:
-            # the tables are a hash of the seed, alike on every rank: nothing to send at the start
+            # tables from the seed and a start that each rank has read: nothing to send at first
             step = nn.parallel.DistributedDataParallel(
                 step, init_sync=False, broadcast_buffers=False, gradient_as_bucket_view=True
             )
@@ -143,12 +144,19 @@ class Learner:
             self.stepper.reset()
 
 
-def build(task: Task, plan: Plan) -> Factorisation:
-    """The model of a plan, its tables drawn from the seed."""
+def build(task: Task, plan: Plan, start: Start | None = None) -> Factorisation:
+    """The model of a plan, its tables drawn from the seed but for the rows a start knows."""
     assert plan.seed is not None
     dtype = torch.float64 if plan.dtype == "float64" else torch.float32
     layers = plan.factors.layers
+    model: Factorisation
     if layers:
-        return LightGCN(task.seen, plan.dim, layers, plan.seed, dtype)
-    n_users, n_items = task.seen.n_rows, task.seen.n_columns
-    return Factorisation(n_users, n_items, plan.dim, plan.seed, dtype)
+        model = LightGCN(task.seen, plan.dim, layers, plan.seed, dtype)
+    else:
+        shape = (task.seen.n_rows, task.seen.n_columns)
+        model = Factorisation(*shape, plan.dim, plan.seed, dtype)
+    if start is not None:
+        with torch.no_grad():
+            for table, known in ((model.users, start.users), (model.items, start.items)):
+                table[torch.from_numpy(known.rows_K)] = torch.from_numpy(known.vectors_KD).to(dtype)
+    return model

@@ -21,6 +21,7 @@ from mrl4rec.training.progress import EpochReport, Progress
 from mrl4rec.training.replay import LOOK_EVERY, Pairs, Stepper
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task, tasks
+from mrl4rec.training.warm import Start
 
 STOP_RECALL_AT = 10
 BEST = "best."
@@ -35,7 +36,8 @@ class Trained:
 
     vectors: Arrays
     epoch: int
-    best: float
+    best: float | None
+    """Recall@10 of the epoch that was chosen; None where none was searched for."""
     history: list[dict[str, Any]]
 
 
@@ -60,6 +62,8 @@ class Loop:
     stop: StopFlag
     look: Look = look
     progress: Progress | None = None
+    start: Start | None = None
+    """Where both phases start from; None: cold."""
     state: State = field(default_factory=State)
     best: Arrays = field(default_factory=dict)
 
@@ -68,7 +72,7 @@ class Loop:
 
         Raises Interrupted after SIGTERM, Mrl4recError where the loss is not finite.
         """
-        phases = tasks(data, self.plan.protocol)
+        phases = tasks(data, self.plan.protocol, everything=self.plan.everything)
         if self.group.leads:
             self.store.sweep()
         self.state, arrays = self.store.load()
@@ -84,16 +88,18 @@ class Loop:
             if task.phase != self.state.phase:
                 self._begin_refit()
                 arrays = {}
-            learner = create(task, self.plan, self.group)
+            learner = create(task, self.plan, self.group, self.start)
             self._run(learner, arrays)
             vectors = self.best if task.phase == "search" else learner.vectors()
         assert self.state.best_epoch is not None
-        assert self.state.best is not None
         kept = vectors if self.group.leads else {}
         return Trained(kept, self.state.best_epoch, self.state.best, self.state.history)
 
     def _begin_refit(self) -> None:
         done = self.state
+        if self.plan.everything:  # nothing was searched for: the last epoch is given
+            assert self.plan.epochs is not None
+            done.best_epoch = self.plan.epochs - 1
         self.state = State(
             "refit", history=done.history, best=done.best, best_epoch=done.best_epoch
         )

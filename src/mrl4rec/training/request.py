@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mrl4rec.errors import UsageError, nearest
+from mrl4rec.interactions import FOLDS
 from mrl4rec.methods import AUTO, Factors, Method, default_levels, from_dict, parse_levels
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, stage_key
@@ -19,7 +20,7 @@ CODE = 2
 
 PROTOCOLS = ("clean", "paper")
 FITTED = ("train", "valid")
-"""The folds a finished model is trained on."""
+"""The folds a finished model is trained on, unless it is refitted on everything."""
 
 ENGINES = ("auto", "fused", "autograd")
 DEVICES = ("auto", "cpu", "cuda")
@@ -37,7 +38,7 @@ class TrainRequest:
     """Not looked at by deterministic methods."""
     protocol: str = "clean"
     epochs: int | None = None
-    """At most so many epochs; None: as the method says."""
+    """At most so many epochs; None: as the method says. Not looked at with ``refit_epochs``."""
     device: str = "auto"
     """``auto``, ``cpu`` or ``cuda``; ``auto`` takes the setting, then a GPU where there is one."""
     devices: int = 1
@@ -46,6 +47,12 @@ class TrainRequest:
     """How a step is taken: ``fused``, ``autograd``, or ``auto``: the fastest that can."""
     dtype: str = "float32"
     """Type of the tables while training; the model folder always holds float32."""
+    warm: Path | None = None
+    """A model folder to start from: the vectors of the users and items it knows. None: a cold
+    start. Not looked at by closed forms, which start nowhere."""
+    refit_epochs: int | None = None
+    """Train on every fold, test too, for exactly so many epochs, with no search for the best;
+    closed forms are fitted on every fold, whatever the number. None: by the protocol."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +71,15 @@ class Plan:
     device: str | None
     ranks: int
     dtype: str | None
+    warm: str | None = None
+    """Stage key of the model it starts from."""
+    everything: bool = False
+    """Trained on every fold; ``epochs`` is then the exact number of them."""
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return {**asdict(self), "method": self.method.as_dict()}
+        """JSON values. What a plan is without is left out, so that keys stay as they were."""
+        values = {**asdict(self), "method": self.method.as_dict()}
+        return {k: v for k, v in values.items() if v or k not in ("warm", "everything")}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Plan:
@@ -83,6 +95,11 @@ class Plan:
         return self.method
 
     @property
+    def folds(self) -> tuple[str, ...]:
+        """The folds that the finished model is trained on."""
+        return FOLDS if self.everything else FITTED
+
+    @property
     def dim(self) -> int:
         """Dimension d of the vectors."""
         return self.factors.width(self.levels)
@@ -95,8 +112,12 @@ def plan(request: TrainRequest, settings: Settings) -> Plan:
         raise UsageError(
             f"unknown protocol {protocol!r}", where="--protocol", todo=nearest(protocol, PROTOCOLS)
         )
+    everything = request.refit_epochs is not None
+    if request.refit_epochs is not None and request.refit_epochs < 1:
+        what = f"a refit of {request.refit_epochs} epochs was asked for"
+        raise UsageError(what, todo="at least 1")
     if not isinstance(method, Factors):
-        return Plan(method, None, None, protocol, None, None, None, 1, None)
+        return Plan(method, None, None, protocol, None, None, None, 1, None, None, everything)
     if request.engine not in ENGINES:
         raise UsageError(
             f"unknown engine {request.engine!r}",
@@ -105,14 +126,16 @@ def plan(request: TrainRequest, settings: Settings) -> Plan:
         )
     if request.dtype not in ("float32", "float64"):
         raise UsageError(f"dtype is {request.dtype!r}", todo="float32 or float64")
-    epochs = method.epochs if request.epochs is None else request.epochs
+    asked = request.refit_epochs if everything else request.epochs
+    epochs = method.epochs if asked is None else asked
     if epochs < 1:
         raise UsageError(f"{epochs} epochs were asked for", where="--epochs", todo="at least 1")
     device = resolve_device(request.device, settings)
     check_devices(device, request.devices)
+    levels = _levels(method, request.levels)
     return Plan(
         method=method,
-        levels=_levels(method, request.levels),
+        levels=levels,
         seed=_seed(method, request.seed),
         protocol=protocol,
         epochs=epochs,
@@ -120,6 +143,8 @@ def plan(request: TrainRequest, settings: Settings) -> Plan:
         device=device,
         ranks=request.devices,
         dtype=request.dtype,
+        warm=_warm(request.warm, method, levels),
+        everything=everything,
     )
 
 
@@ -205,6 +230,15 @@ def check_devices(device: str, devices: int) -> None:
             where="--devices",
             todo=f"at most {there}",
         )
+
+
+def _warm(folder: Path | None, method: Factors, levels: tuple[int, ...] | None) -> str | None:
+    """The stage key of the model to start from, which must fit."""
+    if folder is None:
+        return None
+    from mrl4rec.training import warm
+
+    return warm.fitting(folder, method, method.width(levels)).stage_key
 
 
 def _levels(method: Factors, levels: tuple[int, ...] | None) -> tuple[int, ...] | None:

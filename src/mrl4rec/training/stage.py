@@ -6,18 +6,22 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mrl4rec import __version__, model_folder
-from mrl4rec.interactions import Interactions, load
+from mrl4rec.interactions import FOLDS, Interactions, load
 from mrl4rec.model_folder import ModelCard
 from mrl4rec.scorers import FactorModel, Scorer
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
+from mrl4rec.training import warm
 from mrl4rec.training.progress import Line, Progress
-from mrl4rec.training.request import FITTED, Plan, TrainRequest, plan, plan_key
+from mrl4rec.training.request import Plan, TrainRequest, plan, plan_key
+
+if TYPE_CHECKING:
+    from mrl4rec.training.job import Job
 
 
 def run(
@@ -41,6 +45,10 @@ def run(
     if model_folder.is_complete(folder):
         return _commit(folder, model_folder.read_card(folder), 0.0, found=True)
     began = time.monotonic()
+    origin = request.warm if made.warm else None
+    old = model_folder.read_card(origin) if origin else None
+    if old and not made.everything:
+        warm.check_unseen(old, split)
     model: Scorer
     epoch: int | None
     history: list[dict[str, Any]]
@@ -49,13 +57,19 @@ def run(
     if made.method.closed_form:
         from mrl4rec import closed_form
 
-        model = closed_form.fit(made.method, interactions, FITTED)
+        model = closed_form.fit(made.method, interactions, made.folds)
         epoch, history = None, []
     else:
-        model, epoch, history = _train(interactions, made, settings, store_folder, key, progress)
-    card = _card(key, dataset, split, made, epoch, history, interactions)
+        from mrl4rec.training.job import Job
+
+        start = warm.read(origin, interactions) if origin else None
+        order = Job(made, key, store_folder, settings, start)
+        model, epoch, history = _train(order, interactions, progress)
+    until = _newest(interactions, made.folds)
+    until = warm.latest(until, old.trained_until) if old else until
+    card = _card(key, dataset, split, made, epoch, history, until)
     ids = (interactions.user_ids, interactions.item_ids)
-    model_folder.save(folder, model, card, ids, interactions.csr(*FITTED))
+    model_folder.save(folder, model, card, ids, interactions.csr(*made.folds))
     from mrl4rec.training.checkpoint import Store
 
     Store(store_folder, {}, 0).clear()
@@ -63,17 +77,11 @@ def run(
 
 
 def _train(
-    data: Interactions,
-    made: Plan,
-    settings: Settings,
-    store_folder: Path,
-    key: str,
-    progress: Progress | None,
+    order: Job, data: Interactions, progress: Progress | None
 ) -> tuple[Scorer, int, list[dict[str, Any]]]:
     from mrl4rec.training import job
 
     line = Line() if progress is None else None
-    order = job.Job(made, key, store_folder, settings)
     try:
         trained = job.train(order, data, progress or line)
     finally:
@@ -85,7 +93,7 @@ def _train(
         vectors["user_vectors"],
         vectors["item_vectors"],
         *layer_0,
-        widths=made.method.widths(made.levels),
+        widths=order.plan.method.widths(order.plan.levels),
     )
     return model, trained.epoch, trained.history
 
@@ -97,7 +105,7 @@ def _card(
     made: Plan,
     epoch: int | None,
     history: list[dict[str, Any]],
-    data: Interactions,
+    until: str | None,
 ) -> ModelCard:
     import torch
 
@@ -115,7 +123,9 @@ def _card(
         device=made.device,
         ranks=made.ranks,
         history=history,
-        trained_until=_trained_until(data),
+        trained_until=until,
+        folds=made.folds,
+        warm=made.warm,
         created_with={
             "mrl4rec": __version__,
             "python": sys.version.split()[0],
@@ -125,13 +135,15 @@ def _card(
     )
 
 
-def _trained_until(data: Interactions) -> str | None:
-    """The newest interaction trained on, ISO 8601 in UTC, or None where there are no times."""
+def _newest(data: Interactions, folds: tuple[str, ...]) -> str | None:
+    """The newest interaction of these folds, ISO 8601 in UTC, or None where there are no times."""
     if data.reviewed_at_P is None:
         return None
-    times = data.reviewed_at_P[data.fold_P < len(FITTED)]
+    times = data.reviewed_at_P[np.isin(data.fold_P, [FOLDS.index(name) for name in folds])]
     times = times[~np.isnat(times)]
-    return f"{np.datetime_as_string(times.max(), unit='s')}Z" if len(times) else None
+    if not len(times):
+        return None
+    return np.datetime_as_string(times.max(), unit="us").removesuffix(".000000") + "Z"
 
 
 def _commit(folder: Path, card: ModelCard, seconds: float, *, found: bool) -> Commit:

@@ -1,7 +1,8 @@
 """The phases of a protocol: on which pairs to train, and on which fold to look.
 
 ``paper`` trains on train ∪ valid and looks at test. ``clean`` trains on train and looks at valid,
-then is fitted anew on train ∪ valid, looking at nothing (METHODS.md 1.5, 7.1).
+then is fitted anew on train ∪ valid, looking at nothing (METHODS.md 1.5, 7.1). A refit on
+everything is that last phase alone, on every fold, whatever the protocol.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrl4rec.errors import Mrl4recError
-from mrl4rec.interactions import Csr, Interactions
+from mrl4rec.interactions import FOLDS, Csr, Interactions
 from mrl4rec.negatives import open_users
 from mrl4rec.training.request import FITTED
 
@@ -44,8 +45,10 @@ class Task:
         return max(1, self.n_pairs // batch), min(batch, self.n_pairs)
 
 
-def tasks(data: Interactions, protocol: str) -> list[Task]:
+def tasks(data: Interactions, protocol: str, *, everything: bool = False) -> list[Task]:
     """The phases in order. Raises Mrl4recError where a fold that a phase needs is empty."""
+    if everything:
+        return [_task(data, "refit", FOLDS, None)]
     if protocol == "paper":
         return [_task(data, "search", FITTED, "test")]
     return [_task(data, "search", ("train",), "valid"), _task(data, "refit", FITTED, None)]

@@ -18,8 +18,9 @@ from mrl4rec.training.job import Job, train_here, unpack
 from mrl4rec.training.loop import Trained
 from mrl4rec.training.progress import EpochReport
 from mrl4rec.training.request import Plan
+from mrl4rec.training.warm import Start
 
-DATA, PROGRESS = "data.safetensors", "progress"
+DATA, START, PROGRESS = "data.safetensors", "start.safetensors", "progress"
 RESULT, SUMMARY = "result.safetensors", "result.json"
 
 
@@ -54,10 +55,11 @@ def train_as_rank(order: dict[str, Any], folder: Path, heart: Heart) -> None:
     settings = Settings(**order["settings"])
     plan = Plan.from_dict(order["plan"])
     data = unpack(tensor_file.read(folder / DATA))
+    start = Start.unpack(tensor_file.read(folder / START)) if plan.warm else None
     torch.set_num_threads(order["threads"])
     with joined(plan.device or "cpu", settings.collective_seconds) as group:
         heart.group = group
-        job = Job(plan, order["key"], Path(order["checkpoints"]), settings)
+        job = Job(plan, order["key"], Path(order["checkpoints"]), settings, start)
         if not group.leads:
             logging.getLogger("mrl4rec").setLevel(logging.ERROR)
         trained = train_here(job, data, group, Reporter(folder / PROGRESS))
