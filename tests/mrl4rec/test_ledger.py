@@ -262,6 +262,38 @@ def test_three_processes_at_once_make_one_chain(
     assert losses > 0  # else they never met, and this shows nothing
 
 
+ONCE = """
+import sys
+from pathlib import Path
+from mrl4rec.registry import ledger
+from mrl4rec.registry.ledger import Entry
+from mrl4rec.settings import Settings
+settings, me = Settings(warehouse=Path(sys.argv[1])), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+ledger.append(settings, "d", Entry(decision="by_hand", why="w", champion=me), None)
+"""
+
+
+@pytest.mark.slow
+def test_of_two_promotions_against_the_same_champion_one_wins(settings: Settings) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ONCE, str(settings.warehouse), me],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for me in "xy"
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    said = [process.communicate("go\n", timeout=120)[1] for process in processes]
+    assert sorted(process.returncode for process in processes) == [0, 1]
+    (row,) = ledger.entries(settings, DATASET)
+    (lost,) = (text for text in said if text)
+    assert f"it was none, it is {row.champion}" in lost
+
+
 def test_two_that_read_the_same_row_cannot_both_write(settings: Settings) -> None:
     ledger.append(settings, DATASET, promoted("a"), None)
     stale = table(settings)
