@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pyspark.sql import DataFrame, SparkSession
 
+from mrl4rec import lease
+
 ROWS_PER_FILE = 5_000_000
 
 
@@ -14,6 +16,7 @@ def read(spark: SparkSession, uri: str, version: int) -> DataFrame:
 
 def overwrite(frame: DataFrame, uri: str, *order: str, rows: int, metadata: str) -> None:
     """Overwrite a table, sorted by ``order``, in as few files as its ``rows`` ask for."""
+    lease.confirm()
     files = 1 + rows // ROWS_PER_FILE
     ranged = frame.repartitionByRange(files, *order) if files > 1 else frame.coalesce(1)
     (

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 
 from jobs import delta, kcore_spark
-from mrl4rec import kcore, stage, versions
+from mrl4rec import kcore, lease, stage, versions
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
@@ -234,6 +234,7 @@ def _on_spark(plan: Plan) -> Commit:
 def _write(plan: Plan, name: str, table: pa.Table, metadata: str) -> int:
     """Overwrite a table through delta-rs; the version it got."""
     uri = plan.uri(name)
+    lease.confirm()
     write_deltalake(uri, table, mode="overwrite", configuration=DELTA_PROPERTIES,
                     commit_properties=stage.properties(metadata))  # fmt: skip
     return int(DeltaTable(uri).version())

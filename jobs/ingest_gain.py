@@ -22,7 +22,7 @@ from jobs.ingest_pairs import Hashes, Piece, divide
 from jobs.ingest_parse import Tally
 from jobs.ingest_scan import Scanned
 from jobs.ingest_write import ROW_GROUP, ROWS_PER_FILE, Place, commit, move_in, write_pieces
-from mrl4rec import versions
+from mrl4rec import lease, versions
 from mrl4rec.tables import QUARANTINE, REVIEWS
 
 USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
@@ -181,6 +181,7 @@ def _merge(gain: Gain, files: Sequence[Path]) -> None:
     gain.spark.conf.set(USER_METADATA, place.metadata(REVIEWS.name))
     try:
         table = DeltaTable.forPath(gain.spark, place.uri(REVIEWS.name)).alias("old")
+        lease.confirm()
         merge = table.merge(rows.alias("new"), same)
         merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
     finally:

@@ -22,7 +22,7 @@ from deltalake import write_deltalake
 
 from jobs import spark as spark_job
 from jobs.ingest_tables import Ingested, Place, ingest_files
-from mrl4rec import stage, versions
+from mrl4rec import lease, stage, versions
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.formats import (
     EMPTY,
@@ -214,6 +214,7 @@ def _commit(place: Place, rows: Sequence[Mapping[str, Any]], summary: dict[str, 
     outputs = {name: versions.version(place.settings, place.dataset, name) for name in tables}
     commit = Commit("ingest", place.key, SOURCES.name, -1, outputs, summary)
     versions.create(place.settings, place.dataset, SOURCES.name)
+    lease.confirm()
     write_deltalake(
         place.uri(SOURCES.name),
         pa.Table.from_pylist([dict(row) for row in rows], schema=SOURCES.schema),

@@ -18,7 +18,7 @@ from deltalake.transaction import AddAction
 from pyspark.sql import SparkSession
 
 from jobs.ingest_pairs import Piece
-from mrl4rec import stage
+from mrl4rec import lease, stage
 from mrl4rec.settings import Settings
 from mrl4rec.tables import Table
 
@@ -136,6 +136,7 @@ def commit(place: Place, table: Table, files: Sequence[tuple[str, int]]) -> None
     """Add files that lie in the table's folder to it, in one commit; also where there is none:
     each run has versions of its own, which the gate judges.
     """
+    lease.confirm()
     delta = DeltaTable(place.uri(table.name))
     delta.create_write_transaction(
         [_action(Path(place.uri(table.name)) / name) for name, _ in files],

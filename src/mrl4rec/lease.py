@@ -3,7 +3,8 @@
 A lease is a file, created exclusively, that says who holds it; a thread touches it as long as its
 holder lives. One that is no longer touched, or whose holder is dead on this host, may be taken
 over. Looking and taking are one step under a file lock that dies with its process, so of two takers
-one wins. Correctness does not rest on this: a stage's commits are exactly-once without it.
+one wins. Whoever slept and lost its lease is told so by ``confirm``, which stages call right before
+each of their commits.
 """
 
 from __future__ import annotations
@@ -74,6 +75,10 @@ class Holder:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.started}"
+
+
+class Lost(Mrl4recError):
+    """A lease was taken over while its holder slept: another goes on with the work."""
 
 
 class Lease:
@@ -194,6 +199,23 @@ class Lease:
             if self.held:
                 self.path.unlink(missing_ok=True)
         self._me = None
+
+
+def confirm() -> None:
+    """Raise Lost where another has taken over a lease that this thread holds.
+
+    Called right before a commit, so that a process that was stopped for longer than its lease lasts
+    commits nothing when it wakes.
+    """
+    here = (os.getpid(), threading.get_ident())
+    for (path, *place), lease in list(Lease._held.items()):
+        if tuple(place) == here and not lease.held:
+            raise Lost(
+                f"{path.stem} was taken over by {_read(path) or 'another process'}: this one was "
+                "silent for too long, and commits nothing",
+                where=str(path),
+                todo="nothing: the other goes on; run the same command again for its result",
+            )
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mrl4rec.errors import Mrl4recError
-from mrl4rec.lease import Lease
+from mrl4rec.lease import Lease, Lost, confirm
 
 HOLD = """
 import sys, time
@@ -142,6 +142,24 @@ def test_a_stopped_holder_goes_stale_and_learns_that_it_lost(
         other.send_signal(signal.SIGCONT)
         time.sleep(0.5)  # more than one of its heartbeats
         assert lease.held
+
+
+def test_whoever_lost_its_lease_is_told_before_a_commit(path: Path) -> None:
+    """Taken over by another process while this one, its heartbeat too, was not heard of."""
+    confirm()  # holds nothing
+    with Lease(path, 60):
+        confirm()
+        inner = path.with_name("other.json")
+        with Lease(inner, 60):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"token": "t", "pid": 1}))
+            with pytest.raises(Lost, match="ingest was taken over by process 1 on") as caught:
+                confirm()
+        assert str(path) in str(caught.value)
+        thread = threading.Thread(target=confirm)  # another thread holds nothing
+        thread.start()
+        thread.join()
+    assert path.exists()  # the other's
+    confirm()
 
 
 def test_a_holder_on_another_host_is_believed_until_it_is_stale(path: Path) -> None:

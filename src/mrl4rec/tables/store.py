@@ -8,6 +8,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from mrl4rec import lease
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.stage import open_table, properties
 from mrl4rec.tables.table import DELTA_PROPERTIES, Table
@@ -39,6 +40,7 @@ def _merge(uri: str, table: Table, rows: pa.Table, metadata: str | None) -> int:
     if delta is None:
         delta = _create(uri, table)
     same = " AND ".join(_equal(table, name) for name in table.key)
+    lease.confirm()
     (
         delta.merge(
             rows,

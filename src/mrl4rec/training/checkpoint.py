@@ -77,10 +77,7 @@ class Store:
         body = save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, header)
         path = self.folder / f"{number:08d}-{hashlib.sha256(body).hexdigest()}.safetensors"
         temporary = self.folder / f".{number:08d}.{os.getpid()}.tmp"
-        with temporary.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(temporary, body)
         os.replace(temporary, path)
         _sync_folder(self.folder)
         for old in self._files()[:-KEPT]:
@@ -145,6 +142,13 @@ def _read(path: Path) -> tuple[State, dict[str, Any], Arrays] | None:
     length = int.from_bytes(body[:8], "little")
     header = json.loads(body[8 : 8 + length])["__metadata__"]
     return State(**json.loads(header["state"])), json.loads(header["identity"]), load(body)
+
+
+def _write(path: Path, body: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
