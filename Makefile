@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types bench clean
+.PHONY: help setup demo test test-slow faults lint types bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ types: setup
 
 test: lint types  ## lint, types, import directions and the test suite (minutes)
 	@$(BIN)/python -m pytest -m "not slow"
+
+faults: setup  ## every fault injected for real, and what came of it (docs/faults.md)
+	@$(BIN)/python -m tests.faults
 
 test-slow: setup  ## real processes, servers and kills
 	@$(BIN)/python -m pytest -m slow

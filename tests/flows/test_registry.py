@@ -226,6 +226,7 @@ def registered(settings: Settings) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
+@pytest.mark.fault("F32")
 def test_promote_killed_after_each_step_and_typed_again(store: Settings, step: str) -> None:
     change.promote(store, DATASET, FIRST, "w")
     killed_after(step, store, "promote", SECOND, "--why", "better")
@@ -247,6 +248,7 @@ def test_promote_killed_after_each_step_and_typed_again(store: Settings, step: s
         ("the lists are written", False),
     ],
 )
+@pytest.mark.fault("F32", "F35")
 def test_rollback_killed_after_each_step_and_typed_again(
     store: Settings, step: str, forgotten: bool
 ) -> None:
@@ -265,6 +267,7 @@ def test_rollback_killed_after_each_step_and_typed_again(
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F32")
 def test_a_rollback_that_a_retraining_finishes(store: Settings) -> None:
     change.promote(store, DATASET, FIRST, "w")
     killed_after("the row is in the ledger", store, "rollback", "--why", "w")
@@ -275,6 +278,7 @@ def test_a_rollback_that_a_retraining_finishes(store: Settings) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F35")
 def test_two_promotions_at_once_end_in_one_champion(store: Settings) -> None:
     command = [sys.executable, "-m", "flows.cli", "promote"]
     more = ["--why", "w", "--json", "--warehouse", str(store.warehouse)]

@@ -146,6 +146,7 @@ def joined(lines: Sequence[str | bytes]) -> bytes:
     return b"\n".join(x if isinstance(x, bytes) else x.encode() for x in lines)
 
 
+@pytest.mark.fault("F14", "F15")
 def test_json_lines_break_the_rule_they_break(spark: SparkSession, tmp_path: Path) -> None:
     content = joined([line for line, _, _ in JSON_LINES])
     rows = parse(spark, layout_of("amazon-2014-json"), content, tmp_path)
@@ -164,6 +165,7 @@ def test_json_lines_break_the_rule_they_break(spark: SparkSession, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.fault("F15")
 def test_other_forms_break_the_rule_they_break(
     spark: SparkSession, tmp_path: Path, name: str
 ) -> None:
@@ -220,6 +222,7 @@ def conf(spark: SparkSession, values: Mapping[str, str]) -> Iterator[None]:
                 spark.conf.set(name, value)
 
 
+@pytest.mark.fault("F37", "F38")
 def test_records_are_the_same_for_any_partitions_and_time_zone(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -261,6 +264,7 @@ def test_two_files_in_one_task_keep_their_own_places(spark: SparkSession, tmp_pa
         max_size=60,
     )
 )
+@pytest.mark.fault("F14")
 def test_any_lines_are_conserved(spark: SparkSession, lines: list[str | bytes]) -> None:
     content = joined([x if isinstance(x, bytes) else x.encode("utf-8", "replace") for x in lines])
     with tempfile.TemporaryDirectory() as folder:

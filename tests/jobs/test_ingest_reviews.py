@@ -93,6 +93,7 @@ def dumps(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.usefixtures("spark")
+@pytest.mark.fault("F10")
 def test_the_order_of_dumps_changes_counts_and_nothing_else(
     settings: Settings, dumps: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -147,6 +148,7 @@ def source_of(settings: Settings, user: str, item: str) -> str:
 
 
 @pytest.mark.usefixtures("spark")
+@pytest.mark.fault("F10")
 def test_what_was_done_is_not_done_again(
     settings: Settings, dumps: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +213,7 @@ def fail(settings: Settings, table: str, version: int) -> None:
 
 
 @pytest.mark.usefixtures("spark")
+@pytest.mark.fault("F14", "F15")
 def test_a_refused_file_leaves_everything_as_it_was(
     settings: Settings, dumps: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -241,6 +241,7 @@ def test_pairs_have_the_number_that_spark_gives_them(spark: SparkSession) -> Non
 
 
 @pytest.mark.parametrize("zone", ["Asia/Kolkata"])
+@pytest.mark.fault("F38")
 def test_times_of_clean_lines_know_no_time_zone(spark: SparkSession, zone: str) -> None:
     with conf(spark, {"spark.sql.session.timeZone": zone}):
         assert agree(spark, [old().encode()] * 3, [], b"") == 3

@@ -61,6 +61,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Commit, list[int]]:
     return commit, reports
 
 
+@pytest.mark.fault("F25")
 def test_two_ranks_train_what_one_trains(calm: tuple[Commit, list[int]], tmp_path: Path) -> None:
     """In float64, so that rounding cannot be taken for another draw."""
     two, reports = calm
@@ -77,6 +78,7 @@ def test_two_ranks_train_what_one_trains(calm: tuple[Commit, list[int]], tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F22")
 def test_a_rank_killed_is_started_anew_and_ends_the_same(
     calm: tuple[Commit, list[int]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -90,6 +92,7 @@ def test_a_rank_killed_is_started_anew_and_ends_the_same(
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F27")
 def test_a_rank_that_stalls_is_named_within_the_timeout(tmp_path: Path) -> None:
     settings = Settings(warehouse=tmp_path, collective_seconds=4)
     stall = at_epoch(2, lambda: workers(os.getpid())[1].send_signal(signal.SIGSTOP))
@@ -101,6 +104,7 @@ def test_a_rank_that_stalls_is_named_within_the_timeout(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F26")
 def test_a_loss_that_is_not_finite_stops_every_rank(tmp_path: Path) -> None:
     settings = Settings(warehouse=tmp_path, checkpoint_seconds=0)
     with pytest.raises(Mrl4recError, match=r"rank \d failed: training diverged: the loss became"):
@@ -110,6 +114,7 @@ def test_a_loss_that_is_not_finite_stops_every_rank(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F6")
 def test_no_rank_outlives_the_process_that_started_it(tmp_path: Path) -> None:
     child = toy.start(tmp_path / "killed", seconds=0, devices=2)
     toy.read_until(child, "search 3")
@@ -122,6 +127,7 @@ def test_no_rank_outlives_the_process_that_started_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F23")
 def test_sigterm_stops_all_ranks_at_one_step_with_a_checkpoint(tmp_path: Path) -> None:
     child = toy.start(tmp_path, seconds=1e9, devices=2)
     toy.read_until(child, "search 3")

@@ -105,6 +105,7 @@ def test_a_typed_header_may_leave_times_out(tmp_path: Path) -> None:
         ("1::Toy Story (1995)::Animation|Comedy\n", "none of the known forms"),
     ],
 )
+@pytest.mark.fault("F14", "F15")
 def test_what_is_no_dump_is_refused_with_file_and_reason(
     tmp_path: Path, content: str | bytes, said: str
 ) -> None:

@@ -57,6 +57,7 @@ def known(settings: Settings, version: int = 1, most: float = 0.1) -> Verdict | 
 # --------------------------------------------------------------------------------------- limits
 
 
+@pytest.mark.fault("F20")
 def test_exactly_at_every_limit_passes(settings: Settings) -> None:
     verdict = judged(settings, GOOD)
     assert verdict.passed
@@ -68,6 +69,7 @@ def test_exactly_at_every_limit_passes(settings: Settings) -> None:
     ("fact", "value", "name"),
     [("blanks", 1, "no_blank"), ("rows", 4, "enough"), ("share", 0.1000001, "few_bad")],
 )
+@pytest.mark.fault("F20")
 def test_one_past_a_limit_fails_that_expectation_alone(
     settings: Settings, fact: str, value: float, name: str
 ) -> None:
@@ -80,6 +82,7 @@ def test_one_past_a_limit_fails_that_expectation_alone(
 # ------------------------------------------------------------------- a gate that cannot be passed
 
 
+@pytest.mark.fault("F19")
 def test_an_empty_suite_fails(settings: Settings) -> None:
     verdict = judged(settings, GOOD, replace(SUITE, expectations=()))
     assert not verdict.passed
@@ -96,6 +99,7 @@ def test_an_empty_suite_fails(settings: Settings) -> None:
         (GOOD | {"share": "many"}, ""),  # not a number: the comparison raises
     ],
 )
+@pytest.mark.fault("F19")
 def test_an_expectation_without_an_answer_fails_the_gate(
     settings: Settings, facts: dict[str, Any], why: str
 ) -> None:
@@ -107,6 +111,7 @@ def test_an_expectation_without_an_answer_fails_the_gate(
         gate.require(settings, verdict)
 
 
+@pytest.mark.fault("F19")
 def test_a_verdict_on_part_of_a_suite_is_no_pass(settings: Settings) -> None:
     """Two findings for three expectations, both met: evaluated < declared."""
     whole = judged(settings, GOOD)
@@ -240,6 +245,7 @@ def test_a_table_that_passed_stays_good_when_its_companion_fails_later(settings:
     assert not both.passed
 
 
+@pytest.mark.fault("F11")
 def test_writers_at_once_lose_no_verdict(settings: Settings) -> None:
     """Eight threads keep eight verdicts in one table that is not there yet."""
     findings = (Finding("a", "b", 1.0, 1.0, 1.0, met=True),)

@@ -111,6 +111,7 @@ def test_a_heartbeat_keeps_it_beyond_the_stale_time(
     assert "waiting for ingest, held by process" in caplog.text
 
 
+@pytest.mark.fault("F3")
 def test_a_killed_holder_is_followed_at_once(
     path: Path, other: subprocess.Popen[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_killed_holder_that_nobody_reaped_is_dead_too(
         assert lease.held
 
 
+@pytest.mark.fault("F3")
 def test_a_stopped_holder_goes_stale_and_learns_that_it_lost(
     path: Path, other: subprocess.Popen[str]
 ) -> None:
@@ -194,6 +196,7 @@ def test_a_file_that_cannot_be_read_is_free_when_stale(path: Path, text: str) ->
         assert lease.held
 
 
+@pytest.mark.fault("F4")
 def test_of_many_takers_of_a_dead_lease_one_is_in_at_a_time(path: Path, tmp_path: Path) -> None:
     """Six processes find the same dead lease at once; their blocks never overlap."""
     dead = holder(path, 60)

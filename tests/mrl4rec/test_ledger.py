@@ -41,6 +41,7 @@ def table(settings: Settings) -> DeltaTable:
     return DeltaTable(settings.table_uri(DATASET, "promotions"))
 
 
+@pytest.mark.fault("F36")
 def test_an_empty_ledger_has_no_champion(settings: Settings) -> None:
     assert ledger.entries(settings, DATASET) == []
     assert ledger.champion(settings, DATASET) is None
@@ -76,6 +77,7 @@ def test_a_row_against_another_champion_is_a_conflict(settings: Settings) -> Non
     assert [row.champion for row in ledger.entries(settings, DATASET)] == ["a"]
 
 
+@pytest.mark.fault("F9")
 def test_the_same_run_again_gets_the_row_that_is_there(settings: Settings) -> None:
     first = ledger.append(settings, DATASET, promoted("a", "run-1"), None)
     ledger.append(settings, DATASET, promoted("b", "run-2"), "a")
@@ -276,6 +278,7 @@ ledger.append(settings, "d", Entry(decision="by_hand", why="w", champion=me), No
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F35")
 def test_of_two_promotions_against_the_same_champion_one_wins(settings: Settings) -> None:
     processes = [
         subprocess.Popen(
@@ -294,6 +297,7 @@ def test_of_two_promotions_against_the_same_champion_one_wins(settings: Settings
     assert f"it was none, it is {row.champion}" in lost
 
 
+@pytest.mark.fault("F11")
 def test_two_that_read_the_same_row_cannot_both_write(settings: Settings) -> None:
     ledger.append(settings, DATASET, promoted("a"), None)
     stale = table(settings)

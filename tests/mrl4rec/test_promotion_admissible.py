@@ -107,6 +107,7 @@ DAMAGE: dict[Callable[[Path], None], str] = {
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: getattr(damage, "__name__", ""))
 @pytest.mark.parametrize("name", ["champion", "challenger"])
+@pytest.mark.fault("F34")
 def test_a_damaged_folder_is_refused(
     champion: Path, challenger: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_damaged_folder_is_refused(
     assert DAMAGE[damage] in reason
 
 
+@pytest.mark.fault("F34")
 def test_ids_that_do_not_match_are_refused(champion: Path, challenger: Path) -> None:
     swapped = ITEMS.copy()
     swapped[[4, 9]] = swapped[[9, 4]]
@@ -131,6 +133,7 @@ def test_ids_that_do_not_match_are_refused(champion: Path, challenger: Path) -> 
     ]
 
 
+@pytest.mark.fault("F33")
 def test_another_data_version_is_refused(tmp_path: Path, champion: Path) -> None:
     other = folder(tmp_path / "other", "c" * 64, "2014-04-30T00:00:00Z")
     (reason,) = reasons(champion, other)

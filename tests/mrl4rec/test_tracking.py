@@ -304,6 +304,7 @@ def test_trackers_side_by_side_make_one_run(store: Settings) -> None:
     assert len(runs(store)) == 1
 
 
+@pytest.mark.fault("F30")
 def test_server_away_costs_one_warning_and_no_time(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -318,6 +319,7 @@ def test_server_away_costs_one_warning_and_no_time(
     assert tracker.replay() == 0
 
 
+@pytest.mark.fault("F30")
 def test_a_server_that_hangs_costs_one_time_out(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,6 +354,7 @@ print(Tracker(settings).log(RunRecord(key="k", parent_key="b", name="killed", me
 """
 
 
+@pytest.mark.fault("F30")
 def test_killed_in_the_middle_of_a_push_then_replayed(store: Settings) -> None:
     process = subprocess.Popen([sys.executable, "-c", CHILD, str(store.warehouse)])
     try:
@@ -419,6 +422,7 @@ def test_curves_of_two_phases_do_not_mix() -> None:
 def server(store: Settings) -> Iterator[Callable[[], Settings]]:
     """Starts (again) a real MLflow server on loopback over the store; ends it afterwards."""
     port = free_port()
+    tracked = store.model_copy(update={"tracking_uri": f"http://127.0.0.1:{port}"})
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> Settings:
@@ -435,15 +439,17 @@ def server(store: Settings) -> Iterator[Callable[[], Settings]]:
                 )
             )
         wait_until(lambda: listens(port), 150)
-        return store.model_copy(update={"tracking_uri": f"http://127.0.0.1:{port}"})
+        return tracked
 
     start.stop = lambda: end(started[-1], port)  # type: ignore[attr-defined]
+    start.tracked = tracked  # type: ignore[attr-defined]  # also before it is started
     yield start
     for process in started:
         end(process, port)
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F30")
 def test_server_up_down_and_up_again(server: Any, store: Settings) -> None:
     tracked = server()
     plot = store.warehouse / "plot.png"

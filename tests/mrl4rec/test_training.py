@@ -329,6 +329,7 @@ def read_until(child: subprocess.Popen[str], line: str) -> None:
     raise AssertionError(f"{line!r} never came: {child.stderr.read()}")
 
 
+@pytest.mark.fault("F22")
 def test_kill_9_in_epoch_7_then_again_gives_the_same_vectors(tmp_path: Path) -> None:
     child = start(tmp_path / "killed", seconds=0)
     read_until(child, "search 7")
@@ -343,6 +344,7 @@ def test_kill_9_in_epoch_7_then_again_gives_the_same_vectors(tmp_path: Path) -> 
     assert digest(resumed) == digest(train(Settings(warehouse=tmp_path / "calm"), asked))
 
 
+@pytest.mark.fault("F23")
 def test_sigterm_writes_a_checkpoint_and_says_resumable(tmp_path: Path) -> None:
     child = start(tmp_path / "stopped", seconds=1e9)
     read_until(child, "search 3")
@@ -372,6 +374,7 @@ def diverging(batch: int, **values: Any) -> TrainRequest:
         (2048, r"the vectors are no longer finite in epoch 0"),
     ],
 )
+@pytest.mark.fault("F26")
 def test_what_is_not_finite_stops_before_the_update(batch: int, what: str, tmp_path: Path) -> None:
     with pytest.raises(Mrl4recError, match=what):
         train(Settings(warehouse=tmp_path, checkpoint_seconds=0), diverging(batch))
@@ -412,6 +415,7 @@ def empty(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip, cut_short, empty, Path.unlink])
+@pytest.mark.fault("F24")
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     damage: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -423,6 +427,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert ("is damaged" in caplog.text) == (damage is not Path.unlink)
 
 
+@pytest.mark.fault("F24")
 def test_with_all_damaged_it_starts_anew(tmp_path: Path) -> None:
     store = filled(tmp_path)
     for path in tmp_path.iterdir():
@@ -438,6 +443,7 @@ def test_a_half_written_checkpoint_is_not_seen_and_swept_away(tmp_path: Path) ->
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.fault("F29")
 def test_a_checkpoint_of_another_training_is_refused_with_the_difference(tmp_path: Path) -> None:
     filled(tmp_path)
     with pytest.raises(Mrl4recError, match=r"ranks: it has 1, asked for is 2"):

@@ -102,6 +102,7 @@ def rounds(settings: Settings) -> list[Commit]:
     return splits
 
 
+@pytest.mark.fault("F13")
 def test_what_the_champion_was_made_from_can_still_be_read(
     settings: Settings, rounds: list[Commit]
 ) -> None:
@@ -148,6 +149,7 @@ def test_a_dry_run_says_and_removes_nothing(settings: Settings, rounds: list[Com
     assert again == [replace(swept, files=0, bytes=0) for swept in done]
 
 
+@pytest.mark.fault("F13")
 def test_after_it_stages_go_on_and_roll_back(settings: Settings, rounds: list[Commit]) -> None:
     vacuum(settings, DATASET, keep_days=0)
     for marker, key in (("splits", "split r5"), ("interactions", "core r5")):
@@ -210,6 +212,7 @@ def test_what_a_killed_writer_left_goes_after_a_day(settings: Settings) -> None:
     assert [path.exists() for path in left] == [False, True]
 
 
+@pytest.mark.fault("F13")
 def test_a_damaged_ledger_stops_it(settings: Settings, rounds: list[Commit]) -> None:
     before = files(settings)
     row = ledger.entries(settings, DATASET)[0]

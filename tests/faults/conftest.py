@@ -1,0 +1,81 @@
+"""What the faults share: one undisturbed run, its states between the stages, children that end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from mrl4rec.settings import Settings
+from tests.faults import scene
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "mrl4rec"))
+import test_training as toy  # noqa: F401  its small trainings
+from test_tracking import empty_store, server, store  # noqa: F401  fixtures: a real MLflow server
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run that nothing happened to."""
+
+    dump: Path
+    states: Path
+    """Folders named by a stage: the warehouse before it; ``done``: after the last."""
+    digests: dict[str, str]
+
+    def before(self, stage: str, place: Path) -> Settings:
+        """Settings of a copy of the warehouse as it was before a stage."""
+        if (self.states / stage).exists():
+            shutil.copytree(self.states / stage, place, dirs_exist_ok=True)
+        return settings_of(place)
+
+
+def settings_of(warehouse: Path, **values: Any) -> Settings:
+    """Settings of a small run in a warehouse."""
+    return Settings(warehouse=warehouse, shuffle_partitions=2, spark_memory="2g", **values)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """All stages once, the warehouse kept as it was before each."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    warehouse, states = folder / "warehouse", folder / "states"
+    nexts = [*scene.STAGES[1:], "done"]
+
+    def keep(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        for gate, following in zip(scene.ENDS, nexts, strict=True):
+            if name.startswith(gate):
+                shutil.copytree(warehouse, states / following)
+        return result
+
+    dump = scene.dump(folder / "reviews.json")
+    settings = settings_of(warehouse)
+    scene.run(settings, dump, keep)
+    return Undisturbed(dump, states, scene.digests(settings))
+
+
+@pytest.fixture
+def children() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts commands as ``scene.child`` does; none of them outlives the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*args: Any, **kwargs: Any) -> subprocess.Popen[str]:
+        started.append(scene.child(*args, **kwargs))
+        return started[-1]
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,196 @@
+"""One small data set, the stages that are run on it, and the oracle: digests of all they leave."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from flows.pipeline import Pipeline, Step, plain
+from flows.request import Request
+from mrl4rec import evaluation, model_folder, stage, versions
+from mrl4rec.hashing import chain
+from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit
+
+ROOT = Path(__file__).resolve().parents[2]
+DATASET = "d"
+AS_OF = "2020-01-01"
+METHOD = "MRL-M"
+OVERRIDES = (f"{METHOD}.dim=8", f"{METHOD}.batch=64", f"{METHOD}.lr=0.02")
+EPOCHS = 12
+TABLES = {
+    "sources": ("reviews", "quarantine", "sources"),
+    "interactions": ("users", "items", "interactions"),
+    "splits": ("splits",),
+}
+"""Marker → the tables that readers find through it."""
+ENDS = ("gate reviews", "gate core", "gate split", "gate vectors", "gate results")
+STAGES = ("ingest", "kcore", "split", "train", "evaluate")
+"""Each stage, done when the gate of the same place has passed."""
+SMALL = {"MRL4REC_SPARK_MEMORY": "1g", "MRL4REC_SHUFFLE_PARTITIONS": "2"}
+
+
+def reviews(users: int = 60, items: int = 30, each: int = 10) -> list[str]:
+    """Amazon's JSON lines: three groups of users, each mostly in its own third of the items."""
+    lines = []
+    for user in range(users):
+        for n in range(each):
+            word = chain(7, user, n)
+            third = user % 3 if word % 10 < 8 else word // 10 % 3
+            body = {
+                "reviewerID": f"A{user:013d}",
+                "asin": f"B{third * (items // 3) + (word >> 20) % (items // 3):09d}",
+                "overall": 1.0 + word % 5,
+                "unixReviewTime": 1_000_000_000 + user * 1000 + n,
+            }
+            lines.append(json.dumps(body))
+    return lines
+
+
+def dump(path: Path) -> Path:
+    """600 good reviews, one of them twice; a rating of 9, half a line, and bytes not UTF-8."""
+    lines = reviews()
+    bad = [lines[1].replace('"overall": ', '"overall": 9'), lines[2][:40]]
+    text = "\n".join([*lines, lines[0], *bad]).encode()
+    path.write_bytes(text + b'\n{"reviewerID": "\xff\xfe"}\n')
+    return path
+
+
+def request(source: Path) -> Request:
+    """What is asked for in-process."""
+    return Request(
+        dataset=DATASET, source=(str(source),), kcore=2, methods=(METHOD,), levels=("4,8",),
+        overrides=OVERRIDES, epochs=EPOCHS, as_of=AS_OF, device="cpu",
+    )  # fmt: skip
+
+
+def arguments(source: Path) -> list[str]:
+    """The same for the command line, after the name of the command."""
+    sets = [word for value in OVERRIDES for word in ("--set", value)]
+    return [
+        "--dataset", DATASET, "--source", str(source), "--kcore", "2", "--methods", METHOD,
+        "--levels", "4,8", *sets, "--epochs", str(EPOCHS), "--as-of", AS_OF, "--device", "cpu",
+    ]  # fmt: skip
+
+
+def run(settings: Settings, source: Path, step: Step = plain, until: str = "evaluate") -> None:
+    """All stages up to one, each behind its gate, in this process."""
+    pipeline = Pipeline(request(source), settings, step)
+    pipeline.prepare("split" if until in ("train", "evaluate") else until)
+    for cell in pipeline.request.cells if until in ("train", "evaluate") else ():
+        train = pipeline.train(cell)
+        if until == "evaluate":
+            pipeline.evaluate(train, cell)
+
+
+def child(
+    command: str,
+    source: Path,
+    settings: Settings,
+    *,
+    at: str | None = None,
+    without: str | None = None,
+    **environment: str,
+) -> subprocess.Popen[str]:
+    """One command in a process group of its own, struck at a point where one is named."""
+    blow = [*(["--at", at] if at else []), *(["--without", without] if without else [])]
+    asked = [command, *arguments(source), "--json", "--warehouse", str(settings.warehouse)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.crash", *blow, "--", *asked],
+        cwd=ROOT,
+        env={**os.environ, **SMALL, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> str:
+    """Wait for its end, which must be of this exit code; what it said on stderr."""
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, out[-1000:] + err[-3000:]
+    return err
+
+
+def killed(process: subprocess.Popen[str]) -> None:
+    """Wait until the blow fell."""
+    ended(process, -signal.SIGKILL)
+
+
+# ---------------------------------------------------------------------- the oracle
+
+
+def digests(settings: Settings) -> dict[str, str]:
+    """SHA-256 of the rows of every table as its readers find it, of the vectors and the results."""
+    found = {}
+    names: dict[str, dict[int, str]] = {}
+    for marker, tables in TABLES.items():
+        commit = versions.newest_good(settings, DATASET, marker)
+        for table in tables if commit is not None else ():
+            assert commit is not None
+            rows = read(settings, table, commit)
+            found[table] = digest(named(row, names) for row in rows)
+            if table in ("users", "items"):
+                side = table[:-1]
+                names[side] = {row[f"{side}_idx"]: row[f"{side}_id"] for row in rows}
+    return found | _vectors(settings) | _results(settings)
+
+
+def read(settings: Settings, table: str, commit: Commit) -> list[dict[str, Any]]:
+    """The rows of a table at the version a commit names."""
+    delta = DeltaTable(settings.table_uri(DATASET, table), commit.table_version(table))
+    return list(delta.to_pyarrow_table().to_pylist())
+
+
+def named(row: Mapping[str, Any], names: Mapping[str, Mapping[int, str]]) -> dict[str, Any]:
+    """A row with its external ids beside the numbers, without where its dump lay."""
+    ids = {f"{side}_id": known[row[f"{side}_idx"]] for side, known in names.items()
+           if f"{side}_idx" in row}  # fmt: skip
+    return {name: value for name, value in {**row, **ids}.items() if name != "path"}
+
+
+def digest(rows: Iterable[Mapping[str, Any]]) -> str:
+    """SHA-256 of rows in one order, whatever theirs was."""
+    lines = sorted(json.dumps(row, default=str, sort_keys=True) for row in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _vectors(settings: Settings) -> dict[str, str]:
+    folders = (settings.dataset_dir(DATASET) / "models").glob("[0-9a-f]*")
+    return {
+        f"vectors {folder.name[:12]}": model_folder.digest(folder)
+        for folder in sorted(folders)
+        if model_folder.is_complete(folder)
+    }
+
+
+def _results(settings: Settings) -> dict[str, str]:
+    delta = stage.open_table(settings.table_uri(DATASET, "results"))
+    if delta is None:
+        return {}
+    rows = delta.to_pyarrow_table().to_pylist()
+    found = {"results": digest({**row, "run_id": None} for row in rows)}
+    for key in {row["stage_key"] for row in rows}:
+        users = pq.read_table(evaluation.per_user_path(settings, DATASET, key)).to_pylist()
+        found[f"per user {key[:12]}"] = digest(users)
+    return found
+
+
+def marks(settings: Settings) -> dict[str, int]:
+    """Versions of all tables but ``gates``, and which folder on disk each model is."""
+    folder = settings.dataset_dir(DATASET)
+    tables = [path.parent.name for path in folder.glob("*/_delta_log")]
+    found = {name: versions.version(settings, DATASET, name) for name in tables if name != "gates"}
+    models = (folder / "models").glob("[0-9a-f]*")
+    return found | {f"models/{path.name}": path.stat().st_ino for path in models}
