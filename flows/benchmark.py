@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows import alerting, records
-from flows.pipeline import Done, Pipeline, Step
+from flows.pipeline import Done, Pipeline, Step, stop_spark
 from flows.request import DEFAULT_LEVELS, DEFAULT_METHODS, Request
 from mrl4rec.settings import Settings
 from mrl4rec.tracking import Tracker
@@ -63,7 +62,7 @@ def run_benchmark(requests: Sequence[Request], settings: Settings, step: Step) -
     pipelines = [Pipeline(request, settings, step) for request in requests]
     for pipeline in pipelines:
         pipeline.prepare()
-    _stop_spark()
+    stop_spark()
     bench = records.Benchmark(pipelines, tracker, settings)
     try:
         done = {p.request.dataset: _train_all(p, bench) for p in pipelines}
@@ -74,14 +73,6 @@ def run_benchmark(requests: Sequence[Request], settings: Settings, step: Step) -
         raise
     tracker.replay()  # a server that was away in the middle may be back
     return Outcome(bench.rows(done), page, [f"{p.request.dataset}: {p.used}" for p in pipelines])
-
-
-def _stop_spark() -> None:
-    """End Spark where a stage started it: its memory is worth more to the training."""
-    if "jobs.spark" in sys.modules:  # else there is no session, and importing PySpark takes a while
-        from jobs import spark
-
-        spark.stop()
 
 
 def _train_all(pipeline: Pipeline, bench: records.Benchmark) -> list[Done]:
@@ -112,6 +103,7 @@ def benchmark(
     kcore: int | None = None,
     split: str | None = None,
     split_files: str | None = None,
+    since: str | None = None,
     methods: list[str] = list(DEFAULT_METHODS),  # noqa: B006
     levels: list[str] = list(DEFAULT_LEVELS),  # noqa: B006
     seeds: list[int] = [0],  # noqa: B006
@@ -135,6 +127,7 @@ def benchmark(
         "kcore": kcore,
         "split": split,
         "split_files": split_files,
+        "since": since,
         "methods": tuple(methods),
         "levels": tuple(levels),
         "seeds": tuple(seeds),

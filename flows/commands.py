@@ -27,6 +27,7 @@ def _request(arguments: Namespace) -> Request:
         kcore=arguments.kcore,
         split=arguments.split,
         split_files=arguments.split_files,
+        since=arguments.since,
         methods=tuple(_names(methods) if isinstance(methods, str) else methods),
         levels=tuple(arguments.levels),
         seeds=tuple(_seeds(seeds) if isinstance(seeds, str) else seeds),

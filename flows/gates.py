@@ -188,7 +188,9 @@ def check_split(dataset: str, split: Commit, settings: Settings) -> Verdict:
 
     asked = told.get("asked", {}).get("test") is not None
     text = {"strategy": f"'{told['strategy']}'", "split_seed": str(int(told["split_seed"]))}
-    suite = split_suite(share_asked=asked)
+    if "since" in told:
+        text["since"] = sql_time(datetime.fromisoformat(told["since"]))
+    suite = split_suite(share_asked=asked, cut_asked="since" in told)
     also = ("interactions",)
     return TableGate(settings, dataset, split, suite, facts, text=text, also=also).check()
 

@@ -129,6 +129,7 @@ def _pipeline_options(command: argparse.ArgumentParser, name: str) -> None:
         help="unset: the catalogue's, else random (predefined for authors' files)",
     )
     add("--split-files", metavar="DIR", help="train.txt and test.txt of --split predefined")
+    add("--since", metavar="TIME", help="ISO time: with --split since, pairs from then on are test")
     add("--methods", type=_names, default=",".join(DEFAULT_METHODS), help="comma-separated")
     add(
         "--levels",

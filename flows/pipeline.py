@@ -8,6 +8,7 @@ for its own key first, and is followed by its gate.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,6 +47,14 @@ class Step(Protocol):
 def plain(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """The step of the single-stage commands: call it."""
     return function(*args, **kwargs)
+
+
+def stop_spark() -> None:
+    """End Spark where a stage started it: its memory is worth more to the training."""
+    if "jobs.spark" in sys.modules:  # else there is no session, and importing PySpark takes a while
+        from jobs import spark
+
+        spark.stop()
 
 
 @dataclass(frozen=True)
@@ -193,6 +202,7 @@ class Pipeline:
             strategy=strategy,
             split_seed=self.request.split_seed,
             split_files=Path(files) if files and strategy == "predefined" else None,
+            since=self.request.since_time(),
             settings=self.settings,
         )
         self.step("gate split", gates.check_split, self.request.dataset, split, self.settings)

@@ -135,6 +135,7 @@ class Benchmark:
                 "kcore": prepared.core.summary.get("k"),
                 "split": prepared.split.summary.get("strategy"),
                 "split_seed": pipeline.request.split_seed,
+                **({"since": pipeline.request.since} if pipeline.request.since else {}),
             },
             datasets=[self._dataset_ref(dataset, prepared.split)],
             artifacts=[(evaluation.per_user_path(self.settings, dataset, key), "per_user")],

@@ -13,7 +13,7 @@ from mrl4rec.errors import UsageError, nearest
 if TYPE_CHECKING:
     from mrl4rec.methods import Method
 
-STRATEGIES = ("random", "per_user_random", "last_out", "global_time", "predefined")
+STRATEGIES = ("random", "per_user_random", "last_out", "global_time", "since", "predefined")
 PROTOCOLS = ("clean", "paper")
 DEVICES = ("auto", "cpu", "cuda")
 ENGINES = ("auto", "fused", "autograd")
@@ -57,6 +57,8 @@ class Request:
     """Split strategy; None: the catalogue's, else random (predefined for authors' files)."""
     split_files: str | None = None
     """Folder of train.txt and test.txt, for ``split="predefined"``."""
+    since: str | None = None
+    """ISO time from which on pairs are test, for ``split="since"``."""
     methods: tuple[str, ...] = DEFAULT_METHODS
     """Names of methods, any case."""
     levels: tuple[str, ...] = DEFAULT_LEVELS
@@ -101,24 +103,29 @@ class Request:
             self._authors_folder_or_fail()
         if self.split_files and not Path(self.split_files).is_dir():
             raise UsageError("--split-files is not a folder", where=self.split_files)
+        if (self.split == "since") != (self.since is not None):
+            todo = "give --since TIME too" if self.since is None else "give --split since too"
+            raise UsageError("--split since and --since TIME go together", todo=todo)
         self.as_of_time()
+        self.since_time()
         object.__setattr__(self, "cells", tuple(self._cells()))
 
     def as_of_time(self) -> datetime | None:
         """``as_of`` as a time in UTC."""
-        if self.as_of is None:
-            return None
-        try:
-            moment = datetime.fromisoformat(self.as_of)
-        except ValueError as error:
-            raise UsageError(
-                f"--as-of is no ISO time: {self.as_of!r}", todo="write it like 2014-07-23"
-            ) from error
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        return _time("--as-of", self.as_of)
+
+    def since_time(self) -> datetime | None:
+        """``since`` as a time in UTC."""
+        return _time("--since", self.since)
 
     def parameters(self) -> dict[str, Any]:
-        """What was asked, as JSON-ready values."""
-        return {k: v for k, v in asdict_shallow(self).items() if k != "cells"}
+        """What was asked, as JSON-ready values; ``since`` only where it was given.
+
+        A benchmark's run in MLflow is known by them, and so is one that was made before there
+        was such an option.
+        """
+        absent = {"cells"} if self.since else {"cells", "since"}
+        return {k: v for k, v in asdict_shallow(self).items() if k not in absent}
 
     def _check_name(self) -> None:
         from mrl4rec.settings import folder_name
@@ -181,6 +188,18 @@ def asdict_shallow(value: Any) -> dict[str, Any]:
         name: list(v) if isinstance(v, tuple) else v
         for name, v in ((f, getattr(value, f)) for f in value.__dataclass_fields__)
     }
+
+
+def _time(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # overflow: year 1 in a zone east of Greenwich
+        raise UsageError(
+            f"{option} is no ISO time: {text!r}", todo="write it like 2014-07-23"
+        ) from error
 
 
 def _one_of(option: str, value: str | None, known: Sequence[str | None]) -> None:

@@ -22,9 +22,9 @@ from jobs import delta
 from mrl4rec.errors import UsageError
 from mrl4rec.gate.verdicts import last_failure
 from mrl4rec.settings import Settings
-from mrl4rec.tables import CORE_SUITE, REVIEWS_SUITE, SOURCES, TABLES
+from mrl4rec.tables import CORE_SUITE, REVIEWS_SUITE, SOURCES, TABLES, split_suite
 from mrl4rec.tables.expectation import fill
-from mrl4rec.tables.splits import FOLDS, SPLIT_SUITE
+from mrl4rec.tables.splits import FOLDS
 
 Frames = Mapping[str, DataFrame]
 SIDES = ("user", "item")
@@ -121,8 +121,11 @@ def _sum(what: str, kind: str) -> str:
 
 
 def split_facts(frames: Frames, text: Mapping[str, str], told: Mapping[str, Any]) -> DataFrame:
-    """Facts of ``splits`` against ``interactions``; ``told`` is the stage's summary."""
-    conditions = SPLIT_SUITE.conditions("splits")
+    """Facts of ``splits`` against ``interactions``; ``told`` is the stage's summary.
+
+    ``text`` has SQL for ``strategy``, ``split_seed`` and, where the stage told a cut, ``since``.
+    """
+    conditions = split_suite(share_asked=True, cut_asked="since" in told).conditions("splits")
     broken = ", ".join(f"int(coalesce({c}, false)) AS {fact}" for fact, c in conditions.items())
     unbroken = ", ".join(f"0 AS {fact}" for fact in conditions)
     sums = ", ".join(f"sum({fact}) AS {fact}" for fact in conditions)

@@ -7,6 +7,7 @@ or the time zone. Hashes are Spark's ``xxhash64(seed, salt, user_id, item_id)``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F  # what every Spark reader knows it by
@@ -14,6 +15,7 @@ from pyspark.sql.column import Column
 
 from jobs.order import dense_numbers
 from mrl4rec.hashing import SALT_TEST, SALT_TIME, SALT_VALID
+from mrl4rec.tables.expectation import sql_time
 
 VALID_SHARE = 0.1
 Chosen = Callable[[DataFrame, int, float], DataFrame]
@@ -60,6 +62,11 @@ def global_time(pairs: DataFrame, seed: int, share: float) -> DataFrame:
     n_test = int(share * n + 0.5)
     numbered = dense_numbers(pairs, "place", _in_time(seed))
     return numbered.withColumn("test", F.col("place") >= n - n_test).drop("place")
+
+
+def since(pairs: DataFrame, moment: datetime) -> DataFrame:
+    """Every pair at or after ``moment`` goes to test, however many they are."""
+    return pairs.withColumn("test", F.col("reviewed_at") >= F.expr(sql_time(moment)))
 
 
 def with_valid(pairs: DataFrame, seed: int) -> DataFrame:

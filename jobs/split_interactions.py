@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,27 +25,33 @@ if TYPE_CHECKING:
 
 CODE = 1
 STAGE, MARKER = "split", "splits"
-STRATEGIES = ("random", "per_user_random", "last_out", "global_time", "predefined")
+STRATEGIES = ("random", "per_user_random", "last_out", "global_time", "since", "predefined")
 USES_SHARE = ("random", "per_user_random", "global_time")
-USES_TIME = ("last_out", "global_time")
+USES_TIME = ("last_out", "global_time", "since")
 VALID_SHARE = 0.1
 
 
 def run(
     dataset: str, core: Commit, *, strategy: str, split_seed: int = 0,
-    split_files: Path | None = None, test_share: float = 0.2, settings: Settings,
+    split_files: Path | None = None, since: datetime | None = None, test_share: float = 0.2,
+    settings: Settings,
 ) -> Commit:  # fmt: skip
     """The folds of the interactions of ``core``, from the warehouse if they are there already.
 
-    ``split_files`` is a folder in the authors' form, for ``predefined`` only. Raises UsageError
-    for a strategy that does not fit the data, Mrl4recError where the files' pairs are not exactly
-    the interactions.
+    ``split_files`` is a folder in the authors' form, for ``predefined`` only; ``since`` a time (in
+    UTC where it has no zone), for the strategy of that name only. Raises UsageError for a strategy
+    that does not fit the data, Mrl4recError where the files' pairs are not exactly the
+    interactions.
     """
     _check(strategy, split_seed, split_files, test_share)
+    moment = _moment(strategy, since)
     files = author_form.find(split_files) if split_files else {}
     share = test_share if strategy in USES_SHARE else None
     inputs = {"kcore": core.key, "files": author_form.digests(files)}
-    params = {"strategy": strategy, "split_seed": split_seed, "test_share": share}
+    said: dict[str, Any] = {"strategy": strategy, "split_seed": split_seed}
+    if moment is not None:
+        said["since"] = moment.isoformat()
+    params = {**said, "test_share": share}
     key = stage.stage_key(STAGE, CODE, inputs, params)
     uri = settings.table_uri(dataset, MARKER)
     found = stage.find(uri, MARKER, key)
@@ -58,14 +65,13 @@ def run(
 
     spark = session(settings)
     pairs = _pairs(spark, dataset, core, settings)
-    if strategy in USES_TIME and pairs.where("reviewed_at is null").first() is not None:
-        raise UsageError(
-            f"the split {strategy!r} needs a time for every review, and these have none",
-            where=f"{settings.table_uri(dataset, 'interactions')}, column reviewed_at",
-            todo="use --split random or per_user_random",
-        )
-    split = _split(pairs, strategy, split_seed, test_share, given).localCheckpoint(eager=False)
-    summary = _summary(split, strategy, split_seed, share)  # fills the checkpoint too
+    if strategy in USES_TIME:
+        _need_times(pairs, strategy, settings.table_uri(dataset, "interactions"))
+    split = _split(pairs, strategy, split_seed, test_share, given, moment)
+    split = split.localCheckpoint(eager=False)  # the counts fill it
+    summary = {**_counts(split), **said, "asked": _shares(strategy, share)}
+    if moment is not None:
+        _check_cut(split, summary, moment)
     outputs = {name: core.table_version(name) for name in ("interactions", "users", "items")}
     commit = Commit(STAGE, key, MARKER, -1, outputs, summary)
     rows = sum(summary[fold] for fold in ("train", "valid", "test"))
@@ -84,20 +90,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", default="random", choices=STRATEGIES)
     parser.add_argument("--split-seed", type=int, default=0)
     parser.add_argument("--split-files", type=Path, default=None)
+    parser.add_argument("--since", type=datetime.fromisoformat, default=None)
     options = parser.parse_args(argv)
     settings = Settings()  # type: ignore[call-arg]  # from the environment
     cores = stage.history(settings.table_uri(options.dataset, "interactions"), "interactions")
     if not cores:
         raise Mrl4recError(f"{options.dataset!r} has no k-core yet")
     commit = run(options.dataset, cores[0], strategy=options.split, split_seed=options.split_seed,
-                 split_files=options.split_files, settings=settings)  # fmt: skip
+                 split_files=options.split_files, since=options.since,
+                 settings=settings)  # fmt: skip
     print(json.dumps(dict(commit.summary)))
 
 
-def assign(pairs: DataFrame, strategy: str, seed: int, share: float) -> DataFrame:
-    """``pairs`` (user_id, item_id, reviewed_at) with a column ``fold``, by a hashed strategy."""
+def assign(
+    pairs: DataFrame, strategy: str, seed: int, share: float, since: datetime | None = None
+) -> DataFrame:
+    """``pairs`` (user_id, item_id, reviewed_at) with a column ``fold``, by hash or by time."""
     from jobs import folds
 
+    if since is not None:
+        return folds.with_valid(folds.since(pairs, since), seed)
     return folds.with_valid(folds.CHOSEN[strategy](pairs, seed, share), seed)
 
 
@@ -127,6 +139,46 @@ def _check(strategy: str, seed: int, files: Path | None, share: float) -> None:
         raise UsageError(f"the test share must lie between 0 and 1, got {share}")
     if not -(2**63) <= seed < 2**63:
         raise UsageError(f"the split seed must fit 64 bits, got {seed}", where="--split-seed")
+
+
+def _need_times(pairs: DataFrame, strategy: str, where: str) -> None:
+    """Raise UsageError where a pair has no time."""
+    if pairs.where("reviewed_at is null").first() is not None:
+        raise UsageError(
+            f"the split {strategy!r} needs a time for every review, and these have none",
+            where=f"{where}, column reviewed_at",
+            todo="use --split random or per_user_random",
+        )
+
+
+def _moment(strategy: str, since: datetime | None) -> datetime | None:
+    """The cut in time, in UTC; None for every other strategy."""
+    if (strategy == "since") != (since is not None):
+        what, todo = "needs a time", "give --since TIME, like 2014-05-01"
+        if since is not None:
+            what, todo = "takes no time", "use --split since, or leave --since out"
+        raise UsageError(f"the split {strategy!r} {what}", where="--since", todo=todo)
+    return since and since.replace(tzinfo=since.tzinfo or UTC).astimezone(UTC)
+
+
+def _check_cut(split: DataFrame, counts: Mapping[str, Any], moment: datetime) -> None:
+    """Raise UsageError where one side of the cut is empty."""
+    from pyspark.sql import functions as F
+
+    if counts["train"] and counts["test"]:
+        return
+    if counts["test"]:
+        kept = counts["train"] + counts["valid"]
+        what = f"there is nothing to train on: {kept:,} pairs are before {moment.isoformat()}"
+    else:
+        what = f"there is nothing to test: no pair is at or after {moment.isoformat()}"
+    ends = split.agg(*[F.unix_micros(end("reviewed_at")) for end in (F.min, F.max)]).first()
+    days = [datetime.fromtimestamp(end / 1e6, UTC).date().isoformat() for end in ends or ()]
+    raise UsageError(
+        f"{what}; the pairs reach {' to '.join(days)}",
+        where="--since",
+        todo="give a time between the two",
+    )
 
 
 def _pairs(spark: SparkSession, dataset: str, core: Commit, settings: Settings) -> DataFrame:
@@ -173,19 +225,21 @@ def _given(
 
 
 def _split(
-    pairs: DataFrame, strategy: str, seed: int, share: float, given: pa.Table | None
-) -> DataFrame:
+    pairs: DataFrame, strategy: str, seed: int, share: float, given: pa.Table | None,
+    since: datetime | None,
+) -> DataFrame:  # fmt: skip
     from pyspark.sql import functions as F
 
     if given is not None:
         chosen = predefined(pairs, pairs.sparkSession.createDataFrame(given), seed)
     else:
-        chosen = assign(pairs, strategy, seed, share)
+        chosen = assign(pairs, strategy, seed, share, since)
     stated = chosen.withColumn("strategy", F.lit(strategy))
     return stated.withColumn("split_seed", F.lit(seed).cast("long")).select(*SPLITS.columns)
 
 
-def _summary(split: DataFrame, strategy: str, seed: int, share: float | None) -> dict[str, Any]:
+def _counts(split: DataFrame) -> dict[str, Any]:
+    """Pairs of each fold, and users with test pairs."""
     from pyspark.sql import functions as F
 
     facts = split.agg(
@@ -193,6 +247,9 @@ def _summary(split: DataFrame, strategy: str, seed: int, share: float | None) ->
         F.count_distinct(F.when(F.col("fold") == "test", F.col("user_idx"))).alias("test_users"),
     ).first()
     assert facts is not None  # an aggregate without groups has one row
-    # Only these two can be held against a share; the others follow from the degrees.
-    asked = {"test": share if strategy in ("random", "global_time") else None, "valid": VALID_SHARE}
-    return {**facts.asDict(), "strategy": strategy, "split_seed": seed, "asked": asked}
+    return facts.asDict()
+
+
+def _shares(strategy: str, share: float | None) -> dict[str, float | None]:
+    """The shares that fold sizes can be held against; other test folds follow from the degrees."""
+    return {"test": share if strategy in ("random", "global_time") else None, "valid": VALID_SHARE}

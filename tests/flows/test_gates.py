@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from pyspark.sql import SparkSession
 
 from flows import gates
 from jobs import facts
-from mrl4rec import model_folder, stage
-from mrl4rec.errors import GateFailed
+from mrl4rec import evaluation, model_folder, stage, training
+from mrl4rec.errors import GateFailed, UsageError
 from mrl4rec.evaluation import per_user_path
-from mrl4rec.interactions import csr
+from mrl4rec.interactions import csr, load
+from mrl4rec.methods import resolve
 from mrl4rec.ranking.metrics import METRICS
 from mrl4rec.scorers import FactorModel
 from mrl4rec.settings import Settings
@@ -133,6 +134,7 @@ def test_what_failed_is_listed_by_the_command_the_message_gives(
     assert sorted(row["record_no"] for row in listed) == list(range(1000, 1007))
 
 
+@pytest.mark.fault("F21")
 def test_a_test_pair_planted_into_train_stops_and_the_next_run_heals(
     settings: Settings, stages: Stages
 ) -> None:
@@ -145,6 +147,34 @@ def test_a_test_pair_planted_into_train_stops_and_the_next_run_heals(
     assert SPLITS.schema.names == list(warehouse.rows(settings, "splits")[0])
 
 
+def test_a_cut_in_time_is_judged_by_the_time_it_was_told(
+    settings: Settings, stages: Stages
+) -> None:
+    """Pair n is of day n; the split says that those from day 80 on are test, and they are."""
+    rows = warehouse.rows(settings, "splits")
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    columns["strategy"] = ["since"] * 100
+    told = dict(stages.split.summary) | {"strategy": "since", "asked": {"test": None, "valid": 0.1}}
+
+    def split(key: str, day: int) -> Commit:
+        since = (warehouse.DAY + timedelta(days=day)).isoformat()
+        commit = replace(stages.split, key=key, version=-1, summary=told | {"since": since})
+        write_deltalake(
+            settings.table_uri(DATASET, "splits"),
+            pa.table(columns, schema=SPLITS.schema),
+            mode="overwrite",
+            commit_properties=stage.properties(commit.metadata()),
+        )
+        return replace(commit, version=DeltaTable(settings.table_uri(DATASET, "splits")).version())
+
+    verdict = gates.check_split(DATASET, split("k8", 80), settings)
+    assert verdict.passed
+    assert verdict.declared == gates.check_split(DATASET, stages.split, settings).declared
+    with pytest.raises(GateFailed, match=r"(?s)cut_in_time.*seen 1, wanted 0"):
+        gates.check_split(DATASET, split("k9", 79), settings)
+
+
+@pytest.mark.fault("F15")
 def test_a_renamed_column_stops_the_gate_by_name(settings: Settings, stages: Stages) -> None:
     """Nothing else can be counted then, so the gate also says that it got no other answer."""
     uri = settings.table_uri(DATASET, "reviews")
@@ -185,6 +215,7 @@ def test_what_stages_and_maintenance_write_is_not_foreign(
     assert DeltaTable(uri).version() == head + 1
 
 
+@pytest.mark.fault("F15")
 def test_a_quarantine_that_is_too_large_fails_until_the_setting_allows_it(
     settings: Settings, stages: Stages
 ) -> None:
@@ -240,6 +271,25 @@ def test_a_collapsed_model_is_stopped_and_stays_so(settings: Settings, stages: S
     for _ in range(2):
         with pytest.raises(GateFailed, match="items_spread"):
             gates.check_vectors(DATASET, folder, settings)
+
+
+@pytest.mark.parametrize("name", ["BPR", "Pop", "EASE"])
+def test_a_model_refitted_on_everything_passes_as_any_other(
+    settings: Settings, stages: Stages, name: str
+) -> None:
+    """Of every user's five pairs two are left out, so that there is something to draw."""
+    whole = load(settings, DATASET, stages.split)
+    kept = (whole.users_P + whole.items_P) % 3 > 0
+    columns = ("users_P", "items_P", "fold_P", "reviewed_at_P")
+    data = replace(whole, **{column: getattr(whole, column)[kept] for column in columns})
+    sets = [f"{name}.dim=8"] if name == "BPR" else []
+    asked = training.TrainRequest(resolve(name, sets), seed=0, device="cpu", refit_epochs=3)
+    commit = training.run(DATASET, stages.split, asked, settings, data=lambda: data)
+    folder = Path(commit.summary["folder"])
+    assert model_folder.read_card(folder).folds == ("train", "valid", "test")
+    assert gates.check_vectors(DATASET, folder, settings).passed
+    with pytest.raises(UsageError, match="refitted on everything"):
+        evaluation.run(DATASET, stages.split, commit, settings, ks=(5,), data=lambda: data)
 
 
 def results(settings: Settings, stages: Stages, users: int = 4) -> Commit:

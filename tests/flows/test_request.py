@@ -45,6 +45,11 @@ def test_a_method_named_twice_is_trained_once() -> None:
         ({"split_files": "/nowhere/at/all"}, "not a folder"),
         ({"split": "predefined", "source": ("dump.json",)}, "--split-files"),
         ({"seeds": ()}, "at least one"),
+        ({"split": "since"}, "give --since TIME too"),
+        ({"since": "2014-05-01"}, "give --split since too"),
+        ({"split": "random", "since": "2014-05-01"}, "give --split since too"),
+        ({"split": "since", "since": "in May"}, "--since is no ISO time"),
+        ({"split": "since", "since": "0001-01-01T00:00+05:00"}, "--since is no ISO time"),
     ],
 )
 def test_bad_requests_say_what_to_do(options: dict[str, object], message: str) -> None:
@@ -58,6 +63,14 @@ def test_a_folder_of_authors_files_defines_its_own_split(tmp_path: Path) -> None
 
 def test_as_of_without_zone_is_utc() -> None:
     assert Request("d", as_of="2014-07-23").as_of_time() == datetime(2014, 7, 23, tzinfo=UTC)
+
+
+def test_since_is_among_the_parameters_only_where_it_was_given() -> None:
+    """They are the key of a benchmark in MLflow: what was run before stays known."""
+    assert "since" not in Request("d").parameters()
+    request = Request("d", split="since", since="2014-05-01T02:00+02:00")
+    assert request.parameters()["since"] == "2014-05-01T02:00+02:00"
+    assert request.since_time() == datetime(2014, 5, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from pyspark.sql import SparkSession
 
 from jobs import facts
 from mrl4rec.tables import split_suite
+from mrl4rec.tables.expectation import fill, sql_time
 
 
 def split_state(valid: int = 8, test: int = 20) -> State:
@@ -111,6 +112,34 @@ def test_a_split_that_differs_from_what_its_stage_told(spark: SparkSession) -> N
     state = split_state()
     found = facts.split_facts(frames(spark, state), TEXT, told(state) | {"test": 21})
     assert broken(split_suite(share_asked=False), found, {}) == {"folds_as_told": 1}
+
+
+@pytest.mark.parametrize(
+    ("plants", "wanted"),
+    [
+        ([], {}),
+        ([put("splits", 0, fold="test"), put("splits", 99, fold="train")], {"cut_in_time": 2}),
+        ([put("splits", 99, reviewed_at=None)], {"cut_in_time": 1, "times_kept": 1}),
+        ([put("splits", 99, fold=None)], {"cut_in_time": 1, "folds_known": 1}),
+    ],
+)
+def test_a_cut_in_time_is_held_against_every_pair(
+    spark: SparkSession, plants: list[Plant], wanted: dict[str, int]
+) -> None:
+    """The twenty test pairs are of the moment itself, the others of a second before."""
+    state = split_state()
+    for table in state:
+        state[table].loc[:79, "reviewed_at"] = NOW - pd.Timedelta(seconds=1)
+    state = planted(state, plants)
+    text = TEXT | {"since": sql_time(NOW)}
+    since = {"since": NOW.isoformat()}
+    found = facts.split_facts(frames(spark, state), text, told(state) | since)
+    suite = split_suite(share_asked=False, cut_asked=True)
+    assert broken(suite, found, {}) == wanted
+    cut = next(e.offenders() for e in suite.expectations if e.name == "cut_in_time")
+    assert cut is not None
+    listed = facts.sample(frames(spark, state), fill(cut, text), rows=10)
+    assert len(listed) == wanted.get("cut_in_time", 0)
 
 
 def test_every_listing_shows_rows_when_broken(spark: SparkSession) -> None:

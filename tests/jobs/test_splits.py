@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 from collections import Counter
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,15 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs import filter_kcore
 from jobs.split_interactions import CODE, STRATEGIES, assign, run
-from mrl4rec import split_files
+from mrl4rec import split_files, stage
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 
 HASHED = [s for s in STRATEGIES if s != "predefined"]
 SHARE = 0.2
+CUT = datetime(2011, 2, 11, tzinfo=UTC)
+"""Day 15,016: the last four of the twenty are test."""
 Folds = dict[tuple[str, str], str]
 
 
@@ -50,7 +53,9 @@ def frame(spark: SparkSession, n: int = 3000, seed: int = 0) -> DataFrame:
 
 
 def folds(pairs: DataFrame, strategy: str, seed: int = 0) -> Folds:
-    rows = assign(pairs, strategy, seed, SHARE).select("user_id", "item_id", "fold").collect()
+    cut = CUT if strategy == "since" else None
+    chosen = assign(pairs, strategy, seed, SHARE, cut)
+    rows = chosen.select("user_id", "item_id", "fold").collect()
     assert len({row[:2] for row in rows}) == len(rows)  # no pair in two folds
     return {(row[0], row[1]): row[2] for row in rows}
 
@@ -129,7 +134,33 @@ def test_global_time_cuts_the_last_share(
     assert min(tested) >= max(kept)
 
 
+def test_since_cuts_at_the_moment_and_the_moment_is_test(
+    by_strategy: dict[str, Folds], times: dict[tuple[str, str], float]
+) -> None:
+    got = by_strategy["since"]
+    assert {pair for pair, fold in got.items() if fold == "test"} == {
+        pair for pair, time in times.items() if time >= CUT.timestamp()
+    }
+    assert min(times[pair] for pair in got if got[pair] == "test") == CUT.timestamp()
+
+
+def test_since_tells_microseconds_apart(spark: SparkSession) -> None:
+    moments = [CUT + timedelta(microseconds=n) for n in (-1, 0, 1)]
+    pairs = spark.createDataFrame(
+        pa.table(
+            {
+                "user_id": ["u"] * 3,
+                "item_id": ["before", "at", "after"],
+                "reviewed_at": pa.array(moments, pa.timestamp("us", tz="UTC")),
+            }
+        )
+    )
+    got = folds(pairs, "since")
+    assert [item for (_, item), fold in sorted(got.items()) if fold == "test"] == ["after", "at"]
+
+
 @pytest.mark.parametrize("strategy", HASHED)
+@pytest.mark.fault("F37", "F38")
 def test_partitions_and_time_zone_do_not_matter(
     spark: SparkSession, pairs: DataFrame, by_strategy: dict[str, Folds], strategy: str
 ) -> None:
@@ -155,6 +186,7 @@ def test_partitions_and_time_zone_do_not_matter(
         ("per_user_random", "27bd32406cc8df9e"),
         ("last_out", "8faf9d46f7353ad1"),
         ("global_time", "852cc9a5e49b0d34"),
+        ("since", "af056557e24463ab"),
     ],
 )
 def test_golden_digests(by_strategy: dict[str, Folds], strategy: str, digest: str) -> None:
@@ -201,10 +233,51 @@ def test_commit_says_what_was_split_and_is_found(spark: SparkSession, settings: 
     keys = list(zip(rows["user_idx"].to_pylist(), rows["item_idx"].to_pylist(), strict=True))
     assert keys == sorted(set(keys))
     assert len(keys) == 35
+    params = {"strategy": "last_out", "split_seed": 3, "test_share": None}
+    inputs = {"kcore": core.key, "files": {}}
+    assert split.key == stage.stage_key("split", 1, inputs, params)  # what was split stays found
+    assert "since" not in summary
     again = run("d", core, strategy="last_out", split_seed=3, settings=settings)
     assert again.found
     assert again.version == split.version
     assert not run("d", core, strategy="last_out", split_seed=4, settings=settings).found
+
+
+def day(n: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=n)
+
+
+def test_since_is_told_and_found_by_its_moment(spark: SparkSession, settings: Settings) -> None:
+    """35 pairs on days 1 to 35: those of days 30 to 35 are test."""
+    core = core_of(settings, ROWS)
+    split = run("d", core, strategy="since", since=day(30), settings=settings)
+    assert split.summary["test"] == 6
+    assert split.summary["since"] == "1970-01-31T00:00:00+00:00"
+    assert split.summary["asked"] == {"test": None, "valid": 0.1}
+    rows = table(settings, "splits", split).to_pylist()
+    assert {r["reviewed_at"] for r in rows if r["fold"] == "test"} == {
+        day(n) for n in range(30, 36)
+    }
+    assert {r["strategy"] for r in rows} == {"since"}
+    kathmandu = day(30).astimezone(timezone(timedelta(hours=5, minutes=45)))
+    for same in (kathmandu, day(30).replace(tzinfo=None)):
+        found = run("d", core, strategy="since", since=same, settings=settings)
+        assert found.found
+        assert found.key == split.key
+    assert not run("d", core, strategy="since", since=day(29), settings=settings).found
+
+
+def test_a_cut_with_nothing_on_one_side_is_refused(spark: SparkSession, settings: Settings) -> None:
+    core = core_of(settings, ROWS)
+    for moment, says in (
+        (day(1), "nothing to train on: 0 pairs are before 1970-01-02"),
+        (day(35) + timedelta(seconds=1), "nothing to test: no pair is at or after 1970-02-05"),
+    ):
+        with pytest.raises(UsageError, match=says) as caught:
+            run("d", core, strategy="since", since=moment, settings=settings)
+        assert "the pairs reach 1970-01-02 to 1970-02-05" in str(caught.value)
+    assert not stage.history(settings.table_uri("d", "splits"), "splits")
+    assert run("d", core, strategy="since", since=day(35), settings=settings).summary["test"] == 1
 
 
 def test_predefined_takes_the_files_word(
@@ -235,6 +308,8 @@ def test_time_splits_need_times(spark: SparkSession, settings: Settings) -> None
     core = core_of(settings, [*ROWS, ("late", "x", None, None)])
     with pytest.raises(UsageError, match="needs a time"):
         run("d", core, strategy="global_time", settings=settings)
+    with pytest.raises(UsageError, match="needs a time for every review"):
+        run("d", core, strategy="since", since=day(9), settings=settings)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +320,8 @@ def test_time_splits_need_times(spark: SparkSession, settings: Settings) -> None
         ({"strategy": "random", "test_share": 1.0}, "between 0 and 1"),
         ({"strategy": "random", "split_files": Path(".")}, "takes no files"),
         ({"strategy": "predefined", "split_files": Path(".")}, "no train.txt"),
+        ({"strategy": "since"}, "give --since TIME"),
+        ({"strategy": "global_time", "since": CUT}, "'global_time' takes no time"),
     ],
 )
 def test_bad_requests(settings: Settings, how: dict[str, object], says: str) -> None:

@@ -114,9 +114,16 @@ TEST_SHARE = Expectation(
     listing=FOLD_SIZES,
 )
 
+CUT = none(
+    "cut_in_time",
+    "pairs_across_cut",
+    "every pair at or after the time that was asked for is test, and no other",
+    table="splits",
+    where="NOT ((fold = 'test') <=> (reviewed_at >= {since}))",
+)
 
-def split_suite(*, share_asked: bool) -> Suite:
-    """The suite of a split; not every strategy is asked for a share of test pairs."""
-    if not share_asked:
-        return SPLIT_SUITE
-    return replace(SPLIT_SUITE, expectations=(*SPLIT_SUITE.expectations, TEST_SHARE))
+
+def split_suite(*, share_asked: bool, cut_asked: bool = False) -> Suite:
+    """The suite of a split: not every strategy is asked for a share of test pairs, or for a cut."""
+    asked = [e for e, wanted in ((TEST_SHARE, share_asked), (CUT, cut_asked)) if wanted]
+    return replace(SPLIT_SUITE, expectations=(*SPLIT_SUITE.expectations, *asked))
