@@ -50,6 +50,10 @@ class TrainRequest:
     warm: Path | None = None
     """A model folder to start from: the vectors of the users and items it knows. None: a cold
     start. Not looked at by closed forms, which start nowhere."""
+    unseen_by: Path | None = None
+    """A model folder whose training pairs may not choose the epoch: those among valid are trained
+    on instead. For models that are held against a warm start from it, and the warm start itself.
+    Not looked at by closed forms and with ``refit_epochs``."""
     refit_epochs: int | None = None
     """Train on every fold, test too, for exactly so many epochs, with no search for the best;
     closed forms are fitted on every fold, whatever the number. None: by the protocol."""
@@ -75,11 +79,14 @@ class Plan:
     """Stage key of the model it starts from."""
     everything: bool = False
     """Trained on every fold; ``epochs`` is then the exact number of them."""
+    unseen_by: str | None = None
+    """Stage key of the model whose pairs may not choose the epoch."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values. What a plan is without is left out, so that keys stay as they were."""
         values = {**asdict(self), "method": self.method.as_dict()}
-        return {k: v for k, v in values.items() if v or k not in ("warm", "everything")}
+        absent = ("warm", "everything", "unseen_by")
+        return {k: v for k, v in values.items() if v or k not in absent}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Plan:
@@ -145,6 +152,7 @@ def plan(request: TrainRequest, settings: Settings) -> Plan:
         dtype=request.dtype,
         warm=_warm(request.warm, method, levels),
         everything=everything,
+        unseen_by=None if everything else _key_of(request.unseen_by),
     )
 
 
@@ -239,6 +247,14 @@ def _warm(folder: Path | None, method: Factors, levels: tuple[int, ...] | None) 
     from mrl4rec.training import warm
 
     return warm.fitting(folder, method, method.width(levels)).stage_key
+
+
+def _key_of(folder: Path | None) -> str | None:
+    if folder is None:
+        return None
+    from mrl4rec import model_folder
+
+    return model_folder.read_card(folder).stage_key
 
 
 def _levels(method: Factors, levels: tuple[int, ...] | None) -> tuple[int, ...] | None:

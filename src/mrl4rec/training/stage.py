@@ -19,6 +19,7 @@ from mrl4rec.stage import Commit
 from mrl4rec.training import warm
 from mrl4rec.training.progress import Line, Progress
 from mrl4rec.training.request import Plan, TrainRequest, plan, plan_key
+from mrl4rec.training.unseen import unseen
 
 if TYPE_CHECKING:
     from mrl4rec.training.job import Job
@@ -64,7 +65,9 @@ def run(
 
         start = warm.read(origin, interactions) if origin else None
         order = Job(made, key, store_folder, settings, start)
-        model, epoch, history = _train(order, interactions, progress)
+        aside = request.unseen_by if made.unseen_by else None
+        trained_on = unseen(interactions, aside) if aside else interactions
+        model, epoch, history = _train(order, trained_on, progress)
     until = _newest(interactions, made.folds)
     until = warm.latest(until, old.trained_until) if old else until
     card = _card(key, dataset, split, made, epoch, history, until)

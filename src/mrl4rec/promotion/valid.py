@@ -1,0 +1,47 @@
+"""Recall@10 on valid: by it, and never by the window, one of several challengers is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mrl4rec import closed_form
+from mrl4rec.interactions import Interactions
+from mrl4rec.methods import Method
+from mrl4rec.ranking.evaluate import evaluate
+
+K = 10
+NAME = f"valid_recall@{K}"
+
+
+def of_history(history: list[dict[str, Any]]) -> float | None:
+    """The best value of a learning curve, which chose the epoch. None where there is none."""
+    values = [float(row[NAME]) for row in history if row.get(NAME) is not None]
+    return max(values, default=None)
+
+
+def of_closed_form(
+    method: Method, data: Interactions, *, device: str = "cpu", memory_mb: int = 512
+) -> float:
+    """What a closed form reaches on valid when it is fitted on train alone."""
+    model = closed_form.fit(method, data, ("train",))
+    seen, truth = data.csr("train"), data.csr("valid")
+    found = evaluate(
+        model, seen, truth, ks=(K,), metrics=("recall",), device=device, memory_mb=memory_mb
+    )
+    return found.values[0].value
+
+
+def users(data: Interactions) -> int:
+    """Users with valid pairs."""
+    return len(np.unique(data.pairs("valid")[0]))
+
+
+def mean(values: Mapping[Any, float | None]) -> float | None:
+    """The mean over seeds; None where one of them has no value."""
+    found = list(values.values())
+    if not found or any(value is None for value in found):
+        return None
+    return float(np.mean([value for value in found if value is not None]))
