@@ -224,6 +224,7 @@ def registered(settings: Settings) -> list[str]:
     return sorted(version.tags[TAG_KEY] for version in found)
 
 
+@pytest.mark.fault("F32")
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.fault("F32")
@@ -238,6 +239,7 @@ def test_promote_killed_after_each_step_and_typed_again(store: Settings, step: s
     assert world.lists(store)["d"][:2] == [("i1", -5), ("i3", -7)]
 
 
+@pytest.mark.fault("F32", "F35")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "forgotten"),
@@ -277,6 +279,7 @@ def test_a_rollback_that_a_retraining_finishes(store: Settings) -> None:
     all_name(store, None)
 
 
+@pytest.mark.fault("F35")
 @pytest.mark.slow
 @pytest.mark.fault("F35")
 def test_two_promotions_at_once_end_in_one_champion(store: Settings) -> None:

@@ -277,6 +277,7 @@ ledger.append(settings, "d", Entry(decision="by_hand", why="w", champion=me), No
 """
 
 
+@pytest.mark.fault("F35")
 @pytest.mark.slow
 @pytest.mark.fault("F35")
 def test_of_two_promotions_against_the_same_champion_one_wins(settings: Settings) -> None:

@@ -26,6 +26,7 @@ from mrl4rec.tables import RECOMMENDATIONS
 from mrl4rec.tracking import Tracker, model_run
 from mrl4rec.tracking.push import client
 from tests.mrl4rec import registry_samples as world
+from tests.mrl4rec.test_tracking import server  # noqa: F401  # a fixture
 
 DATASET = world.DATASET
 NAME = f"mrl4rec-{DATASET}"
@@ -81,6 +82,7 @@ def agrees(settings: Settings, champion: str | None) -> Agreement:
     return found
 
 
+@pytest.mark.fault("F35")
 @pytest.mark.fault("F35")
 def test_promote_again_and_roll_back(store: Settings) -> None:
     first, second = world.model(store), world.model(store, "b", world.factors(-1))
@@ -165,6 +167,7 @@ def test_a_rollback_that_cannot_be_is_refused(
     assert len(ledger.entries(store, DATASET)) == 2
 
 
+@pytest.mark.fault("F36")
 @pytest.mark.fault("F36")
 def test_nothing_was_ever_promoted(store: Settings) -> None:
     found = bring_into_agreement(store, DATASET)
@@ -258,6 +261,7 @@ def blocked(place: Path) -> None:
     place.write_text("in the way")
 
 
+@pytest.mark.fault("F31")
 @pytest.mark.parametrize("half_way", ["mlartifacts", "mlartifacts/models"])
 @pytest.mark.fault("F31")
 def test_an_artifact_store_that_fails_registers_nothing_and_later_once(
@@ -299,6 +303,7 @@ def test_mlflow_away_costs_a_warning_and_is_made_good(
     agrees(store, key)
 
 
+@pytest.mark.fault("F36")
 @pytest.mark.fault("F36")
 def test_a_champion_whose_folder_is_gone_is_said(store: Settings) -> None:
     first, second = world.model(store), world.model(store, "b", world.factors(-1))
@@ -359,6 +364,7 @@ def unfit(store: Settings, what: str) -> str:
     return key
 
 
+@pytest.mark.fault("F34")
 @pytest.mark.parametrize(
     ("what", "said"),
     [
@@ -380,6 +386,7 @@ def test_what_is_not_fit_to_serve_is_not_promoted(store: Settings, what: str, sa
     assert len(ledger.entries(store, DATASET)) == 1
 
 
+@pytest.mark.fault("F34")
 def test_a_model_of_other_people_is_not_promoted(settings: Settings) -> None:
     key = world.model(settings)
     with pytest.raises(GateFailed, match="not the first of any k-core"):
@@ -428,3 +435,20 @@ def test_a_damaged_record_of_what_is_registered_does_not_matter(store: Settings)
     api(store).delete_model_version(NAME, "1")
     assert bring_into_agreement(store, DATASET).ok
     assert list(versions(store).values()) == [key]
+
+
+@pytest.mark.slow
+def test_a_server_takes_it_as_sqlite_does(server: Any, store: Settings) -> None:  # noqa: F811
+    away = server.tracked  # not started yet
+    first, second = world.model(store), world.model(store, "b", world.factors(-1))
+    assert not change.promote(away, DATASET, first, "w").agreement.alias_ok
+    tracked = server()
+    assert bring_into_agreement(tracked, DATASET).repaired == ["alias champion → version 1"]
+    change.promote(tracked, DATASET, second, "w")
+    agrees(tracked, second)
+    large = tracked.model_copy(update={"mlflow_max_model_mb": 0})
+    change.promote(large, DATASET, world.model(store, "c"), "w")
+    agrees(large, "c" * 64)
+    change.rollback(tracked, DATASET, "w", 0)
+    agrees(tracked, first)
+    assert versions(store) == {"1": first, "2": second, "3": "c" * 64}

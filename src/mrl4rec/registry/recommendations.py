@@ -17,7 +17,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
-from mrl4rec import model_folder, stage, versions
+from mrl4rec import lease, model_folder, stage, versions
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.gate.heads import HARMLESS
 from mrl4rec.model_folder import Ids, Loaded, ModelCard
@@ -185,6 +185,7 @@ def _done(settings: Settings, dataset: str, key: str) -> Commit | None:
     for old in stage.history(uri, NAME):
         if old.key == key and old.summary["model"] and versions.complete(settings, dataset, old):
             note = stage.properties(old.metadata())
+            lease.confirm()
             delta = DeltaTable(uri)
             delta.restore(old.version, commit_properties=note)
             log.info("recommendations are back at what they were in version %d", old.version)
@@ -204,6 +205,7 @@ def _write(
             failure.append(error)
             raise
 
+    lease.confirm()  # whoever took it over removes the same files, so one of both commits fails
     delta = versions.create(settings, dataset, NAME)
     try:
         write_deltalake(

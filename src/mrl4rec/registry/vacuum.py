@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from deltalake import DeltaTable
 
-from mrl4rec import model_folder, stage, versions
+from mrl4rec import lease, model_folder, stage, versions
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.lease import Lease
 from mrl4rec.registry import ledger, recommendations
@@ -178,5 +178,6 @@ def _sweep(
     # delta-rs names files too that an earlier vacuum removed.
     sizes = [path.stat().st_size for path in sweep(dry=True) if path.is_file()]
     if sizes and not dry_run:
+        lease.confirm()
         sweep(dry=False)
     return Swept(table, len(sizes), sum(sizes), tuple(kept))
