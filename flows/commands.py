@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from flows import console, ephemeral
+from flows.registry_commands import ledger, promote, recommend, registry, rollback, vacuum
 from flows.request import Request
+from flows.retrain_commands import retrain
 from mrl4rec.errors import UsageError
 from mrl4rec.masking import masked
 from mrl4rec.settings import Settings
+
+__all__ = ["ledger", "promote", "recommend", "registry", "retrain", "rollback", "vacuum"]
 
 log = logging.getLogger("mrl4rec")
 

@@ -1,9 +1,14 @@
-"""The deployments ``mrl4rec/full-benchmark`` and ``mrl4rec/smoke``, served by one process."""
+"""The deployments, served by one process: ``mrl4rec/full-benchmark``, ``mrl4rec/smoke`` and
+``mrl4rec-retrain/nightly``.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from mrl4rec.settings import Settings
+
+NIGHTLY = "nightly"
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
     "full-benchmark": {
         "description": "MovieLens 100K and the planted hierarchy: every method, two level sets, "
@@ -25,7 +30,27 @@ DEPLOYMENTS: dict[str, dict[str, Any]] = {
         },
     },
 }
-"""What each deployment runs by default, on top of the flow's own defaults."""
+"""What each deployment of the benchmark runs by default, on top of the flow's own defaults."""
+COUNT = len(DEPLOYMENTS) + 1
+
+
+def nightly(settings: Settings) -> dict[str, Any]:
+    """The deployment of retraining: by cron where the settings name a data set, else by hand.
+
+    One run at a time; whoever comes meanwhile waits (and there is the lease of the data set, for
+    runs that Prefect knows nothing of).
+    """
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+
+    what = settings.retrain_dataset or "none yet: set MRL4REC_RETRAIN_DATASET and …_DUMPS"
+    body: dict[str, Any] = {
+        "description": "Fresh dumps → challenger → into service if it is really better. "
+        f"Data set: {what}. A schedule that was missed is made up for once, not once a night.",
+        "concurrency_limit": ConcurrencyLimitConfig(
+            limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
+        ),
+    }
+    return body | ({"cron": settings.retrain_cron} if settings.retrain_dataset else {})
 
 
 def serve_all() -> None:
@@ -35,6 +60,7 @@ def serve_all() -> None:
 
     from flows import zombies
     from flows.benchmark import benchmark
+    from flows.retrain import retrain
 
     zombies.ensure()
     deployments = [
@@ -43,6 +69,14 @@ def serve_all() -> None:
         )
         for name, body in DEPLOYMENTS.items()
     ]
+    deployments.append(
+        retrain.to_deployment(
+            name=NIGHTLY,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            tags=["mrl4rec"],
+            **nightly(Settings()),
+        )
+    )
     serve(*deployments, limit=1, print_starting_message=False)  # type: ignore[arg-type]
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any, NoReturn
 
+from flows import registry_options, retrain_options
 from flows.request import DEFAULT_LEVELS, DEFAULT_METHODS, DEVICES, ENGINES, PROTOCOLS, STRATEGIES
 
 EPILOG = "Exit codes: 0 done, 1 failed with a reason, 2 wrong usage, 3 stopped by a gate."
@@ -75,6 +76,8 @@ def build_parser() -> Parser:
     tables.add_argument("name", nargs="?", help="one table: its whole history")
     tables.add_argument("--dataset", help="only this data set")
     _export(_command(commands, "export", "the vectors to serve, at a width you can afford"))
+    retrain_options.add(commands, _command, _names, _seeds)
+    registry_options.add(commands, _command)
     _up(_command(commands, "up", "Prefect server, MLflow UI and the deployments, on loopback"))
     _bench(commands)
     _command(commands, "doctor", "what is missing on this machine, and what to type")

@@ -34,7 +34,7 @@ def results(groups: Sequence[Group]) -> dict[str, Any]:
     """The figures of one protocol's groups, by name; those without data are left out."""
     runs = [run for group in groups for run in group.runs]
     metric, k = headline(runs)
-    with _style():
+    with style():
         found = {
             "recall_by_width": by_width(groups, metric, k),
             "level_sweep": level_sweep(groups, metric, k),
@@ -46,7 +46,7 @@ def results(groups: Sequence[Group]) -> dict[str, Any]:
 
 def dump(portrait: Portrait) -> dict[str, Any]:
     """The figures of a dump's portrait, by name; those without data are left out."""
-    with _style():
+    with style():
         found = {
             "user_degrees": degrees(portrait, "users"),
             "item_degrees": degrees(portrait, "items"),
@@ -62,7 +62,7 @@ def by_width(groups: Sequence[Group], metric: str, k: int) -> Any:
     nested = [group for group in groups if len(group.widths) > 1]
     if not nested:
         return None
-    figure, axes = _panel()
+    figure, axes = panel()
     looks = _looks(groups)
     for group in groups:
         look = looks[group.name]
@@ -85,7 +85,7 @@ def by_width(groups: Sequence[Group], metric: str, k: int) -> Any:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("width: first so many dimensions of a vector")
     axes.set_ylabel(_name(metric, k))
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -95,7 +95,7 @@ def level_sweep(groups: Sequence[Group], metric: str, k: int) -> Any:
     if not swept:
         return None
     sets = sorted({g.levels for found in swept.values() for g in found if g.levels}, key=_order)
-    figure, axes = _panel(height=1.4 + 0.42 * len(sets))
+    figure, axes = panel(height=1.4 + 0.42 * len(sets))
     for number, (method, found) in enumerate(swept.items()):
         points = [(sets.index(g.levels), s) for g in found
                   if g.levels and (s := g.stat(metric, k, g.full)) is not None]  # fmt: skip
@@ -110,7 +110,7 @@ def level_sweep(groups: Sequence[Group], metric: str, k: int) -> Any:
     axes.margins(x=0.1)
     axes.set_ylabel("level set")
     axes.set_xlabel(f"{_name(metric, k)} at full width")
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -120,7 +120,7 @@ def curves(groups: Sequence[Group], name: str | None) -> Any:
              if name and (points := curve(run, name))]  # fmt: skip
     if not drawn:
         return None
-    figure, axes = _panel()
+    figure, axes = panel()
     looks = _looks(groups)
     named: set[str] = set()
     for group, _, points in drawn:
@@ -134,7 +134,7 @@ def curves(groups: Sequence[Group], name: str | None) -> Any:
             axes.plot(xs[best], ys[best], "o", color=look["color"])
     axes.set_xlabel("epoch (from 0)")
     axes.set_ylabel("training loss" if name == "loss" else _watched_name(str(name)))
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -144,7 +144,7 @@ def degrees(portrait: Portrait, side: str) -> Any:
              if (key := f"{side} in the {p}") in portrait.degrees}  # fmt: skip
     if not lines:
         return None
-    figure, axes = _panel(height=2.8)
+    figure, axes = panel(height=2.8)
     for number, (place, found) in enumerate(lines.items()):
         total, left, xs, ys = sum(n for _, n in found), 0, [], []
         for degree, n in reversed(found):
@@ -158,7 +158,7 @@ def degrees(portrait: Portrait, side: str) -> Any:
     axes.set_xlabel(f"reviews of one {side[:-1]}, at least")
     axes.set_ylabel(f"{side}, %")
     _plain_numbers(axes)
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -166,7 +166,7 @@ def over_time(portrait: Portrait) -> Any:
     """Accepted reviews per month (or day)."""
     if len(portrait.over_time) < 2:
         return None
-    figure, axes = _panel(height=2.8)
+    figure, axes = panel(height=2.8)
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     times = [at.replace(tzinfo=None) for at, _ in portrait.over_time]
@@ -179,7 +179,7 @@ def over_time(portrait: Portrait) -> Any:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
     axes.set_xlabel("time of the review, UTC")
     axes.set_ylabel(f"reviews a {portrait.span}")
-    _thousands(axes.yaxis)
+    thousands(axes.yaxis)
     return figure
 
 
@@ -188,12 +188,12 @@ def ratings(portrait: Portrait) -> Any:
     found = [(r, n) for r, n in portrait.ratings if r is not None]
     if len(found) < 2:
         return None
-    figure, axes = _panel(height=2.8)
+    figure, axes = panel(height=2.8)
     axes.bar([f"{rating:g}" for rating, _ in found], [n for _, n in found], color=PALETTE[0])
     axes.grid(axis="x", visible=False)
     axes.set_xlabel("rating, on the dump's own scale")
     axes.set_ylabel("reviews")
-    _thousands(axes.yaxis)
+    thousands(axes.yaxis)
     return figure
 
 
@@ -201,14 +201,14 @@ def quarantine(portrait: Portrait) -> Any:
     """Records set aside, by rule."""
     if len(portrait.rules) < 2:  # one bar says no more than its number
         return None
-    figure, axes = _panel(height=1.0 + 0.3 * len(portrait.rules))
+    figure, axes = panel(height=1.0 + 0.3 * len(portrait.rules))
     rules = list(reversed(portrait.rules))
     bars = axes.barh([rule for rule, _, _ in rules], [n for _, n, _ in rules], color=PALETTE[1])
     axes.bar_label(bars, [f"{n:,}" for _, n, _ in rules], padding=3)
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.15)
     axes.set_xlabel("records set aside")
-    _thousands(axes.xaxis)
+    thousands(axes.xaxis)
     return figure
 
 
@@ -241,7 +241,7 @@ def save(found: Mapping[str, Any], folder: Path, suffix: str = "png") -> list[Pa
     """Write figures as files on white, e.g. for MLflow; answer their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    with _style():
+    with style():
         for name, figure in found.items():
             path = folder / f"{name}.{suffix}"
             figure.savefig(path, dpi=160, facecolor="white")
@@ -250,21 +250,24 @@ def save(found: Mapping[str, Any], folder: Path, suffix: str = "png") -> list[Pa
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """Within it figures are made and saved in the report's style."""
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
         yield
 
 
-def _panel(height: float = SIZE[1]) -> tuple[Any, Any]:
+def panel(height: float = SIZE[1]) -> tuple[Any, Any]:
+    """A figure of one panel, and its axes; ``height`` in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(SIZE[0], height), layout="constrained")
     return figure, figure.add_subplot()
 
 
-def _legend(figure: Any, axes: Any) -> None:
+def legend(figure: Any, axes: Any) -> None:
+    """A legend below, where there is more than one thing to tell apart."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1 or (labels and len(axes.lines) > 1):
         columns = 1 if max(map(len, labels)) > 34 else 2
@@ -310,7 +313,8 @@ def _watched_name(name: str) -> str:
     return f"{rest.capitalize()} on {words.get(fold, fold)} items"
 
 
-def _thousands(axis: Any) -> None:
+def thousands(axis: Any) -> None:
+    """Whole numbers with commas along an axis."""
     from matplotlib.ticker import FuncFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))

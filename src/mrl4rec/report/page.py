@@ -33,6 +33,10 @@ TITLES = {
     "rows_over_time": "Reviews over time",
     "ratings": "Ratings",
     "quarantine": "Quarantine by rule",
+    "champion_over_time": "Champion and challenger",
+    "drift": "How each dump differs from the rows before it",
+    "drift_rows": "New rows of each dump",
+    "drift_auc": "What the champion makes of each dump",
 }
 
 
@@ -61,7 +65,31 @@ def _dataset(settings: Settings, name: str, beside: Path) -> dict[str, Any]:
     parts = [_context(settings, c, f"{name}-{n}", several) for n, c in enumerate(found)]
     gates = _gates(settings, name, beside)
     failed = sum(row[3] != "pass" for row in gates.rows) if gates else 0
-    return {"name": name, "parts": parts, "gates": gates, "failed": failed}
+    return {
+        "name": name,
+        "parts": parts,
+        "gates": gates,
+        "failed": failed,
+        "promotions": _promotions(settings, name),
+    }
+
+
+def _promotions(settings: Settings, name: str) -> dict[str, Any] | None:
+    """Retraining: ledger, drawings and drift; None where there was none."""
+    from mrl4rec.report import promotion_figures, promotions
+
+    found = promotions.history(settings, name)
+    if not found.rows and not found.dumps:
+        return None
+    tables = {
+        "champion_over_time": promotions.champion_table(found),
+        "drift": promotions.drift_table(found),
+    }
+    return {
+        "ledger": promotions.ledger_table(found),
+        "dumps": promotions.dump_table(found),
+        "figures": _figures(promotion_figures.draw(found), tables, f"{name}-retraining", ""),
+    }
 
 
 def _context(settings: Settings, context: Context, anchor: str, several: bool) -> dict[str, Any]:

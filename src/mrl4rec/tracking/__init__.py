@@ -1,7 +1,7 @@
 """MLflow through one door: a record is spooled to disk, then pushed, once."""
 
 from mrl4rec.tracking.record import RunRecord
-from mrl4rec.tracking.runs import benchmark_run, model_run
+from mrl4rec.tracking.runs import benchmark_run, model_run, retraining_run
 from mrl4rec.tracking.tracker import EXPERIMENT, Tracker
 from mrl4rec.tracking.view import run_link, view_link
 
@@ -11,6 +11,7 @@ __all__ = [
     "Tracker",
     "benchmark_run",
     "model_run",
+    "retraining_run",
     "run_link",
     "view_link",
 ]

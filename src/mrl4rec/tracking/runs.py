@@ -1,4 +1,4 @@
-"""Records of the two kinds of runs: a benchmark, and under it one for each model."""
+"""Records of the kinds of runs: a benchmark, under it one for each model, and a retraining."""
 
 from __future__ import annotations
 
@@ -91,6 +91,39 @@ def benchmark_run(
         datasets=datasets,
         artifacts=artifacts,
         status="FAILED" if status == "FAILED" else "FINISHED",
+        start_time=start_time,
+        end_time=end_time,
+    )
+
+
+def retraining_run(
+    *,
+    key: str,
+    dataset: str,
+    decision: str,
+    seq: int,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, Any],
+    versions: Mapping[str, Any],
+    artifacts: Sequence[Artifact] = (),
+    note: str | None = None,
+    start_time: datetime | float | None = None,
+    end_time: datetime | float | None = None,
+) -> RunRecord:
+    """The record of a retraining: what was decided, row ``seq`` of the ledger, and on what."""
+    kept = {k: text(v) for k, v in tags.items()}
+    kept |= {f"version.{k}": text(v) for k, v in versions.items()}
+    kept |= {"kind": "retraining", "dataset": dataset, "decision": decision, "seq": text(seq)}
+    if note:
+        kept["mlflow.note.content"] = note
+    return RunRecord(
+        key=key,
+        name=f"retraining {seq} · {dataset} · {decision}",
+        params={k: text(v) for k, v in {**params, "dataset": dataset}.items()},
+        tags=kept,
+        metrics=[(name, value, 0) for name, value in sorted(metrics.items())],
+        artifacts=artifacts,
         start_time=start_time,
         end_time=end_time,
     )

@@ -1,0 +1,61 @@
+"""One run for all the schedules that were missed: whoever starts first takes the others' place.
+
+While nothing served the deployment, its schedule went on, and every missed night is a late run that
+waits. A retraining takes in all dumps there are, so the first makes up for all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from uuid import UUID
+
+log = logging.getLogger("mrl4rec")
+
+
+def take_over() -> int:
+    """Cancel the other late runs that this run's deployment was scheduled for; how many.
+
+    Runs that a person asked for wait their turn. Nothing where the run is of no deployment; a
+    server that does not answer costs a warning: the late runs then find nothing new.
+    """
+    from prefect.runtime import deployment, flow_run
+
+    if not deployment.id:
+        return 0
+    try:
+        return _cancel_late(UUID(str(deployment.id)), UUID(str(flow_run.id)))
+    except Exception as error:  # a courtesy: the lease and the ledger keep results right
+        log.warning("late runs of this deployment are left to run: %s", type(error).__name__)
+        return 0
+
+
+def _cancel_late(deployment_id: UUID, me: UUID) -> int:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterDeploymentId,
+        FlowRunFilterExpectedStartTime,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+    )
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Cancelled
+
+    late = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+    )
+    cancelled = 0
+    with get_client(sync_client=True) as client:
+        # Cancelled runs leave the filter, so the first page is always the next one.
+        while runs := [r for r in client.read_flow_runs(flow_run_filter=late, limit=200)
+                       if r.auto_scheduled and r.id != me]:  # fmt: skip
+            for run in runs:
+                message = f"missed; made up for by the run {me}"
+                client.set_flow_run_state(run.id, Cancelled(message=message), force=True)
+                cancelled += 1
+    if cancelled:
+        log.info("%d schedules were missed: this run makes up for all of them", cancelled)
+    return cancelled

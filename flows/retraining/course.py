@@ -1,0 +1,231 @@
+"""The course of a retraining: what is new, judged, decided, written down, and then in service."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from flows import alerting
+from flows.pipeline import Step, stop_spark
+from flows.retrain_request import RetrainRequest
+from flows.retraining import challengers, fresh, judging, remembered
+from flows.retraining.challengers import Champion
+from flows.retraining.fresh import Intake
+from flows.retraining.judging import KEEP, PROMOTE, REFUSE, Judged
+from flows.retraining.outcome import Outcome
+from flows.retraining.stages import Stages
+from mrl4rec import model_folder
+from mrl4rec.errors import GateFailed, Mrl4recError, UsageError
+from mrl4rec.promotion import window as windows
+from mrl4rec.promotion.window import Window
+from mrl4rec.registry import ledger
+from mrl4rec.registry.agree import bring_into_agreement
+from mrl4rec.registry.ledger import Decision, Entry, short
+from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit, canonical, open_table
+from mrl4rec.tracking import Tracker
+
+log = logging.getLogger("mrl4rec")
+
+CODE = 1
+"""Raised when the same dumps and parameters come to be decided otherwise."""
+DECISIONS: dict[str, Decision] = {PROMOTE: "promoted", KEEP: "kept", REFUSE: "refused"}
+NOTHING_NEW = "nothing new"
+
+
+class Course:
+    """One retraining under way; whoever starts it holds the lease."""
+
+    def __init__(self, request: RetrainRequest, settings: Settings, step: Step) -> None:
+        self.request, self.settings, self.step = request, settings, step
+        self.dataset = request.dataset
+        self.tracker = Tracker(settings)
+        self.stages = Stages(request, settings, step)
+        self.began = time.time()
+
+    def run(self) -> Outcome:
+        if not self.request.dry_run:
+            self.tracker.replay()
+            self.step("agree", self._agree)
+        champion = ledger.champion(self.settings, self.dataset)
+        intake = fresh.take_in(self.stages)
+        if intake.ingest is None:
+            raise UsageError(
+                f"there is no data set {self.dataset!r} and no dump to begin it with",
+                where=", ".join(self.request.dumps) or "--dumps",
+                todo="name the files, or the folder in which dumps land",
+            )
+        key = self._key(intake.ingest, champion)
+        known = remembered.of_run(self.settings, self.dataset, key)
+        if known is not None:
+            stop_spark()
+            return self._found(known, intake)
+        return self._contest(key, champion, intake, intake.ingest)
+
+    # ------------------------------------------------------------------ the way through
+
+    def _contest(self, key: str, champion: str | None, intake: Intake, ingest: Commit) -> Outcome:
+        try:
+            served = self._served(champion)
+            core = self.stages.core(ingest)
+            window = self._window(core, served)
+            self.stages.split_since(ingest, core, window.since)
+            stop_spark()
+            field_ = challengers.train(self.stages, served, window)
+            judged = judging.judge(self.stages, served, field_.chosen, window)
+        except GateFailed as error:
+            stop_spark()
+            judged = Judged(REFUSE, (error.what,))
+            self._conclude(key, champion, intake, judged, None, None)
+            raise
+        outcome = self._conclude(key, champion, intake, judged, field_, window)
+        if judged.verdict == REFUSE:
+            raise GateFailed(
+                f"{self.dataset}: the challenger is refused: {judged.why}",
+                where=str(self.settings.dataset_dir(self.dataset)),
+                todo="see what is wrong with the model that is named, then run this again; until "
+                "then the champion stays",
+            )
+        return outcome
+
+    def _conclude(
+        self,
+        key: str,
+        champion: str | None,
+        intake: Intake,
+        judged: Judged,
+        field_: challengers.Field | None,
+        window: Window | None,
+    ) -> Outcome:
+        chosen = field_.chosen if field_ is not None else None
+        challenger = chosen.models[chosen.best].key if chosen is not None else None
+        evidence = remembered.evidence(self.request, judged, field_, window)
+        dumps = remembered.dumps(intake)
+        if self.request.dry_run:
+            said = f"would be {DECISIONS[judged.verdict]}"
+            text = remembered.markdown(self.dataset, said, judged.why, evidence)
+            return Outcome(said, judged.why, None, champion, None, dumps, text)
+        promoted, versions = champion, {}
+        if judged.verdict == PROMOTE and chosen is not None:
+            promoted = self._winner(chosen, champion)
+            versions = model_folder.read_card(self.stages.folder(promoted)).versions
+        entry = Entry(
+            decision=DECISIONS[judged.verdict],
+            why=judged.why,
+            run=key,
+            challenger=challenger,
+            champion=promoted,
+            evidence=evidence,
+            evidence_file=remembered.write_duel(self.settings, self.dataset, key, judged.duel),
+            versions=versions,
+        )
+        row = self.step("ledger", ledger.append, self.settings, self.dataset, entry, champion)
+        return self._finish(row, dumps)
+
+    def _finish(self, row: Entry, dumps: dict[str, list[str]]) -> Outcome:
+        """What follows from a row of the ledger: done again it changes nothing."""
+        from mrl4rec import report
+
+        self.step("agree", self._agree)
+        if row.decision == DECISIONS[REFUSE]:
+            facts = {"why": row.why, "seq": row.seq, "champion": short(row.champion)}
+            alerting.tell(self.settings, "promotion_refused", self.dataset, facts)
+        page: Path = self.step("report", report.build, self.settings, [self.dataset], None)
+        self._log(row, page)
+        log.info("%s: row %d of the ledger: %s: %s", self.dataset, row.seq, row.decision, row.why)
+        text = remembered.markdown(self.dataset, row.decision, row.why, row.evidence)
+        return Outcome(row.decision, row.why, row.seq, row.champion, page, dumps, text)
+
+    def _found(self, row: Entry, intake: Intake) -> Outcome:
+        """These dumps were judged before; a run that was killed right after may have left more."""
+        from mrl4rec import report
+
+        champion = ledger.champion(self.settings, self.dataset)
+        page = None
+        if not self.request.dry_run:
+            page = self.step("report", report.build, self.settings, [self.dataset], None)
+            self._log(row, page)
+        why = f"these dumps were judged before: row {row.seq}, {row.decision}: {row.why}"
+        log.info("%s: nothing new: %s", self.dataset, why)
+        text = remembered.markdown(self.dataset, NOTHING_NEW, why, row.evidence)
+        dumps = remembered.dumps(intake)
+        return Outcome(NOTHING_NEW, why, row.seq, champion, page, dumps, text)
+
+    # ------------------------------------------------------------------ its parts
+
+    def _key(self, ingest: Commit, champion: str | None) -> str:
+        """What the decision is a function of. Files that brought no row do not count.
+
+        After a refusal another champion is another question: the refusal may have been about it.
+        """
+        delta = open_table(self.settings.table_uri(self.dataset, "sources"), ingest.version)
+        assert delta is not None  # it is the newest good one
+        rows = delta.to_pyarrow_table(columns=["source_sha256", "rows_accepted"]).to_pylist()
+        digests = sorted(row["source_sha256"] for row in rows if row["rows_accepted"])
+        asked = {"code": CODE, "sources": digests, "parameters": self.request.parameters()}
+        key = hashlib.sha256(canonical(asked).encode()).hexdigest()
+        row = remembered.of_run(self.settings, self.dataset, key)
+        if row is None or row.decision != "refused" or row.champion == champion:
+            return key
+        return hashlib.sha256(canonical([key, champion]).encode()).hexdigest()
+
+    def _served(self, key: str | None) -> Champion | None:
+        """The champion by its card. Raises GateFailed where it is gone."""
+        if key is None:
+            return None
+        folder = self.stages.folder(key)
+        try:
+            return Champion(key, folder, model_folder.read_card(folder))
+        except Mrl4recError as error:
+            raise GateFailed(
+                f"the champion {short(key)} is gone or damaged, so nothing can be held against it: "
+                f"{error.what}",
+                where=str(folder),
+                todo="bring its folder back, or put another model into service: `mrl4rec rollback` "
+                "or `mrl4rec promote RUN --why …`",
+            ) from error
+
+    def _window(self, core: Commit, champion: Champion | None) -> Window:
+        uri = self.settings.table_uri(self.dataset, "interactions")
+        delta = open_table(uri, core.version)
+        assert delta is not None  # its gate has just looked at it
+        pairs = delta.to_pyarrow_table(columns=["user_idx", "reviewed_at"])
+        times = pairs["reviewed_at"].cast(pa.timestamp("us")).to_numpy()
+        found = windows.choose(
+            np.asarray(times, dtype="datetime64[us]"),
+            pairs["user_idx"].to_numpy(),
+            self.request.window,
+            champion.card.trained_until if champion else None,
+            self.settings.retrain_min_users,
+        )
+        log.info(
+            "%s: window from %s UTC on, %d pairs of %d users: %s",
+            self.dataset, f"{found.since:%Y-%m-%d %H:%M:%S}", found.pairs, found.users, found.why,
+        )  # fmt: skip
+        return found
+
+    def _winner(self, chosen: challengers.Contender, champion: str | None) -> str:
+        """The model that goes into service: the winner's best seed, fitted again on everything."""
+        model, cell = chosen.models[chosen.best], chosen.cells[chosen.best]
+        if not self.request.refit:
+            return model.key
+        warm = None
+        if chosen.start == challengers.WARM and champion is not None:
+            warm = self.stages.folder(champion)
+        epoch = model.summary["epoch"]
+        epochs = 1 if epoch is None else int(epoch) + 1
+        return self.stages.fit(cell, warm=warm, refit_epochs=epochs).key
+
+    def _agree(self) -> None:
+        bring_into_agreement(self.settings, self.dataset, tracker=self.tracker)
+
+    def _log(self, row: Entry, page: Path) -> None:
+        if row.seq >= 0 and self.tracker.known(None, row.run) is None:
+            self.tracker.log(
+                remembered.mlflow_record(self.settings, self.dataset, row, page, self.began)
+            )

@@ -1,0 +1,128 @@
+"""The stages of a retraining: a file at a time, cut in time, started warm, refitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from flows.drift_gate import check_drift
+from flows.pipeline import Pipeline, Prepared, Step
+from flows.request import Cell
+from flows.retrain_request import RetrainRequest
+from mrl4rec import versions
+from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit
+
+
+class Stages(Pipeline):
+    """Each stage holds its lease, looks for its own key first, and is followed by its gate."""
+
+    def __init__(self, asked: RetrainRequest, settings: Settings, step: Step) -> None:
+        super().__init__(asked.stages(), settings, step)
+        self.asked, self.dataset = asked, asked.dataset
+
+    # ---------------------------------------------------------------- Spark stages
+
+    def take_in(self, files: Sequence[Path], as_of: datetime | None) -> Commit:
+        """Ingest the files together; the gates come after it."""
+        from jobs import ingest_reviews
+
+        wanted = ingest_reviews.IngestRequest(self.dataset, tuple(files), self.asked.format, as_of)
+        commit: Commit = self._leased("ingest", ingest_reviews.run, wanted, self.settings)
+        return commit
+
+    def judge(self, ingest: Commit) -> None:
+        """The gates of an ingest. Raises GateFailed."""
+        from flows import gates
+
+        self.step("gate reviews", gates.check_reviews, self.dataset, ingest, self.settings)
+        self.step("gate drift", check_drift, self.dataset, ingest, self.settings)
+
+    def core(self, ingest: Commit) -> Commit:
+        """The k-core: k and the least rating as asked, else as they were."""
+        from flows import gates
+        from jobs import filter_kcore
+
+        before = versions.newest_good(self.settings, self.dataset, "interactions")
+        if before is None:
+            k, rating = self._default("kcore", 0, 5, ingest), None
+        else:
+            k, rating = before.summary["k"], before.summary.get("min_rating")
+        asked = self.asked
+        core: Commit = self._leased(
+            "kcore",
+            filter_kcore.run,
+            self.dataset,
+            ingest,
+            k=k if asked.kcore is None else asked.kcore,
+            min_rating=rating if asked.min_rating is None else asked.min_rating,
+            settings=self.settings,
+        )
+        self.step("gate core", gates.check_core, self.dataset, core, self.settings)
+        return core
+
+    def split_since(self, ingest: Commit, core: Commit, since: datetime) -> Commit:
+        """Everything from ``since`` on is test; the stages of PyTorch go on from this split."""
+        from flows import gates
+        from jobs import split_interactions
+
+        split: Commit = self._leased(
+            "split",
+            split_interactions.run,
+            self.dataset,
+            core,
+            strategy="since",
+            since=since,
+            settings=self.settings,
+        )
+        self.step("gate split", gates.check_split, self.dataset, split, self.settings)
+        self._prepared = Prepared(ingest, core, split)
+        return split
+
+    # ---------------------------------------------------------------- PyTorch stages
+
+    def folder(self, key: str) -> Path:
+        """The model folder of this stage key."""
+        return self.settings.dataset_dir(self.dataset) / "models" / key
+
+    def fit(
+        self,
+        cell: Cell,
+        *,
+        warm: Path | None = None,
+        unseen_by: Path | None = None,
+        refit_epochs: int | None = None,
+    ) -> Commit:
+        """Train one model (or find it trained) and pass its vectors through their gate.
+
+        ``warm`` is the model it starts from, ``unseen_by`` one whose pairs may not choose the
+        epoch, ``refit_epochs`` the exact number of them on all that there is.
+        """
+        from flows import gates
+        from mrl4rec import training
+
+        asked = self.request
+        wanted = training.TrainRequest(
+            method=cell.method,
+            levels=cell.levels,
+            seed=cell.seed,
+            epochs=asked.epochs,
+            device=asked.device if asked.device != "auto" else self.settings.device,
+            warm=warm,
+            unseen_by=unseen_by,
+            refit_epochs=refit_epochs,
+        )
+        name = cell.label + (" · warm" if warm else "") + (" · all" if refit_epochs else "")
+        commit: Commit = self._leased(
+            f"train {name}",
+            training.run,
+            self.dataset,
+            self.prepared.split,
+            wanted,
+            self.settings,
+            data=lambda: self.data,
+        )
+        folder = self.folder(commit.key)
+        self.step(f"gate vectors {name}", gates.check_vectors, self.dataset, folder, self.settings)
+        return commit
