@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+from flows.ephemeral import PATIENCE
 from flows.options import build_parser
 from flows.zombies import HEARTBEAT
 from mrl4rec.errors import Mrl4recError
@@ -21,6 +22,7 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GX_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
+    **PATIENCE,
     **HEARTBEAT,
 }
 
@@ -44,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _failed(arguments, "stopped by hand; run the same command again to go on", 130)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            where = error.filename or arguments.warehouse or "the warehouse"
+        if _disk_is_full(error):
+            where = getattr(error, "filename", None) or arguments.warehouse or "the warehouse"
             return _failed(arguments, DISK_FULL.format(where=where), 1)
         from mrl4rec.masking import scrub
 
@@ -65,6 +67,12 @@ def _dispatch(arguments: Any) -> int:
         json.dump(answer, sys.stdout, default=str, allow_nan=False)
         sys.stdout.write("\n")
     return 1 if isinstance(answer, dict) and answer.get("ok") is False else 0
+
+
+def _disk_is_full(error: Exception) -> bool:
+    """Whether the system, or delta-rs or Spark in words of their own, says so."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
 
 
 def _failed(arguments: Any, message: str, code: int) -> int:

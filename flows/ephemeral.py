@@ -37,6 +37,9 @@ MODE = {
     # A tenth of the start is a library making its functions check their arguments.
     "PY_KEY_VALUE_DISABLE_BEARTYPE": "true",
 }
+PATIENCE = {"PREFECT_CLIENT_MAX_RETRIES": "7"}
+"""Environment of a flow's process: it asks a server that is away for 4 minutes, pausing 2, 4, 8 …
+seconds, which outlasts a restart; Prefect's own 5 times end within one."""
 ANSWER_SECONDS, STOP_SECONDS = 120, 5
 
 

@@ -151,11 +151,11 @@ POISON = textwrap.dedent(
         from mrl4rec.training.learner import Learner
         loss = Learner.loss
         def poisoned(self, users, positives, step):
-            return loss(self, users, positives, step) * (float("nan") if step == 40 else 1.0)
+            return loss(self, users, positives, step) * (float("nan") if step == 9 else 1.0)
         Learner.loss = poisoned
     """
 )
-"""What rank 1 imports when it starts: from its forty-first step comes a loss that is no number."""
+"""What rank 1 imports when it starts: from its tenth step comes a loss that is no number."""
 
 
 @pytest.mark.slow
@@ -163,10 +163,10 @@ POISON = textwrap.dedent(
 def test_f26_nan_on_one_rank(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Note
 ) -> None:
-    """Of two ranks one gets NaN in step 40; then the training again without it"""
+    """Of two ranks one gets NaN in step 9; then the training again without it"""
     (tmp_path / "poison").mkdir()
     (tmp_path / "poison" / "sitecustomize.py").write_text(POISON)
-    asked = toy.request(devices=2, dtype="float64", patience=100)
+    asked = toy.request(devices=2, dtype="float64", epochs=3)
     rough = Settings(warehouse=tmp_path / "rough", checkpoint_seconds=0)
     with monkeypatch.context() as patch:
         patch.setenv("PYTHONPATH", str(tmp_path / "poison"))
@@ -247,7 +247,9 @@ def test_f28_out_of_memory_in_ranking(tmp_path: Path, record_property: Note) -> 
 
 
 @pytest.mark.fault("F29")
-@pytest.mark.parametrize("other", ["config", "split", "ranks"])
+@pytest.mark.parametrize(
+    "other", ["config", "split", pytest.param("ranks", marks=pytest.mark.slow)]
+)
 def test_f29_resumed_as_another_training(other: str, tmp_path: Path, record_property: Note) -> None:
     """The checkpoints of one training are put where another's are looked for"""
     settings = Settings(warehouse=tmp_path, checkpoint_seconds=0)
