@@ -72,13 +72,17 @@ class _ArrayReader:
 
     def _next_start(self) -> bool:
         """Move over blanks and commas to the next element; False at the end of the file."""
+        on_new_line = False
         while True:
             begin = self._start
             match = _BETWEEN.match(self._text, begin)
             self._start = match.end() if match else begin
             newline = self._text.rfind(b"\n", begin, self._start)
             if newline >= 0:
+                on_new_line = True
                 self._indent = self._start - newline - 1
+            elif on_new_line:
+                self._indent += self._start - begin
             if self._start < len(self._text):
                 return True
             if not self._fill():

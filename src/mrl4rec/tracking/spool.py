@@ -42,7 +42,7 @@ class Spool:
             return RunRecord.from_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:  # another process pushed it meanwhile
             return None
-        except (ValueError, TypeError, Mrl4recError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError, Mrl4recError) as error:
             bad = path.with_suffix(".damaged")
             os.replace(path, bad)
             log.warning("a record in the spool cannot be read (%s); set aside as %s", error, bad)

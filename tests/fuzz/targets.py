@@ -1,0 +1,358 @@
+"""What is fuzzed: each target takes bytes, and raises only where the code is wrong.
+
+Every reader is held against another one that shares no code with it (Python's json, csv and int,
+the safetensors library), or, where there is none, against what must hold of any answer.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from mrl4rec import methods, split_files, tensor_file
+from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.formats import FORMATS, MARK, MAX_RECORD, literal_fields, sniff
+from mrl4rec.formats.array import array_elements
+from mrl4rec.formats.authors import author_pairs
+from mrl4rec.formats.bounds import cut_long_lines, has_long_lines
+from mrl4rec.formats.literal import read_literal
+from mrl4rec.formats.sniff import _csv_cells
+from mrl4rec.model_folder import ModelCard, card
+from mrl4rec.settings import Settings, folder_name
+from tests.fuzz import json_lines, seeds
+
+NAMES = json_lines.NAMES
+
+
+@dataclass(frozen=True)
+class Target:
+    """One reader under fuzz."""
+
+    run: Callable[[bytes], None]
+    of: str
+    """What it is, and what it is held against, in words."""
+    seeds: list[bytes] = field(default_factory=list)
+    compiled: bool = False
+    """Numba's compiled code is called; else its loops are run by the interpreter, which sees every
+    read past the end, and shows the fuzzer its branches."""
+
+
+@cache
+def place() -> Path:
+    """A folder of this process, in memory where the system has such a place."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    return Path(tempfile.mkdtemp(prefix="mrl4rec-fuzz-", dir=memory))
+
+
+def pieces(data: bytes, size: int) -> list[bytes]:
+    """``data`` in chunks of at least one byte."""
+    step = max(size, 1)
+    return [data[at : at + step] for at in range(0, len(data), step)]
+
+
+def hold(true: bool, error: Exception) -> None:
+    """That what was refused was refused for the right reason."""
+    if not true:
+        raise AssertionError(f"refused, and not so: {error}")
+
+
+# ---------------------------------------------------------------------- dumps
+
+
+def json_scan(data: bytes) -> None:
+    """The loop over JSON lines, against json."""
+    content = data + b"\n"
+    clean, left, lines = json_lines.interpreted(content)
+    assert lines == content.count(b"\n")
+    json_lines.check(content, clean, left)
+
+
+def json_scan_compiled(data: bytes) -> None:
+    """The same, compiled, over stretches of a file; the first bytes say where it is cut."""
+    cuts, content = list(data[:3]), data[3:] + b"\n"
+    clean, left, lines = json_lines.compiled(content, cuts, place())
+    assert lines == content.count(b"\n")
+    json_lines.check(content, clean, left)
+
+
+def json_array(data: bytes) -> None:
+    """Elements of an array, against json where it takes the text; the same however it comes."""
+    if not data:
+        return
+    size, content = data[0], data[1:]
+    try:
+        found = list(array_elements(pieces(content, size)))
+    except Mrl4recError as error:
+        hold("broken in so many places" in str(error), error)
+        return
+    assert found == list(array_elements([content])), "other elements of other chunks"
+    assert not any(b"\n" in element for element in found)
+    kept = _without_blanks(b"".join(found).split(MARK)[0])
+    assert _without_blanks(content.removeprefix(b"\xef\xbb\xbf")).endswith(kept) or len(found) != 1
+    try:
+        values = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return
+    if isinstance(values, list) and values and all(isinstance(v, dict) and v for v in values):
+        assert [json.loads(element) for element in found] == values
+
+
+def _without_blanks(text: bytes) -> bytes:
+    return b"".join(text.split()).translate(None, b",[]")
+
+
+def csv_line(data: bytes) -> None:
+    """The cells of a CSV line as the sniffer takes them, against csv with its rules alone."""
+    line = data.split(b"\n")[0].decode("utf-8", "replace")
+    cells = _csv_cells(line)
+    assert cells or not line
+    assert all(isinstance(cell, str) and cell == cell.strip() for cell in cells) or cells == [line]
+    if '"' not in line and "\r" not in line and "\n" not in line and "\0" not in line:
+        assert cells == [cell.strip() for cell in line.split(",")] or not line
+    rows = list(_plain_csv(line))
+    if len(rows) == 1 and cells != [line]:
+        assert len(rows[0]) == len(cells)
+
+
+def _plain_csv(line: str) -> list[list[str]]:
+    try:
+        return list(csv.reader(io.StringIO(line), skipinitialspace=True))
+    except csv.Error:
+        return []
+
+
+def literal(data: bytes) -> None:
+    """Python literals: never run, never an error, fields that are text; json's values alike."""
+    text = data.decode("utf-8", "replace")
+    record = read_literal(text)
+    fields = literal_fields(text, NAMES)
+    assert (record is None) == (fields is None)
+    for value in fields or []:
+        assert value is None or value.encode("utf-8") is not None
+    try:
+        same = json.loads(text, parse_constant=float)
+    except (ValueError, RecursionError):
+        return
+    plain = isinstance(same, dict) and "\\" not in text and text.isprintable()
+    if plain and all(isinstance(v, str | int) and type(v) is not bool for v in same.values()):
+        assert record == same
+
+
+def author_lists(data: bytes) -> None:
+    """Pairs of the authors' lists, against split; the same however the text comes."""
+    if not data:
+        return
+    size, content = data[0], data[1:]
+    pairs = b"".join(author_pairs(pieces(content, size)))
+    expected = []
+    for line in content.split(b"\n"):
+        user, *items = line.split() or [b""]
+        expected += [(user, item) for item in items]
+    found = pairs.split(b"\n")[:-1]
+    assert len(found) == len(expected)
+    for pair, (user, item) in zip(found, expected, strict=True):
+        assert pair == b" ".join(t if len(t) <= 20 else t[:20] + "…".encode() for t in (user, item))
+
+
+def long_lines(data: bytes) -> None:
+    """Lines cut, against split; every byte stands for so many that some lines are too long."""
+    lines = [line * (1 + MAX_RECORD // 4) for line in data[:40].split(b"\n")]
+    content = b"\n".join(lines)
+    chunks = pieces(content, 4096 * (16 + (data[:1] or b"x")[0]) + 1)
+    cut = b"".join(cut_long_lines(chunks)).split(b"\n")
+    assert [len(line) for line in lines] == [
+        int(line.rpartition(MARK)[2]) if len(line) > MAX_RECORD else len(line) for line in cut
+    ]
+    assert has_long_lines(chunks) == any(len(line) > MAX_RECORD for line in lines)
+
+
+def sniffing(data: bytes) -> None:
+    """Any file is a known form or refused with a reason, plain and packed alike."""
+    asked = sorted(FORMATS)[data[0] % len(FORMATS)] if data[:1] > b"\x80" else None
+    answers = []
+    for packed in (False, True):
+        path = place() / "dump"
+        path.write_bytes(gzip.compress(data[1:], 1) if packed else data[1:])
+        try:
+            answers.append(repr(sniff(path, asked)))
+        except Mrl4recError as error:
+            hold(str(path) in str(error), error)
+            answers.append(error.what)
+    same = answers[0] == answers[1]
+    assert same or data[1:3] == b"\x1f\x8b", answers  # that is gzip inside gzip
+
+
+def split_pair(data: bytes) -> None:
+    """Train and test files, against int; every pair once."""
+    files = {}
+    for fold, content in zip(split_files.FOLDS, (data + b"\0").split(b"\0")[:2], strict=True):
+        files[fold] = place() / f"{fold}.txt"
+        files[fold].write_bytes(content)
+    expected: set[tuple[int, int, str]] | None = set()
+    try:
+        expected = {
+            (int(user), int(item), fold)
+            for fold, path in files.items()
+            for line in path.read_bytes().split(b"\n")
+            for user, *items in [list(map(_digits, line.split() or [b"0"]))]
+            for item in items
+        }
+    except ValueError:
+        expected = None
+    try:
+        table = split_files.read(files)
+    except Mrl4recError as error:
+        hold(expected is None or "given twice" in str(error), error)
+        return
+    rows = list(zip(*table.to_pydict().values(), strict=True))
+    assert expected is not None
+    assert rows == sorted(expected)
+
+
+def _digits(token: bytes) -> int:
+    if not token.isdigit() or int(token[:30]) >= 2**31 - 1:
+        raise ValueError(token)
+    return int(token)
+
+
+# ---------------------------------------------------------------------- models
+
+
+def tensors(data: bytes) -> None:
+    """A safetensors file, against the library: the same tensors, or both refuse."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    path = place() / "model.safetensors"
+    path.write_bytes(data)
+    try:
+        ours = tensor_file.read(path)
+    except Mrl4recError as error:
+        ours, why = None, str(error)
+    try:
+        theirs = load(data)
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError):
+        theirs = None
+    if ours is None:
+        # Types and numbers of dimensions that are never written here are refused here alone.
+        assert theirs is None or "not described" in why or _odd(theirs), why
+        return
+    assert theirs is not None, "the library refuses what was read"
+    assert sorted(ours) == sorted(theirs)
+    for name, tensor in ours.items():
+        assert tensor.dtype == theirs[name].dtype
+        assert tensor.shape == theirs[name].shape
+        assert np.array_equal(tensor.view(np.uint8), theirs[name].view(np.uint8)) or not tensor.size
+
+
+def _odd(found: dict[str, np.ndarray]) -> bool:
+    return any(tensor.ndim > tensor_file.MOST_DIMENSIONS for tensor in found.values())
+
+
+def model_card(data: bytes) -> None:
+    """A card whose digest is right, whatever it says: a card, or refused."""
+    folder = place()
+    (folder / card.CARD).write_bytes(data)
+    try:
+        body = json.loads(data)
+        if isinstance(body, dict):
+            body["sha256"] = card.digest(body)
+            (folder / card.CARD).write_text(json.dumps(body))
+    except (ValueError, RecursionError):
+        pass
+    try:
+        found, files = card.read(folder)
+    except Mrl4recError as error:
+        hold(str(folder) in str(error), error)
+        return
+    assert isinstance(found, ModelCard)
+    assert isinstance(found.widths, tuple)
+    assert isinstance(found.method, dict)
+    assert all(isinstance(facts.bytes, int) for facts in files.values())
+
+
+# ---------------------------------------------------------------------- requests
+
+
+def method_options(data: bytes) -> None:
+    """Names, level sets and values of methods: a method, or a usage error."""
+    name, levels, *overrides = (data.decode("utf-8", "replace") + "\n").split("\n")
+    try:
+        method = methods.resolve(name, [text for text in overrides if text])
+    except UsageError:
+        method = None
+    try:
+        found = methods.parse_levels(levels, None)
+    except UsageError:
+        return
+    assert list(found) == [int(word.strip()) for word in levels.split(",")]
+    assert list(found) == sorted(set(found))
+    assert found[0] > 0
+    if isinstance(method, methods.Factors) and found[-1] < 10_000:
+        assert method.width(found) > 0
+
+
+def names(data: bytes) -> None:
+    """The name of a data set never leads out of the warehouse."""
+    name = data.decode("utf-8", "replace")
+    settings = Settings(warehouse=Path("/w/arehouse"))
+    try:
+        folder_name(name, "--dataset")
+    except UsageError:
+        return
+    folder = Path(os.path.normpath(settings.table_uri(name, "reviews")))
+    assert folder.parts[:4] == ("/", "w", "arehouse", name)
+    assert "\0" not in name
+
+
+def spooled(data: bytes) -> None:
+    """A record in MLflow's spool that is no record is set aside, never an error."""
+    from mrl4rec.tracking.spool import Spool
+
+    folder = place() / "spool"
+    folder.mkdir(exist_ok=True)
+    path = folder / "x.json"
+    path.write_bytes(data)
+    record = Spool(folder).read(path)
+    assert record is not None or not path.exists()
+
+
+def wrong(data: bytes) -> None:
+    """Wrong of all that is long enough: whether the fuzzer would tell."""
+    if len(data) > 3:
+        raise ValueError("this one is broken")
+
+
+SELF_TEST = {"self-test": Target(wrong, "the fuzzer itself", [b"a"])}
+
+TARGETS: dict[str, Target] = {
+    "json-lines": Target(json_scan, "JSON lines, interpreted; json", seeds.JSON_LINES),
+    "json-lines-compiled": Target(
+        json_scan_compiled,
+        "JSON lines, compiled, in stretches; json",
+        [b"\x01\x20\x40" + line for line in seeds.JSON_LINES],
+        compiled=True,
+    ),
+    "json-array": Target(json_array, "JSON arrays; json", seeds.ARRAYS),
+    "csv-lines": Target(csv_line, "CSV lines, as the sniffer reads them; csv", seeds.CSV),
+    "python-literals": Target(literal, "Python-literal lines; json", seeds.LITERALS),
+    "author-lists": Target(author_lists, "the authors' lists; split", seeds.LISTS),
+    "long-lines": Target(long_lines, "cutting of long lines; split", [b"ab\ncdefgh\n\ni"]),
+    "sniffing": Target(sniffing, "what a file is, plain and gzip", seeds.FILES),
+    "split-files": Target(split_pair, "train.txt and test.txt; int", seeds.LISTS),
+    "safetensors": Target(tensors, "safetensors files; the library", seeds.tensors()),
+    "model-card": Target(model_card, "model.json with a right digest", seeds.cards()),
+    "methods": Target(method_options, "methods, level sets, --set", seeds.METHODS),
+    "names": Target(names, "names of data sets", [b"ml-100k", b"../x", b"a/b"]),
+    "spool": Target(spooled, "records of the MLflow spool", seeds.records()),
+}

@@ -1,0 +1,111 @@
+"""The fuzzers' targets under hypothesis: inputs near to good ones, in every run of the tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz import run
+from tests.fuzz.targets import SELF_TEST, TARGETS, Target
+
+TRICKS = [
+    b"", b'"', b"'", b"\\", b"{", b"}", b"[", b"]", b",", b":", b" ", b"\t", b"\r", b"\n", b"\r\n",
+    b"\x00", b"\x1f", b"\x7f", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xc2\xa0",
+    b"\\u0000", b"\\ud800", b"\\u00e9", b"NaN", b"-Infinity", b"1e400", b"-0", b"00", b"1_0",
+    b"0x1", b"null", b"None", b"true", b"#", b"//", b"=", b"::", b"..", b"/", b"9" * 400, b"[" * 70,
+    '\u2028☃'.encode(),
+]  # fmt: skip
+IN_THIS_PROCESS = sorted(set(TARGETS) - {"json-lines"})
+"""Of the compiled loop the interpreted one is another compilation here: see the last test."""
+
+
+@st.composite
+def near(draw: st.DrawFn, target: Target) -> bytes:
+    """A seed with some pieces put in, taken out or doubled; or any bytes."""
+    if draw(st.integers(0, 9)) == 0:
+        return draw(st.binary(max_size=200))
+    data = bytearray(draw(st.sampled_from(target.seeds)))
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(data)))
+        end = min(len(data), start + draw(st.sampled_from((0, 0, 1, 1, 2, 9))))
+        data[start:end] = draw(st.sampled_from([*TRICKS, bytes(data[start:end] * 2)]))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("name", IN_THIS_PROCESS)
+def test_what_is_near_to_good_input_is_read_or_refused(name: str) -> None:
+    target = TARGETS[name]
+    for seed in target.seeds:
+        target.run(seed)
+
+    @settings(max_examples=8 if name == "long-lines" else 120, deadline=None)
+    @given(near(target))
+    def fuzz(data: bytes) -> None:
+        target.run(data)
+
+    fuzz()
+
+
+FOUND = {
+    "python-literals": [b"{'asin': 0x" + b"f" * 4000 + b"}", b"{'asin': '\\ud800'}"],
+    "methods": [b"Pop\n" + b"9" * 4400, b"MRL-M\n\x1c\xd9\xa3,4"],
+    "spool": [b'{"key": "k", "name": "n", "params": []}', b"[" * 100_000],
+    "safetensors": [
+        (99).to_bytes(8, "little") + b'{"a":{"dtype":"F32","shape":[4294967296,4294967296],'
+        b'"data_offsets":[0,0]}}'.ljust(99),
+    ],
+    "model-card": [b"[" * 100_000, b'{"format": 1}', b'{"format": 1, "widths": null}'],
+}  # fmt: skip
+"""What was found once, by hand or by a fuzzer."""
+
+
+@pytest.mark.parametrize("name", sorted(FOUND))
+def test_what_was_found_once_stays_mended(name: str) -> None:
+    for data in FOUND[name]:
+        TARGETS[name].run(data)
+
+
+INTERPRETED = """
+import random
+from tests.fuzz.targets import TARGETS
+from tests.fuzz.test_targets import TRICKS
+target, dice = TARGETS["json-lines"], random.Random(7)
+for number in range(1500):
+    data = bytearray(dice.choice(target.seeds))
+    for _ in range(number % 4):
+        start = dice.randrange(len(data) + 1)
+        data[start : start + dice.choice((0, 1, 9))] = dice.choice(TRICKS)
+    target.run(bytes(data))
+print("read")
+"""
+
+
+def test_the_loops_read_nothing_past_the_end_of_their_text() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERPRETED], env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        cwd=run.ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "read\n", done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_a_target_that_raises_is_a_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if importlib.util.find_spec("atheris") is None:
+        pytest.skip(run.MISSING)
+    assert run.main(["--seconds", "1", "--target", "names", "--corpus", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "| names | names of data sets |" in out
+    (row,) = [line for line in out.splitlines() if line.startswith("| names")]
+    assert int(row.split("|")[3].replace(",", "")) > 100
+    outcome = run.fuzz("self-test", SELF_TEST["self-test"], 5, tmp_path)
+    assert outcome.findings
+    assert "ValueError: this one is broken" in outcome.said
