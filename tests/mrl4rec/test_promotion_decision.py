@@ -87,6 +87,8 @@ def test_noise_of_seeds_by_hand() -> None:
     assert apart is not None
     assert (apart.variance, apart.observed) == (0.0, 0.5)
     assert noise(np.array([[1.0], [2.0]])) is None
+    still_paid = shares(*2 * (np.array([[0.0, 2.0], [4.0, 4.0]]),), (False, False), alike=True)
+    assert (still_paid.variance, still_paid.uncertain) == (0.0, ((0.25, 1), (0.25, 1)))
 
 
 def test_a_single_model_takes_the_variance_of_its_like() -> None:
@@ -326,6 +328,23 @@ def test_holm_shares_alpha_among_the_slices() -> None:
     n = len(levels)
     assert n == 6  # five slices of users; all items are in the head
     assert levels == pytest.approx([1 - 0.05 / (n - rank) for rank in range(n)][::-1])
+
+
+def test_holm_stops_at_the_first_fall_that_may_be_chance() -> None:
+    """Two slices fall by 2.52 standard errors: enough for the second step, not for the first."""
+    history = np.repeat([0, 3, 30], [100, 100, 800])
+    champion = np.full(1000, 0.3)
+    fall = 0.2 * np.where(np.arange(100) % 2, 1.0, -1.0) - 2.52 * 0.2 / np.sqrt(99)
+    duel = duel_of(
+        side(champion),
+        side(champion + np.concatenate([fall, fall, np.full(800, 0.05)])),
+        history=history,
+    )
+    one, two, three = (stats.t.isf(0.025 / m, 99) for m in (4, 3, 1))
+    assert three < two < 2.52 < one
+    decision = decide(duel, Rules(draws=20_000))
+    assert sorted(row["relative"] for row in decision.evidence["slices"] if row["judged"])[1] < -0.1
+    assert decision.verdict == "promote"
 
 
 def test_the_more_seeds_the_narrower() -> None:

@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-WEIGHTS = 1 << 21
-"""Weights held at once: 16 MB, and as much for the draws they are counted from."""
+WEIGHTS = 1 << 18
+"""Weights held at once: 2 MB, and as much for the draws they are counted from."""
 
 
 def resampled_means(values_EC: NDArray[np.float64], draws: int, seed: int) -> NDArray[np.float64]:
