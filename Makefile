@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow faults lint types bench clean
+.PHONY: help setup demo test test-slow faults fuzz lint types bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,10 @@ test: lint types  ## lint, types, import directions and the test suite (minutes)
 
 faults: setup  ## every fault injected for real, and what came of it (docs/faults.md)
 	@$(BIN)/python -m tests.faults
+
+fuzz: setup  ## the parsers under coverage-guided fuzzers (SECONDS=600; docs/hostile-input.md)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || sh infra/install.sh $(BIN) dev,fuzz
+	@$(BIN)/python -m tests.fuzz.run --seconds $(or $(SECONDS),600)
 
 test-slow: setup  ## real processes, servers and kills
 	@$(BIN)/python -m pytest -m slow
