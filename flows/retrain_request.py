@@ -91,8 +91,11 @@ class RetrainRequest:
     """What was asked for by name; empty: the champion's own."""
 
     def __post_init__(self) -> None:
+        from mrl4rec.formats import known_format
         from mrl4rec.promotion import window
 
+        if self.format is not None:
+            known_format(self.format)
         if self.start not in STARTS:
             raise UsageError(f"--start {self.start!r} is unknown", todo=nearest(self.start, STARTS))
         if not self.seeds:

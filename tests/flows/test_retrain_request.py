@@ -1,0 +1,109 @@
+"""What may be asked of a retraining, and what its key hangs on."""
+
+from __future__ import annotations
+
+import inspect
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.options import build_parser
+from flows.retrain import retrain
+from flows.retrain_commands import FIELDS, LISTS
+from flows.retrain_request import NOTHING_YET, RetrainRequest
+from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.formats import expand
+
+
+def asked(**values: Any) -> RetrainRequest:
+    return RetrainRequest(**{"dataset": "d", "dumps": ("dumps",), **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"dataset": "../d"}, "--dataset"),
+        ({"window": "20"}, "no window"),
+        ({"start": "luke-warm"}, "--start"),
+        ({"seeds": ()}, "seed"),
+        ({"seeds": (1, 1)}, "twice"),
+        ({"methods": ("MRLM",)}, "unknown method"),
+        ({"levels": ("4,16",)}, "name"),
+        ({"overrides": ("MRL-M.dim=16",)}, "name"),
+        ({"methods": ("Pop",), "overrides": ("MRL-M.dim=16",)}, "not among the methods"),
+        ({"methods": ("MRL-M",), "levels": ("4,16",)}, "ends at 16"),
+        ({"alpha": 0.0}, "alpha"),
+        ({"min_gain": 1.5}, "min_gain"),
+        ({"slice_margin": -0.1}, "slice_margin"),
+        ({"epochs": 0}, "--epochs"),
+        ({"device": "tpu"}, "--device"),
+        ({"as_of": "yesterday"}, "--as-of"),
+        ({"kcore": -1}, "--kcore"),
+        ({"format": "xml"}, "format"),
+    ],
+)
+def test_wrong_is_refused_before_any_work(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        asked(**values)
+
+
+def test_recipes_are_named_or_the_champions_own() -> None:
+    assert asked().recipes == ()
+    found = asked(methods=("EASE", "MRL-M"), levels=("4,64", "8,64"))
+    assert [recipe.label for recipe in found.recipes] == [
+        "EASE", "MRL-M · 4,64", "MRL-M · 8,64",
+    ]  # fmt: skip
+    assert [recipe.seeds((3, 4)) for recipe in found.recipes] == [(None,), (3, 4), (3, 4)]
+
+
+def test_what_the_decision_hangs_on() -> None:
+    """Not where the dumps lie, nor whether it is written down; everything else."""
+    plain = asked().parameters()
+    same = ({"dumps": ("elsewhere",)}, {"dry_run": True}, {"retry_set_aside": True})
+    for values in same:
+        assert asked(**values).parameters() == plain
+    other: tuple[dict[str, Any], ...] = (
+        {"seeds": (0,)}, {"window": "30d"}, {"alpha": 0.01}, {"min_gain": 0.02}, {"start": "cold"},
+        {"refit": False}, {"methods": ("MRL-M",)}, {"kcore": 3}, {"epochs": 10},
+        {"slice_margin": 0.2}, {"width_margin": 0.2}, {"as_of": "2014-07-23"},
+    )  # fmt: skip
+    keys = [str(asked(**values).parameters()) for values in other]
+    assert len({*keys, str(plain)}) == len(other) + 1
+
+
+def test_places_where_dumps_are_yet_to_land(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "b.csv").write_text("b")
+    (tmp_path / "a.csv").write_text("a")
+    places = (str(tmp_path / "empty"), str(tmp_path / "*.gz"), str(tmp_path / "[ab].csv"),
+              str(tmp_path / "a.csv"))  # fmt: skip
+    assert [path.name for path in asked(dumps=places).files()] == ["a.csv", "b.csv"]
+    with pytest.raises(UsageError, match="no such file"):
+        asked(dumps=(str(tmp_path / "c.csv"),)).files()
+    # The words that tell the two apart are those of the library.
+    for place, words in zip(places, NOTHING_YET, strict=False):
+        with pytest.raises(Mrl4recError) as caught:
+            expand([place])
+        assert caught.value.what == words
+
+
+def parsed(*arguments: str) -> Namespace:
+    return build_parser().parse_args(["retrain", "--dataset", "d", "--dumps", "x", *arguments])
+
+
+def test_the_command_the_flow_and_the_request_have_the_same_defaults() -> None:
+    arguments = parsed()
+    request = asked()
+    defaults = {name: p.default for name, p in inspect.signature(retrain.fn).parameters.items()}
+    for name in FIELDS:
+        of_command = not arguments.no_refit if name == "refit" else getattr(arguments, name)
+        assert getattr(request, name) == of_command == defaults[name], name
+    for name in LISTS:
+        assert list(getattr(request, name)) == defaults[name], name
+        given = getattr(arguments, name)
+        if name != "seeds":  # its default is told as text in --help
+            assert given == [], name
+    assert parsed("--no-refit").no_refit
+    assert set(defaults) == {*FIELDS, *LISTS, "dataset", "dumps", "warehouse"}
