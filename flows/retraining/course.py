@@ -119,6 +119,7 @@ class Course:
             why=judged.why,
             run=key,
             challenger=challenger,
+            champion_before=champion,
             champion=promoted,
             evidence=evidence,
             evidence_file=remembered.write_duel(self.settings, self.dataset, key, judged.duel),

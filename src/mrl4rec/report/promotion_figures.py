@@ -40,8 +40,13 @@ def champion_over_time(found: History) -> Any:
         # The interval is of the difference: around the champion it shows what chance may do.
         yerr=[[max(0.0, j.told["difference"] - j.told["low"]) for j in judged],
               [max(0.0, j.told["high"] - j.told["difference"]) for j in judged]],
-        linestyle=":", color=CHALLENGER, capsize=2, elinewidth=0.8, label="challenger",
+        linestyle="none", color=CHALLENGER, capsize=2, elinewidth=0.8,
     )  # fmt: skip
+    for time, value, judgement in zip(times, champion, judged, strict=True):
+        if judgement.row.champion_before is None:
+            who = judgement.row.evidence.get("champion", {}).get("method", "popularity")
+            axes.annotate(f"{who}: no champion yet", (time, value), xytext=(6, -9),
+                          textcoords="offset points", fontsize=7.5)  # fmt: skip
     for decision, face in (("promoted", CHALLENGER), ("kept", "none")):
         at = [n for n, j in enumerate(judged) if j.row.decision == decision]
         if at:
@@ -106,8 +111,9 @@ def auc(found: History) -> Any:
     axes.errorbar(range(len(dumps)), values, yerr=errors, marker="o", color=PALETTE[0], capsize=2,
                   elinewidth=0.8)  # fmt: skip
     axes.axhline(0.5, color=PALETTE[1], linestyle="--", linewidth=1)
-    axes.annotate("no relation to the tastes known", (0, 0.5), xytext=(0, 3),
-                  textcoords="offset points", fontsize=7.5, color=PALETTE[1])  # fmt: skip
+    axes.annotate("no relation to the tastes known", (0.01, 0.5), xytext=(0, -9),
+                  xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=7.5,
+                  color=PALETTE[1])  # fmt: skip
     axes.set_ylim(min(0.4, *values) - 0.02, 1.0)
     axes.set_ylabel("champion's AUC on new pairs")
     _names(axes, [name_of(dump) for dump in dumps])
