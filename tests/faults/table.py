@@ -57,14 +57,14 @@ class Plugin:
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
         """Note which test stands for what."""
         for item in items:
-            for marker in item.iter_markers("fault"):
-                for fault in marker.args:
-                    assert fault in FAULTS, f"{item.nodeid}: there is no {fault}"
-                    key = (fault, item.nodeid.partition("[")[0])
-                    without = marker.kwargs.get("without")
-                    row = self.rows.setdefault(key, Row(fault, without, _done(item)))
-                    row.cases += 1
-                    self._of.setdefault(item.nodeid, []).append(row)
+            marks = item.iter_markers("fault")
+            said = {fault: mark.kwargs.get("without") for mark in marks for fault in mark.args}
+            for fault, without in said.items():
+                assert fault in FAULTS, f"{item.nodeid}: there is no {fault}"
+                key = (fault, item.nodeid.partition("[")[0])
+                row = self.rows.setdefault(key, Row(fault, without, _done(item)))
+                row.cases += 1
+                self._of.setdefault(item.nodeid, []).append(row)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add up seconds and keep the worst outcome, with what the test said of it."""

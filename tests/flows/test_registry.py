@@ -227,7 +227,6 @@ def registered(settings: Settings) -> list[str]:
 @pytest.mark.fault("F32")
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.fault("F32")
 def test_promote_killed_after_each_step_and_typed_again(store: Settings, step: str) -> None:
     change.promote(store, DATASET, FIRST, "w")
     killed_after(step, store, "promote", SECOND, "--why", "better")
@@ -250,7 +249,6 @@ def test_promote_killed_after_each_step_and_typed_again(store: Settings, step: s
         ("the lists are written", False),
     ],
 )
-@pytest.mark.fault("F32", "F35")
 def test_rollback_killed_after_each_step_and_typed_again(
     store: Settings, step: str, forgotten: bool
 ) -> None:
@@ -281,7 +279,6 @@ def test_a_rollback_that_a_retraining_finishes(store: Settings) -> None:
 
 @pytest.mark.fault("F35")
 @pytest.mark.slow
-@pytest.mark.fault("F35")
 def test_two_promotions_at_once_end_in_one_champion(store: Settings) -> None:
     command = [sys.executable, "-m", "flows.cli", "promote"]
     more = ["--why", "w", "--json", "--warehouse", str(store.warehouse)]

@@ -206,7 +206,6 @@ def test_every_kind_of_model_against_whole_rows_of_scores(
 
 
 @pytest.mark.fault("F12")
-@pytest.mark.fault("F12")
 def test_a_reader_during_overwrites_sees_one_version(settings: Settings) -> None:
     world.core(settings)
     models = [world.model(settings), world.model(settings, "b", world.factors(-1))]

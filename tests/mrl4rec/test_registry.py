@@ -83,7 +83,6 @@ def agrees(settings: Settings, champion: str | None) -> Agreement:
 
 
 @pytest.mark.fault("F35")
-@pytest.mark.fault("F35")
 def test_promote_again_and_roll_back(store: Settings) -> None:
     first, second = world.model(store), world.model(store, "b", world.factors(-1))
     done = change.promote(store, DATASET, first, "the first there is")
@@ -167,7 +166,6 @@ def test_a_rollback_that_cannot_be_is_refused(
     assert len(ledger.entries(store, DATASET)) == 2
 
 
-@pytest.mark.fault("F36")
 @pytest.mark.fault("F36")
 def test_nothing_was_ever_promoted(store: Settings) -> None:
     found = bring_into_agreement(store, DATASET)
@@ -263,7 +261,6 @@ def blocked(place: Path) -> None:
 
 @pytest.mark.fault("F31")
 @pytest.mark.parametrize("half_way", ["mlartifacts", "mlartifacts/models"])
-@pytest.mark.fault("F31")
 def test_an_artifact_store_that_fails_registers_nothing_and_later_once(
     store: Settings, half_way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -303,7 +300,6 @@ def test_mlflow_away_costs_a_warning_and_is_made_good(
     agrees(store, key)
 
 
-@pytest.mark.fault("F36")
 @pytest.mark.fault("F36")
 def test_a_champion_whose_folder_is_gone_is_said(store: Settings) -> None:
     first, second = world.model(store), world.model(store, "b", world.factors(-1))
@@ -375,7 +371,6 @@ def unfit(store: Settings, what: str) -> str:
         ("another data set", "of another model, eeeeeeeeeeee of 'other'"),
     ],
 )
-@pytest.mark.fault("F34")
 def test_what_is_not_fit_to_serve_is_not_promoted(store: Settings, what: str, said: str) -> None:
     first = world.model(store)
     change.promote(store, DATASET, first, "w")

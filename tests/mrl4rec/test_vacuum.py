@@ -103,7 +103,6 @@ def rounds(settings: Settings) -> list[Commit]:
 
 
 @pytest.mark.fault("F13")
-@pytest.mark.fault("F13")
 def test_what_the_champion_was_made_from_can_still_be_read(
     settings: Settings, rounds: list[Commit]
 ) -> None:
