@@ -17,7 +17,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows import alerting, records
+from flows import ahead, alerting, records
 from flows.pipeline import Done, Pipeline, Step, stop_spark
 from flows.request import DEFAULT_LEVELS, DEFAULT_METHODS, Request
 from mrl4rec.settings import Settings
@@ -61,6 +61,7 @@ def run_benchmark(requests: Sequence[Request], settings: Settings, step: Step) -
     tracker.replay()
     pipelines = [Pipeline(request, settings, step) for request in requests]
     for pipeline in pipelines:
+        pipeline.on_training = lambda: ahead.imports(tracker.connect)
         pipeline.prepare()
     stop_spark()
     bench = records.Benchmark(pipelines, tracker, settings)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from flows import console, ephemeral
+from flows import ahead, console, ephemeral
 from flows.registry_commands import ledger, promote, recommend, registry, rollback, vacuum
 from flows.request import Request
 from flows.retrain_commands import retrain
@@ -53,11 +54,13 @@ def run(arguments: Namespace) -> Any:
     settings = Settings()
     server = ephemeral.start()
     _opening(request, settings)
+    ahead.begin(request, settings)
     from flows.benchmark import benchmark
     from flows.pipeline import preload
 
     if server:
         preload()
+        ahead.imports_for_training(request, settings)
         server.wait()
     asked = request.parameters()
     outcome = benchmark(
@@ -249,6 +252,7 @@ def bench(arguments: Namespace) -> Any:
     """The benchmark; its page is written where every measurement ran at full size."""
     from mrl4rec import bench as benchmark
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it measures ends with it
     data = Path(arguments.data) if arguments.data else None
     rows = benchmark.run(arguments.only, arguments.size, data)
     ok = all(row.seconds is not None for row in rows)
@@ -278,12 +282,16 @@ def doctor(arguments: Namespace) -> Any:
 
 
 def setup(arguments: Namespace) -> Any:
-    """Delta's JARs, once."""
+    """Delta's JARs and an archive of Spark's classes, once."""
+    from jobs import classes
     from jobs.jars import resolve
 
     settings = Settings()
     jars = resolve(settings)
+    archive = classes.make(settings)
     if arguments.json:
-        return {"jars": jars}
+        return {"jars": jars, "classes": str(archive) if archive else None}
     print(f"{len(jars)} io.delta JARs in {settings.jars}")
+    if archive:
+        print(f"Spark's classes in {archive}")
     return None

@@ -83,6 +83,8 @@ class Pipeline:
         self.used: str | None = None
         """Where the data came from, in words."""
         self._prepared: Prepared | None = None
+        self.on_training: Callable[[], object] = lambda: None
+        """Called before the first training that has work to do."""
 
     @property
     def prepared(self) -> Prepared:
@@ -218,6 +220,12 @@ class Pipeline:
         assert self.prepared.split is not None
         return load(self.settings, self.request.dataset, self.prepared.split)
 
+    def _training_data(self) -> Interactions:
+        """The data, asked for by a training that was not found done."""
+        begin, self.on_training = self.on_training, lambda: None
+        begin()
+        return self.data
+
     def train(self, cell: Cell) -> Commit:
         """Train one cell (or find it trained) and pass its vectors through their gate."""
         from flows import gates
@@ -241,7 +249,7 @@ class Pipeline:
             split,
             wanted,
             self.settings,
-            data=lambda: self.data,
+            data=self._training_data,
         )
         folder = self.settings.dataset_dir(request.dataset) / "models" / commit.key
         self.step(

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 
 from jobs import delta, kcore_spark
-from mrl4rec import kcore, lease, stage, versions
+from mrl4rec import compiled, kcore, lease, stage, versions
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
@@ -156,6 +156,7 @@ def _source_numbers(plan: Plan) -> dict[str, int]:
 
 
 def _in_memory(plan: Plan) -> Commit:
+    compiled.wait("kcore")
     pairs, facts = read_pairs(plan)
     sizes = _integer_sizes(pairs) if plan.integer_ids else None
     rows, rounds = kcore.peel(pairs.users_P, pairs.items_P, plan.k)

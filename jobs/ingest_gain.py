@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -82,9 +84,11 @@ class Gained:
 
 def write_gain(gain: Gain, short_ids: bool) -> Gained:
     """Write both tables. With ``short_ids`` rows with short item ids count as odd."""
-    _write_quarantine(gain)
     strict = gain.strict()
-    alone, files = _divide(gain, strict, short_ids)
+    with ThreadPoolExecutor(1) as beside:  # what is broken is written while the rest is compared
+        quarantined = beside.submit(_write_quarantine, gain)
+        alone, files = _divide(gain, strict, short_ids)
+        quarantined.result()
     new: Counter[str] = Counter()
     for piece in alone:
         new[str(piece.source_sha256)] += piece.rows
@@ -98,7 +102,8 @@ def write_gain(gain: Gain, short_ids: bool) -> Gained:
         else:
             alone += [Piece(str(path), pq.read_metadata(path).num_rows) for path in compared]
     if alone or not replaced:
-        written = write_pieces(gain.spark, alone, REVIEWS, gain.place.uri(REVIEWS.name))
+        uri = gain.place.uri(REVIEWS.name)
+        written = write_pieces(gain.spark, alone, REVIEWS, uri, gain.place.settings)
         commit(gain.place, REVIEWS, written)
     return Gained(new, replaced, {row["source_sha256"]: row for row in odd})
 
@@ -191,15 +196,24 @@ def _merge(gain: Gain, files: Sequence[Path]) -> None:
 def distinct(place: Place, *columns: str) -> tuple[int, ...]:
     """How many different values each column of `reviews` has; memory grows with these alone."""
     reviews = versions.create(place.settings, place.dataset, REVIEWS.name)
+    paths = [unquote(urlparse(uri).path) for uri in reviews.file_uris()]
+    asked = [(path, name) for name in columns for path in paths]
     found = {name: _Values() for name in columns}
-    for uri in reviews.file_uris():
-        # Ids that are stored as numbers into a list are read so: only the lists are compared.
-        path = unquote(urlparse(uri).path)
-        with pq.ParquetFile(path, read_dictionary=list(columns)) as file:
-            for batch in file.iter_batches(1 << 20, columns=list(columns)):
-                for name in columns:
-                    found[name].add(batch.column(name).unique().dictionary_decode())
-    return tuple(found[name].count() for name in columns)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding and comparing hold no lock
+        for (_, name), values in zip(asked, pool.map(lambda a: _different(*a), asked), strict=True):
+            found[name].add(values)
+        return tuple(pool.map(lambda name: found[name].count(), columns))
+
+
+def _different(path: str, column: str) -> pa.Array:
+    """The different values of a column of a file."""
+    found = _Values()
+    # Ids that are stored as numbers into a list are read so: the lists are compared, no row is.
+    with pq.ParquetFile(path, read_dictionary=[column]) as file:
+        for group in range(file.num_row_groups):
+            for part in file.read_row_group(group, [column], use_threads=False)[column].chunks:
+                found.add(part.unique().dictionary_decode())
+    return found.values()
 
 
 class _Values:
@@ -215,7 +229,11 @@ class _Values:
             self.count()
 
     def count(self) -> int:
-        if self._arrays:
-            self._arrays = [pa.chunked_array(self._arrays).unique()]
-            self._known = len(self._arrays[0])
-        return self._known
+        return len(self.values())
+
+    def values(self) -> pa.Array:
+        if not self._arrays:
+            return pa.array([], pa.string())
+        self._arrays = [pa.chunked_array(self._arrays).unique()]
+        self._known = len(self._arrays[0])
+        return self._arrays[0]

@@ -21,7 +21,7 @@ import pyarrow as pa
 from deltalake import write_deltalake
 
 from jobs import spark as spark_job
-from jobs.ingest_tables import Ingested, Place, ingest_files
+from jobs.ingest_tables import Ingested, Place, begin, ingest_files
 from mrl4rec import lease, stage, versions
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.formats import (
@@ -84,6 +84,10 @@ def run(request: IngestRequest, settings: Settings) -> Commit:
     Raises Mrl4recError where a file is refused (not readable, binary, cut off, of no known form, a
     column missing); nothing is committed then.
     """
+    as_of = request.as_of or datetime.now(UTC)
+    if stage.open_table(settings.table_uri(request.dataset, SOURCES.name)) is None:
+        # All is new: Spark starts while the files' digests are taken.
+        begin(settings, [sniff(path, request.format) for path in request.files], as_of)
     sources, notes = _distinct(request.files)
     key = request.key(sources)
     done = stage.find(settings.table_uri(request.dataset, SOURCES.name), SOURCES.name, key)
@@ -97,7 +101,6 @@ def run(request: IngestRequest, settings: Settings) -> Commit:
     notes += [_known_note(source, known[source.sha256], request.format)
               for source in sources if source.sha256 in known]  # fmt: skip
     place = Place(settings, request.dataset, key)
-    as_of = request.as_of or datetime.now(UTC)
     if fresh or base is None:
         ingested = _unpacked(place, base, fresh, layouts, as_of)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
@@ -15,14 +15,15 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs import spark as spark_job
 from jobs.ingest_gain import Gain, distinct, rows_in, write_gain
 from jobs.ingest_parse import number_records, parse_lines, read_lines, tally
-from jobs.ingest_scan import Scanned, left_lines, scan_stretches, stretches
+from jobs.ingest_scan import Scanned, left_lines, scan_here, scan_stretches, stretches
 from jobs.ingest_write import Place, commit
 from mrl4rec import stage, versions
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.formats import Layout, SourceFile, Unpacking, can_scan, write_all
+from mrl4rec.settings import Settings
 from mrl4rec.tables import QUARANTINE, REVIEWS, SOURCES
 
-__all__ = ["Ingested", "Place", "ingest_files"]
+__all__ = ["Ingested", "Place", "begin", "ingest_files"]
 
 log = logging.getLogger("mrl4rec")
 
@@ -50,6 +51,7 @@ def ingest_files(
 
     Raises Mrl4recError, before anything is written, where a file cannot be read to its end.
     """
+    begin(place.settings, layouts.values(), as_of)  # meanwhile clean lines are read without it
     staged = _staged(sources, layouts, folder, Unpacking.of(place.settings))
     versions.restore(place.settings, place.dataset, SOURCES.name, base)
     for table in (REVIEWS, QUARANTINE):
@@ -59,11 +61,13 @@ def ingest_files(
             commit(place, table, [])
         total = base.summary["total"] if base else {"users": 0, "items": 0}
         return Ingested(users=total["users"], items=total["items"])
+    scanned = _scan(place.settings, staged, as_of, folder)
     spark = spark_job.session(place.settings)
-    scanned, frames = _read(spark, staged, as_of, folder)
+    frames = _strict(spark, staged, scanned, as_of)
     strict = reduce(DataFrame.unionByName, frames).persist() if frames else None
     try:
-        return _write(spark, place, scanned, strict, sources, layouts, folder)
+        found = [stretch for stretches_ in scanned.values() for stretch in stretches_]
+        return _write(spark, place, found, strict, sources, layouts, folder)
     finally:
         if strict is not None:
             strict.unpersist()
@@ -85,24 +89,56 @@ def _staged(
     return staged
 
 
-def _read(
-    spark: SparkSession, staged: Mapping[Layout, Mapping[str, Path]], as_of: datetime, folder: Path
-) -> tuple[list[Scanned], list[DataFrame]]:
-    """Stretches whose clean lines are read, and all other lines through the strict rules."""
-    scanned: list[Scanned] = []
-    frames = []
+def begin(settings: Settings, layouts: Iterable[Layout], as_of: datetime) -> None:
+    """Start Spark beside what comes before it is needed, and rehearse the strict rules there."""
+    forms = {layout for layout in layouts if layout.form.syntax != "none"}
+    if forms and spark_job.is_local(settings):
+        spark_job.begin(settings, lambda spark: _rehearse(spark, forms, as_of))
+
+
+def _rehearse(spark: SparkSession, layouts: Iterable[Layout], as_of: datetime) -> None:
+    """The strict rules on one line that breaks them."""
+    for layout in layouts:
+        line = spark.sql("SELECT '{' value, '' source_sha256, 0L block, 0L line_id")
+        parsed = parse_lines(line, layout, as_of).persist()
+        tally(parsed)
+        parsed.unpersist()
+
+
+def _scan(
+    settings: Settings,
+    staged: Mapping[Layout, Mapping[str, Path]],
+    as_of: datetime,
+    folder: Path,
+) -> dict[Layout, list[Scanned]]:
+    """Stretches whose clean lines are read, by layout; of layouts that can be read so."""
+    scanned: dict[Layout, list[Scanned]] = {}
     for number, (layout, paths) in enumerate(staged.items()):
-        lines: DataFrame | None
         if can_scan(layout):
             pieces = stretches(paths, folder / f"scan-{number}")
-            found = scan_stretches(spark, pieces, layout, as_of)
-            scanned += found
-            lines = left_lines(spark, found)
+            if spark_job.is_local(settings):
+                scanned[layout] = scan_here(pieces, layout, as_of)
+            else:
+                scanned[layout] = scan_stretches(spark_job.session(settings), pieces, layout, as_of)
+    return scanned
+
+
+def _strict(
+    spark: SparkSession,
+    staged: Mapping[Layout, Mapping[str, Path]],
+    scanned: Mapping[Layout, Sequence[Scanned]],
+    as_of: datetime,
+) -> list[DataFrame]:
+    """All other lines through the strict rules."""
+    frames = []
+    for layout, paths in staged.items():
+        if layout in scanned:
+            lines = left_lines(spark, scanned[layout])
         else:
             lines = read_lines(spark, list(paths.values()))
         if lines is not None:
             frames.append(parse_lines(lines, layout, as_of))
-    return scanned, frames
+    return frames
 
 
 def _write(

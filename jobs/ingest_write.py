@@ -6,6 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 from pyspark.sql import SparkSession
 
+from jobs import spark as spark_job
 from jobs.ingest_pairs import Piece
 from mrl4rec import lease, stage
 from mrl4rec.settings import Settings
@@ -70,23 +72,31 @@ def even_files(pieces: Sequence[Piece], cores: int) -> list[list[tuple[Piece, in
 
 
 def write_pieces(
-    spark: SparkSession, pieces: Sequence[Piece], table: Table, uri: str
+    spark: SparkSession, pieces: Sequence[Piece], table: Table, uri: str, settings: Settings
 ) -> list[tuple[str, int]]:
     """Write the rows of all pieces beside the table's files: names and rows, not yet committed."""
     files = even_files(pieces, spark.sparkContext.defaultParallelism)
     if not files:
         return []
 
+    if spark_job.is_local(settings):
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return sorted(pool.map(lambda parts: _write_new(uri, parts, table), files))
+
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch.column(0).to_pylist():
-                name = f"part-{number:05d}-{uuid.uuid4()}.snappy.parquet"
-                rows = _write_file(Path(uri) / name, files[number], table)
+                name, rows = _write_new(uri, files[number], table)
                 yield pa.RecordBatch.from_pydict({"name": [name], "rows": [rows]})
 
     numbers = spark.range(0, len(files), 1, len(files))
     done = numbers.mapInArrow(write, "name STRING, `rows` BIGINT").collect()
     return sorted((row[0], row[1]) for row in done)
+
+
+def _write_new(uri: str, parts: Sequence[tuple[Piece, int, int]], table: Table) -> tuple[str, int]:
+    name = f"part-{uuid.uuid4()}.snappy.parquet"
+    return name, _write_file(Path(uri) / name, parts, table)
 
 
 def _write_file(path: Path, parts: Sequence[tuple[Piece, int, int]], table: Table) -> int:

@@ -156,7 +156,7 @@ def test_a_weak_numbering_of_pairs_costs_time_alone(
     """Every number collides with every third: all rows are compared, and nothing else changes."""
     plain = replace_warehouse(settings, tmp_path / "plain")
     summaries = [ingest(plain, *dumps[:2]).summary, ingest(plain, dumps[2]).summary]
-    real_scan, real_pairs = ingest_tables.scan_stretches, Gain.pairs
+    real_scan, real_pairs = ingest_tables.scan_here, Gain.pairs
 
     def weak_scan(*args: Any) -> list[Scanned]:
         found = real_scan(*args)
@@ -171,12 +171,26 @@ def test_a_weak_numbering_of_pairs_costs_time_alone(
                 out.write_table(table)
         return found
 
-    monkeypatch.setattr(ingest_tables, "scan_stretches", weak_scan)
+    monkeypatch.setattr(ingest_tables, "scan_here", weak_scan)
     monkeypatch.setattr(ingest_gain.Gain, "pairs", lambda *args: real_pairs(*args) % 3)
     weak = replace_warehouse(settings, tmp_path / "weak")
     assert [ingest(weak, *dumps[:2]).summary, ingest(weak, dumps[2]).summary] == summaries
     for table in ("reviews", "quarantine"):
         assert digest_of(weak, table) == digest_of(plain, table)
+
+
+@pytest.mark.usefixtures("spark")
+def test_workers_of_a_cluster_give_the_tables_that_threads_give(
+    settings: Settings, dumps: list[Path], tmp_path: Path
+) -> None:
+    """The session is there already, so the master's name alone says who scans and writes."""
+    here = replace_warehouse(settings, tmp_path / "here")
+    there = replace_warehouse(settings, tmp_path / "there").model_copy(
+        update={"spark_master": "spark://127.0.0.1:1"}
+    )
+    assert ingest(there, *dumps).summary == ingest(here, *dumps).summary
+    for table in ("reviews", "quarantine"):
+        assert digest_of(there, table) == digest_of(here, table)
 
 
 @pytest.mark.usefixtures("spark")

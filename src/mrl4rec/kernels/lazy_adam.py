@@ -231,7 +231,7 @@ def update(
     tables.at_R[row] = now + 1
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, parallel=True, nogil=True, error_model="numpy")
 def fresh_all(out: Any, tables: Tables, now: int, schedule: Schedule) -> None:
     """``out`` (R, d) = all rows' values after step ``now``."""
     for row in prange(out.shape[0]):

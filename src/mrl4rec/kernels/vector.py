@@ -20,8 +20,10 @@ LANES = 8
 
 
 def _row(context: Any, builder: Any, kind: Any, array: Any, row: Any) -> Any:
-    """Pointer to the first number of a row."""
+    """Pointer to the first number of a row, or of a list to the number there."""
     struct = context.make_array(kind)(context, builder, array)
+    if kind.ndim == 1:
+        return builder.gep(struct.data, [row])
     columns = builder.extract_value(struct.shape, 1)
     return builder.gep(struct.data, [builder.mul(row, columns)])
 
@@ -194,8 +196,7 @@ def prefetch(typing_context: Any, a: Any, i: Any, n: Any) -> Any:
             builder.module, ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]),
             "llvm.prefetch.p0i8",
         )  # fmt: skip
-        line = count.type(64 // (4 if isinstance(context.get_value_type(kind.dtype),
-                                                 ir.FloatType) else 8))  # fmt: skip
+        line = count.type(64 // kind.dtype.bitwidth * 8)
         with cgutils.for_range_slice(builder, count.type(0), count, line, count.type) as (at, _):
             address = builder.bitcast(builder.gep(pointer, [at]), byte)
             builder.call(function, [address, flag(0), flag(3), flag(1)])

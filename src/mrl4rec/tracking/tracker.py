@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,7 @@ class Tracker:
         self._asked_again_at, self._pause = 0.0, AWAY_SECONDS
         self._warned = False
         self._pusher: Pusher | None = None
+        self._connecting = threading.Lock()
 
     def log(self, record: RunRecord) -> str | None:
         """Push one record; answer its MLflow run id, or None where it has to wait in the spool.
@@ -51,6 +53,14 @@ class Tracker:
         if known is not None and self._away():
             return known
         return self._push(self.spool.put(record), known)
+
+    def connect(self) -> None:
+        """Import MLflow and open its store (SQLite is made where it is missing), ahead of a log.
+
+        Raises what MLflow raises.
+        """
+        if not self._away():
+            self._connected()
 
     def known(self, parent_key: str | None, key: str) -> str | None:
         """The run a record of this place went to on this server, as far as the spool remembers."""
@@ -115,9 +125,11 @@ class Tracker:
     def _connected(self) -> Pusher:
         from mrl4rec.tracking.push import Pusher
 
-        if self._pusher is None:
-            self._pusher = Pusher(self.settings, self.experiment)
-        return self._pusher
+        with self._connecting:
+            pusher = self._pusher
+            if pusher is None:
+                pusher = self._pusher = Pusher(self.settings, self.experiment)
+            return pusher
 
     def _note(self, error: Exception, record: RunRecord) -> None:
         from mrl4rec.tracking.push import is_refusal

@@ -10,6 +10,7 @@ import psutil
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mrl4rec import compiled
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.training.group import Group
 from mrl4rec.training.request import Plan
@@ -47,6 +48,7 @@ def create(task: Task, plan: Plan, group: Group, start: Start | None = None) -> 
     """The engine that the plan names. Raises Mrl4recError where the tables do not fit in memory."""
     _check_memory(task, plan)
     if plan.engine == "fused":
+        compiled.wait("training")
         from mrl4rec.training.fused import FusedLearner
 
         return FusedLearner(task, plan, start)

@@ -93,6 +93,14 @@ def _slopes(batch: Any, c: int, b: int, mean: bool, n_batch: int) -> float:
     return loss
 
 
+@njit(inline="always")
+def _ask(items: Any, item: int, whole: int, as_stored: bool) -> None:
+    """Ask for the part of an item's row that its gradient will read."""
+    if not as_stored:
+        prefetch(items.at_R, item, 1)
+    prefetch(items.rows, item, whole)
+
+
 @njit(**PLAIN)
 def _look(
     c: int,
@@ -116,21 +124,25 @@ def _look(
     as_stored = recipe.scored == UP_TO_DATE
     rows = items.rows if as_stored else batch.items_CD
     whole = dim if as_stored else 3 * dim  # of a row, what will be read
+    late = 0 if as_stored else 1  # examples between scoring and gradients
     begin, end = block(c, users_B.shape[0])
     low, high, example = 0, 0, prefix
-    for ahead in range(begin, end + 1):  # one example is drawn while the one before is scored:
-        b = ahead - 1  # memory answers meanwhile
+    # In turn an example is drawn, the one before it scored, and that one or the one before has its
+    # gradients: meanwhile memory answers for what is read next.
+    for ahead in range(begin, end + 1 + late):
+        b, g = ahead - 1, ahead - 1 - late
+        scoring = begin <= b < end
         if ahead < end:
             user = users_B[ahead]
             prefetch_row(users, user)
-            prefetch(items.rows, positives_B[ahead], whole)
             low, high = indptr[user], indptr[user + 1]
             for place in range(low, high):
                 batch.marks_CM[c, indices[place] & LAST_MARK] = 1
             example = _fold(prefix, ahead)
-        if b >= begin:
+        if scoring:
             fresh(batch.users_BD, b, users, users_B[b], dim, now, schedule)
             batch.items_E[b * stride] = positives_B[b]
+            _ask(items, positives_B[b], whole, as_stored)
         for level in range(negatives):
             width = recipe.widths_L[level]
             if ahead < end:
@@ -139,19 +151,19 @@ def _look(
                 _draw(batch, c, at, word, recipe.candidates, low, high, indices, n_items)
                 for draw in range(recipe.candidates):
                     prefetch(items.rows, np.int64(batch.drawn_CN[at, draw]), width)
-            if b >= begin:
+            if scoring:
                 at = (c * 2 + (b & 1)) * negatives + level
                 item = _hardest(batch, b, c, at, width, recipe, items, now, schedule)
-                prefetch(items.rows, item, whole)
+                _ask(items, item, whole, as_stored)
                 batch.items_E[b * stride + 1 + level] = item
         if ahead < end:
             for place in range(low, high):
                 batch.marks_CM[c, indices[place] & LAST_MARK] = 0
-        if b < begin:
+        if g < begin:
             continue
-        squares = dot(batch.users_BD, b, batch.users_BD, b, dim)
+        squares = dot(batch.users_BD, g, batch.users_BD, g, dim)
         for which in range(stride):
-            item = batch.items_E[b * stride + which]
+            item = batch.items_E[g * stride + which]
             if as_stored:
                 batch.rows_CS[c, which] = item
                 squares += batch.norms_I[item]
@@ -163,19 +175,19 @@ def _look(
         own = batch.rows_CS[c, 0]
         for p in range(n_pairs):
             other, width = batch.rows_CS[c, 1 + min(p, negatives - 1)], recipe.widths_P[p]
-            score = dot(batch.users_BD, b, rows, other, width)
-            batch.gaps_CP[c, p] = score - dot(batch.users_BD, b, rows, own, width)
-        loss = _slopes(batch, c, b, recipe.mean, users_B.shape[0])
-        batch.losses_B[b] = (loss + recipe.l2 / 2 * squares) / users_B.shape[0]
+            score = dot(batch.users_BD, g, rows, other, width)
+            batch.gaps_CP[c, p] = score - dot(batch.users_BD, g, rows, own, width)
+        loss = _slopes(batch, c, g, recipe.mean, users_B.shape[0])
+        batch.losses_B[g] = (loss + recipe.l2 / 2 * squares) / users_B.shape[0]
         for k in range(dim):
-            batch.pulls_BD[b, k] = 0
-        add_tails(batch.pulls_BD, b, minus, batch, b, rows, own, recipe)
+            batch.pulls_BD[g, k] = 0
+        add_tails(batch.pulls_BD, g, minus, batch, g, rows, own, recipe)
         for k in range(negatives):
             other = batch.rows_CS[c, 1 + k]
-            add_negative(batch.pulls_BD, b, k, batch, b, rows, other, recipe)
+            add_negative(batch.pulls_BD, g, k, batch, g, rows, other, recipe)
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(parallel=True, nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def look(
     users_B: NDArray[np.int64],
     positives_B: NDArray[np.int64],

@@ -12,7 +12,8 @@ from mrl4rec.kernels.vector import add_scaled, prefetch
 
 @njit(inline="always")
 def prefetch_row(tables: Any, row: int) -> None:
-    """Ask for a row and its moments."""
+    """Ask for a row, its moments and the step it is at."""
+    prefetch(tables.at_R, row, 1)
     prefetch(tables.rows, row, tables.rows.shape[1])
 
 

@@ -13,7 +13,7 @@ from mrl4rec.kernels.fused.parts import add_negative, add_tails, block, prefetch
 from mrl4rec.kernels.lazy_adam import PLAIN, UNTOUCHED, Schedule, Tables, constants, fresh, update
 from mrl4rec.kernels.vector import add_scaled, dot, prefetch
 
-AHEAD = 2
+AHEAD = 4
 """Rows that are asked for before their turn: memory takes longer than a row's arithmetic."""
 
 
@@ -152,7 +152,7 @@ def _step(
         )
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(parallel=True, nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def step(
     users: Tables,
     items: Tables,

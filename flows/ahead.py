@@ -1,0 +1,64 @@
+"""What a run will need is begun beside what it waits for: Spark, compiled loops, slow imports."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import threading
+from collections.abc import Callable
+
+from flows.request import Request
+from mrl4rec.settings import Settings
+
+log = logging.getLogger("mrl4rec")
+
+SLOW = ("great_expectations", "great_expectations.expectations", "matplotlib.figure")
+"""Imports of seconds that come after training: gates and the report."""
+SWITCH_SECONDS = 5e-4
+"""Python's own is 5 ms: a training step would wait so long each time it asks for its turn."""
+
+
+def begin(request: Request, settings: Settings) -> None:
+    """At the start of a run: where nothing was split yet, Spark and compiled loops are needed."""
+    tables = settings.dataset_dir(request.dataset)
+    if (tables / "splits" / "_delta_log").exists():
+        return
+    from jobs import spark
+    from mrl4rec import compiled
+
+    if not (tables / "sources" / "_delta_log").exists() and spark.is_local(settings):
+        spark.begin(settings)
+    if any(not cell.method.closed_form for cell in request.cells):
+        compiled.begin()
+
+
+def imports_for_training(request: Request, settings: Settings) -> None:
+    """While a server starts: what training imports, where nothing was trained before."""
+    trained = (settings.dataset_dir(request.dataset) / "models").exists()
+    if not trained and any(not cell.method.closed_form for cell in request.cells):
+        importlib.import_module("mrl4rec.training.job")
+
+
+def imports(*also: Callable[[], object]) -> threading.Thread:
+    """Import what the end of a run needs, then call ``also``, in a thread beside training.
+
+    Whatever fails there fails again, and is said, where it is needed.
+    """
+
+    def run() -> None:
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        try:
+            for name in SLOW:
+                importlib.import_module(name)
+            for call in also:
+                call()
+        except Exception:
+            log.debug("beside training", exc_info=True)
+        finally:
+            sys.setswitchinterval(usual)
+
+    thread = threading.Thread(target=run, name="ahead", daemon=True)
+    thread.start()
+    return thread
