@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -42,13 +43,9 @@ def check_drift(dataset: str, ingest: Commit, settings: Settings) -> Verdict | N
     before = drift.known(settings, dataset, ingest)
     if before is not None and not before["judged"]:
         return None
-    measured = drift.measure(
-        settings,
-        dataset,
-        ingest,
-        _base(settings, dataset, ingest),
-        _champion(settings, dataset),
-    )
+    base = _base(settings, dataset, ingest)
+    measured = drift.measure(settings, dataset, ingest, base, _champion(settings, dataset))
+    measured = replace(measured, auc_before=_auc_before(settings, dataset, base))
     drift.record(settings, dataset, measured)
     if not measured.judged:
         return None
@@ -79,6 +76,22 @@ def _base(settings: Settings, dataset: str, ingest: Commit) -> Commit | None:
         c for c in versions.good(settings, dataset, ingest.table) if c.version < ingest.version
     )
     return next(older, None)
+
+
+def _auc_before(settings: Settings, dataset: str, base: Commit | None) -> float | None:
+    """The AUC on the newest dump that ``base`` holds and that has one."""
+    if base is None:
+        return None
+    good = {commit.key for commit in versions.good(settings, dataset, base.table)}
+    found = [
+        row["champion_auc"]
+        for row in drift.rows(settings, dataset)
+        if row["ingest_key"] in good
+        and row["judged"]
+        and row["reviews_version"] <= base.table_version("reviews")
+        and row["champion_auc"] is not None
+    ]
+    return found[-1] if found else None
 
 
 def _champion(settings: Settings, dataset: str) -> Loaded | None:
@@ -141,7 +154,9 @@ def _notes(measured: Drift) -> dict[str, str]:
         f"{name} {old:.1%} → {now:.1%}" for name, (now, old) in ratings.items()
     )
     if measured.taste is not None:
-        notes["auc_upper"] = f"AUC {measured.taste.auc:.3f} on {measured.taste.pairs:,} pairs"
+        told = f"AUC {measured.taste.auc:.3f} on {measured.taste.pairs:,} pairs"
+        notes["auc_upper"] = told
+        notes["taste_lost"] = f"{told}, {measured.auc_before or 0:.3f} on the last dump"
     for side, now, old in (("new_users", dump.new_users, before.new_users),
                            ("new_items", dump.new_items, before.new_items)):  # fmt: skip
         notes[side] = f"{now:.1%} of the rows, {old:.1%} before"

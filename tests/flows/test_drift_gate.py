@@ -113,6 +113,20 @@ def test_halfway_to_a_limit_warns(loaded: Settings, caplog: pytest.LogCaptureFix
     assert "before → now: 1 18.9% → 51.8%, 2 21.9% → 13.6%" in caplog.text
 
 
+def test_tastes_are_held_against_those_of_the_last_dump(loaded: Settings) -> None:
+    """A quarter of the week is good: not without relation, and most of what was told is lost."""
+    drift_gate.check_drift(DATASET, take_in(loaded, WEEK, "b" * 64), loaded)
+    week = WORLD.rows(67, 7)
+    half = [*week[: len(week) // 4], *shuffled(week[len(week) // 4 :])]
+    with pytest.raises(GateFailed, match="tastes_kept") as caught:
+        drift_gate.check_drift(DATASET, take_in(loaded, half, "c" * 64), loaded)
+    assert "tastes_known" not in str(caught.value)
+    # What was stopped is not what the next week is held against.
+    verdict = drift_gate.check_drift(DATASET, take_in(loaded, WORLD.rows(74, 7), "d" * 64), loaded)
+    assert verdict is not None
+    assert verdict.passed
+
+
 def test_a_limit_set_later_throws_nothing_out(loaded: Settings) -> None:
     ingest = take_in(loaded, WEEK, "b" * 64)
     drift_gate.check_drift(DATASET, ingest, loaded)

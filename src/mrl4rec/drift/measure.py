@@ -27,6 +27,8 @@ SAME = (
     "n.user_id = o.user_id AND n.item_id = o.item_id AND n.reviewed_at IS NOT DISTINCT FROM "
     "o.reviewed_at"
 )
+NO_RELATION = 0.5
+"""The AUC of a champion that a dump has nothing to do with."""
 NEUTRAL_AUC = 1.0
 """The fact of an AUC that nobody could measure: within any limit."""
 
@@ -43,6 +45,8 @@ class Drift:
     """As many rows, the newest of what was there; empty for a first load."""
     change: Change = field(default_factory=Change)
     taste: Taste | None = None
+    auc_before: float | None = None
+    """What the champion of then reached on the last dump that was let in; None: not known."""
     judged: bool = False
     """Whether there is enough to judge: a first load is not, nor is a handful of rows."""
 
@@ -52,10 +56,14 @@ class Drift:
 
     def facts(self) -> dict[str, float]:
         """What the gate judges, by name."""
-        return {
-            **vars(self.change),
-            "auc_upper": self.taste.upper if self.taste else NEUTRAL_AUC,
-        }
+        upper = self.taste.upper if self.taste else NEUTRAL_AUC
+        return {**vars(self.change), "auc_upper": upper, "taste_lost": self._lost(upper)}
+
+    def _lost(self, auc: float) -> float:
+        """The share that the AUC has lost of what it was above no relation; 0: not known."""
+        if self.taste is None or self.auc_before is None or self.auc_before <= NO_RELATION:
+            return 0.0
+        return 1 - (auc - NO_RELATION) / (self.auc_before - NO_RELATION)
 
 
 def measure(

@@ -97,5 +97,12 @@ DRIFT_SUITE = Suite(
             "0.5 is no relation, as of shuffled ids)",
             low=AUC,
         ),
+        Expectation(
+            "tastes_kept",
+            "taste_lost",
+            "of what the champion told from others in the last dump not much is lost (share of "
+            "the AUC above 0.5)",
+            high=DISTANCE,
+        ),
     ),
 )
