@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from flows import ephemeral
+from flows import ahead, ephemeral
 from flows.retrain_request import RetrainRequest
 from mrl4rec.settings import Settings
 
@@ -26,12 +26,14 @@ def retrain(arguments: Namespace) -> Any:
     lists: dict[str, Any] = {name: tuple(getattr(arguments, name)) for name in LISTS}
     request = RetrainRequest(arguments.dataset, tuple(arguments.dumps), **values, **lists)
     server = ephemeral.start()
+    ahead.begin(request.stages(), Settings())
     from flows.retrain import retrain as flow
 
     if server:
         from flows.pipeline import preload
 
         preload()
+        ahead.imports_for_training(request.stages(), Settings())
         server.wait()
     lists = {name: list(given) for name, given in lists.items()}
     outcome = flow(dataset=request.dataset, dumps=list(request.dumps), **values, **lists)

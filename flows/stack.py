@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from flows.ephemeral import PATIENCE
 from flows.zombies import HEARTBEAT
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.masking import masked
@@ -92,6 +93,7 @@ def up(settings: Settings, prefect_port: int, mlflow_port: int, as_json: bool) -
 def _environment(settings: Settings, api: str) -> dict[str, str]:
     return {
         **HEARTBEAT,
+        **PATIENCE,
         **os.environ,
         "PREFECT_API_URL": api,
         "PREFECT_LOGGING_LEVEL": "INFO",
@@ -157,11 +159,11 @@ def _wait(service: Service, url: str) -> None:
 
 
 def _wait_for_deployments(service: Service, api: str) -> None:
-    from flows.deployments import DEPLOYMENTS
+    from flows.deployments import COUNT
 
     def registered() -> bool:
         body = _get(f"{api}/deployments/filter", b"{}")
-        return body is not None and len(json.loads(body)) >= len(DEPLOYMENTS)
+        return body is not None and len(json.loads(body)) >= COUNT
 
     _until(service, registered)
 
@@ -192,10 +194,22 @@ def _announce(api: str, tracking: str, as_json: bool) -> None:
         "In another terminal:\n"
         f"  export PREFECT_API_URL={api}\n"
         "  prefect deployment run mrl4rec/smoke --watch\n"
-        "  prefect deployment run mrl4rec/full-benchmark\n\n"
+        "  prefect deployment run mrl4rec/full-benchmark\n"
+        "  prefect deployment run mrl4rec-retrain/nightly --watch\n\n"
+        f"{_nightly()}\n\n"
         "Ctrl-C ends all of it.",
         flush=True,
     )
+
+
+def _nightly() -> str:
+    settings = Settings()
+    if settings.retrain_dataset is None:
+        return (
+            "Nothing is retrained by schedule: set MRL4REC_RETRAIN_DATASET and "
+            "MRL4REC_RETRAIN_DUMPS first, or give the deployment -p dataset=… -p dumps=[…]"
+        )
+    return f"{settings.retrain_dataset} is retrained at {settings.retrain_cron!r} (cron, UTC)"
 
 
 def _watch(services: list[Service]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from flows import alerting
+from flows import ahead, alerting
 from flows.pipeline import Step, stop_spark
 from flows.retrain_request import RetrainRequest
 from flows.retraining import challengers, fresh, judging, remembered
@@ -46,6 +46,7 @@ class Course:
         self.dataset = request.dataset
         self.tracker = Tracker(settings)
         self.stages = Stages(request, settings, step)
+        self.stages.on_training = lambda: ahead.imports(self.tracker.connect)
         self.began = time.time()
 
     def run(self) -> Outcome:

@@ -121,7 +121,7 @@ class Stages(Pipeline):
             self.prepared.split,
             wanted,
             self.settings,
-            data=lambda: self.data,
+            data=self._training_data,
         )
         folder = self.folder(commit.key)
         self.step(f"gate vectors {name}", gates.check_vectors, self.dataset, folder, self.settings)
