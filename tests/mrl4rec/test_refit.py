@@ -14,7 +14,7 @@ from mrl4rec import evaluation, model_folder
 from mrl4rec.errors import UsageError
 from mrl4rec.interactions import Interactions
 from mrl4rec.methods import resolve
-from mrl4rec.scorers import CountModel, FactorModel, ItemItemModel
+from mrl4rec.scorers import CountModel, ItemItemModel
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from mrl4rec.training import TrainRequest, key, run
@@ -157,16 +157,3 @@ def test_it_is_not_evaluated_on_the_pairs_it_was_trained_on(settings: Settings) 
     assert evaluate(later, refit).summary["users"] > 0
     plain = toy.train(settings, toy.request(epochs=2))
     assert evaluate(toy.SPLIT, plain).summary["users"] > 0
-
-
-@pytest.mark.slow
-def test_two_ranks_refit_what_one_refits(tmp_path: Path) -> None:
-    models = []
-    for devices in (1, 2):
-        asked = toy.request(refit_epochs=5, devices=devices, dtype="float64")
-        found = loaded(toy.train(Settings(warehouse=tmp_path), asked))
-        assert (found.card.epoch, found.card.folds) == (4, EVERY)
-        assert isinstance(found.model, FactorModel)
-        models.append(found.model)
-    for name in ("user_vectors", "item_vectors"):
-        assert np.abs(getattr(models[0], name) - getattr(models[1], name)).max() < 1e-6

@@ -335,13 +335,14 @@ def test_vectors_have_seen_what_their_start_has_seen(settings: Settings) -> None
 
 
 @pytest.mark.slow
-def test_two_ranks_start_where_one_starts(tmp_path: Path) -> None:
+def test_two_ranks_start_and_refit_as_one_does(tmp_path: Path) -> None:
     """In float64, so that rounding cannot be taken for another draw."""
     folder = older(Settings(warehouse=tmp_path / "old"))
     settings = Settings(warehouse=tmp_path / "new")
 
     def one(**values: Any) -> FactorModel:
-        return vectors(train(settings, toy.request(epochs=6, dtype="float64", **values)))
+        asked = toy.request(refit_epochs=6, dtype="float64", **values)
+        return vectors(train(settings, asked))
 
     alone, together, cold = one(warm=folder), one(warm=folder, devices=2), one()
     for name in ("user_vectors", "item_vectors"):
