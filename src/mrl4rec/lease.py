@@ -89,6 +89,7 @@ class Lease:
     """
 
     _held: dict[tuple[Path, int, int], Lease] = {}  # noqa: RUF012  # of this process, by thread
+    _changing = threading.Lock()
 
     def __init__(self, path: Path, stale_seconds: float, timeout: float | None = None) -> None:
         self.path = Path(path).absolute()
@@ -110,7 +111,8 @@ class Lease:
             outer._depth += 1
             return self
         self._wait()
-        self._held[self._place] = self
+        with self._changing:
+            self._held[self._place] = self
         self._depth = 1
         self._done.clear()
         self._beat = threading.Thread(
@@ -128,7 +130,8 @@ class Lease:
         holding = self._held[self._place]
         holding._depth -= 1
         if holding._depth == 0:
-            del self._held[self._place]
+            with self._changing:
+                del self._held[self._place]
             holding._release()
 
     @property
@@ -202,20 +205,21 @@ class Lease:
 
 
 def confirm() -> None:
-    """Raise Lost where another has taken over a lease that this thread holds.
+    """Raise Lost where another has taken over a lease that this process holds, in any thread.
 
     Called right before a commit, so that a process that was stopped for longer than its lease lasts
     commits nothing when it wakes.
     """
-    here = (os.getpid(), threading.get_ident())
-    for (path, *place), lease in list(Lease._held.items()):
-        if tuple(place) == here and not lease.held:
-            raise Lost(
-                f"{path.stem} was taken over by {_read(path) or 'another process'}: this one was "
-                "silent for too long, and commits nothing",
-                where=str(path),
-                todo="nothing: the other goes on; run the same command again for its result",
-            )
+    with Lease._changing:  # nobody lets go of one while it is looked at
+        lost = [path for (path, pid, _), lease in Lease._held.items()
+                if pid == os.getpid() and not lease.held]  # fmt: skip
+    for path in lost:
+        raise Lost(
+            f"{path.stem} was taken over by {_read(path) or 'another process'}: this one was "
+            "silent for too long, and commits nothing",
+            where=str(path),
+            todo="nothing: the other goes on; run the same command again for its result",
+        )
 
 
 @contextmanager
