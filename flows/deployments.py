@@ -53,31 +53,33 @@ def nightly(settings: Settings) -> dict[str, Any]:
     return body | ({"cron": settings.retrain_cron} if settings.retrain_dataset else {})
 
 
-def serve_all() -> None:
-    """Register the deployments with the server of PREFECT_API_URL and run what is asked for."""
-    from prefect import serve
+def every(settings: Settings) -> list[Any]:
+    """All deployments, as they are registered."""
     from prefect.deployments.runner import EntrypointType
 
-    from flows import zombies
     from flows.benchmark import benchmark
     from flows.retrain import retrain
 
-    zombies.ensure()
-    deployments = [
-        benchmark.to_deployment(
+    bodies: list[tuple[Any, str, dict[str, Any]]]
+    bodies = [(benchmark, name, body) for name, body in DEPLOYMENTS.items()]
+    bodies.append((retrain, NIGHTLY, nightly(settings)))
+    return [
+        flow.to_deployment(
             name=name, entrypoint_type=EntrypointType.MODULE_PATH, tags=["mrl4rec"], **body
         )
-        for name, body in DEPLOYMENTS.items()
+        for flow, name, body in bodies
     ]
-    deployments.append(
-        retrain.to_deployment(
-            name=NIGHTLY,
-            entrypoint_type=EntrypointType.MODULE_PATH,
-            tags=["mrl4rec"],
-            **nightly(Settings()),
-        )
-    )
-    serve(*deployments, limit=1, print_starting_message=False)  # type: ignore[arg-type]
+
+
+def serve_all() -> None:
+    """Register the deployments with the server of PREFECT_API_URL and run what is asked for."""
+    from prefect import serve
+
+    from flows import zombies
+
+    zombies.ensure()
+    # Not paused when this process ends: a night it did not see is then a late run that waits.
+    serve(*every(Settings()), limit=1, pause_on_shutdown=False, print_starting_message=False)
 
 
 if __name__ == "__main__":

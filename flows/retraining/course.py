@@ -73,7 +73,7 @@ class Course:
     def _contest(self, key: str, champion: str | None, intake: Intake, ingest: Commit) -> Outcome:
         try:
             served = self._served(champion)
-            core = self.stages.core(ingest)
+            core = self.stages.core(ingest, served.card if served else None)
             window = self._window(core, served)
             self.stages.split_since(ingest, core, window.since)
             stop_spark()

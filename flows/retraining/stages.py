@@ -10,7 +10,8 @@ from flows.drift_gate import check_drift
 from flows.pipeline import Pipeline, Prepared, Step
 from flows.request import Cell
 from flows.retrain_request import RetrainRequest
-from mrl4rec import versions
+from mrl4rec import stage, versions
+from mrl4rec.model_folder import ModelCard
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 
@@ -39,12 +40,12 @@ class Stages(Pipeline):
         self.step("gate reviews", gates.check_reviews, self.dataset, ingest, self.settings)
         self.step("gate drift", check_drift, self.dataset, ingest, self.settings)
 
-    def core(self, ingest: Commit) -> Commit:
-        """The k-core: k and the least rating as asked, else as they were."""
+    def core(self, ingest: Commit, champion: ModelCard | None) -> Commit:
+        """The k-core: k and the least rating as asked, else as the champion's, else as before."""
         from flows import gates
         from jobs import filter_kcore
 
-        before = versions.newest_good(self.settings, self.dataset, "interactions")
+        before = self._core_of(champion)
         if before is None:
             k, rating = self._default("kcore", 0, 5, ingest), None
         else:
@@ -61,6 +62,15 @@ class Stages(Pipeline):
         )
         self.step("gate core", gates.check_core, self.dataset, core, self.settings)
         return core
+
+    def _core_of(self, champion: ModelCard | None) -> Commit | None:
+        """The core that the champion goes back to; the newest good one where there is none."""
+        uri = self.settings.table_uri(self.dataset, "interactions")
+        version = champion.versions.get("interactions") if champion is not None else None
+        found = (c for c in stage.history(uri, "interactions") if c.version == version)
+        return next(found, None) or versions.newest_good(
+            self.settings, self.dataset, "interactions"
+        )
 
     def split_since(self, ingest: Commit, core: Commit, since: datetime) -> Commit:
         """Everything from ``since`` on is test; the stages of PyTorch go on from this split."""
