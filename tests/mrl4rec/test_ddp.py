@@ -20,6 +20,7 @@ from mrl4rec.scorers import FactorModel
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from mrl4rec.training.progress import EpochReport
+from tests.listening import listening, reachable_from_outside
 
 
 def workers(of: int) -> dict[int, psutil.Process]:
@@ -75,6 +76,21 @@ def test_two_ranks_train_what_one_trains(calm: tuple[Commit, list[int]], tmp_pat
         mine, other = getattr(vectors(one), name), getattr(vectors(two), name)
         assert np.abs(mine - other).max() < 1e-6
     assert not workers(os.getpid())
+
+
+@pytest.mark.slow
+def test_ranks_are_reached_from_this_machine_alone(tmp_path: Path) -> None:
+    open_to: list[dict[tuple[str, int], str]] = []
+    all_of_them: list[dict[tuple[str, int], str]] = []
+
+    def look() -> None:
+        all_of_them.append(listening(os.getpid()))
+        open_to.append(reachable_from_outside(os.getpid()))
+
+    toy.train(Settings(warehouse=tmp_path), toy.long(2), at_epoch(2, look))
+    assert any("torchrun" in who for who in all_of_them[0].values())
+    assert any("worker" in who for who in all_of_them[0].values())
+    assert open_to == [{}]
 
 
 @pytest.mark.slow

@@ -180,17 +180,15 @@ def _write_job(folder: Path, job: Job, data: Interactions) -> None:
 
 
 def _command(folder: Path, job: Job) -> list[str]:
-    """torchrun with a store on a free loopback port."""
+    """torchrun with a store on a free port of loopback, and nowhere else."""
     return [
         sys.executable,
         "-m",
-        "torch.distributed.run",
+        "mrl4rec.training.torchrun",
         "--nnodes=1",
         f"--nproc-per-node={job.plan.ranks}",
-        "--rdzv-backend=c10d",
-        "--rdzv-endpoint=127.0.0.1:0",
+        "--rdzv-backend=loopback",
         f"--rdzv-id={job.key[:16]}",
-        "--local-addr=127.0.0.1",
         "--max-restarts=0",
         "--monitor-interval=0.2",
         "--shutdown-timeout=5",
