@@ -12,10 +12,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import TableNotFoundError
+
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
 
 METADATA = "userMetadata"
 
@@ -70,6 +73,18 @@ def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
         return DeltaTable(uri, version=version)
     except TableNotFoundError:
         return None
+
+
+def local_rows(uri: str, version: int) -> Dataset:
+    """A version of a table as a data set that Arrow's own threads read.
+
+    Through delta-rs' own file system these threads run Python; one of them that is late when the
+    process ends takes it down by SIGABRT, and what was done looks as if it had failed.
+    """
+    from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+    place = SubTreeFileSystem(uri, LocalFileSystem())
+    return DeltaTable(uri, version=version).to_pyarrow_dataset(filesystem=place)
 
 
 def properties(metadata: str) -> CommitProperties:

@@ -279,7 +279,6 @@ ledger.append(settings, "d", Entry(decision="by_hand", why="w", champion=me), No
 
 @pytest.mark.fault("F35")
 @pytest.mark.slow
-@pytest.mark.fault("F35")
 def test_of_two_promotions_against_the_same_champion_one_wins(settings: Settings) -> None:
     processes = [
         subprocess.Popen(
@@ -291,7 +290,11 @@ def test_of_two_promotions_against_the_same_champion_one_wins(settings: Settings
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    said = [process.communicate("go\n", timeout=120)[1] for process in processes]
+    for process in processes:  # at once: neither waits for the other to end
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=120)[1] for process in processes]
     assert sorted(process.returncode for process in processes) == [0, 1]
     (row,) = ledger.entries(settings, DATASET)
     (lost,) = (text for text in said if text)

@@ -21,7 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from mrl4rec import lease
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.settings import Settings
-from mrl4rec.stage import METADATA, canonical, numbered, open_table
+from mrl4rec.stage import METADATA, canonical, local_rows, numbered, open_table
 from mrl4rec.tables.promotions import DECISIONS, PROMOTIONS, PROMOTIONS_PROPERTIES
 
 Decision = Literal["promoted", "kept", "refused", "rolled_back", "by_hand"]
@@ -218,7 +218,8 @@ def _read(uri: str) -> tuple[DeltaTable, list[Entry]]:
     try:
         while True:
             delta = _open(uri)
-            rows = delta.to_pyarrow_table().sort_by("seq").to_pylist()
+            table = local_rows(uri, delta.version()).to_table()
+            rows = table.sort_by("seq").to_pylist()
             history = numbered(delta)
             if history is not None:  # else another row came meanwhile
                 break

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from deltalake import DeltaTable
 
+from mrl4rec import stage
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.registry import ledger, recommendations
 from mrl4rec.registry.ledger import short
@@ -80,13 +80,9 @@ def _look_up(
     asked = None if width == table.summary.get("dim") else width
     uri = settings.table_uri(dataset, recommendations.NAME)
     same_width = ds.field("width").is_null() if asked is None else ds.field("width") == asked
-    rows = (
-        DeltaTable(uri, table.version)
-        .to_pyarrow_dataset()
-        .to_table(
-            columns=[*COLUMNS, "by"],
-            filter=(ds.field("user_id") == user_id) & same_width & (ds.field("rank") <= shape.n),
-        )
+    rows = stage.local_rows(uri, table.version).to_table(
+        columns=[*COLUMNS, "by"],
+        filter=(ds.field("user_id") == user_id) & same_width & (ds.field("rank") <= shape.n),
     )
     if not rows.num_rows:  # came after the table was made, or has had everything
         return None

@@ -260,7 +260,7 @@ def _table(
     settings: Settings, dataset: str, core: Commit, name: str, columns: list[str]
 ) -> pa.Table:
     uri = settings.table_uri(dataset, name)
-    return DeltaTable(uri, core.table_version(name)).to_pyarrow_table(columns=columns)
+    return stage.local_rows(uri, core.table_version(name)).to_table(columns=columns)
 
 
 def model_dir(settings: Settings, dataset: str, key: str) -> Path:
