@@ -36,7 +36,7 @@ def write(spec: Planted, path: Path, progress: Progress | None = None) -> Truth:
     world, extras = build(spec), extra_rows.plan(spec)
     ids = {"user": external(spec, USER_ID, spec.users), "item": external(spec, ITEM_ID, spec.items)}
     part = path.with_name(path.name + ".part")
-    with _opened(part, path.suffix == ".gz") as out:
+    with opened(part, path.suffix == ".gz") as out:
         for start in range(0, spec.reviews, CHUNK):
             end = min(start + CHUNK, spec.reviews)
             lines = _merged(world, extras, ids, start, end)
@@ -69,16 +69,17 @@ def _merged(
 
 def _lines(world: World, ids: dict[str, list[str]], n: np.ndarray) -> list[str]:
     user, item, rating, time = world.rows(n)
-    return _format(ids, user, item, rating, time)
+    return format_rows(ids, user, item, rating, time)
 
 
-def _format(
+def format_rows(
     ids: dict[str, list[str]],
     user: np.ndarray,
     item: np.ndarray,
     rating: np.ndarray,
     time: np.ndarray,
 ) -> list[str]:
+    """Rows of numbers as lines; ``ids`` spells the ``user`` and ``item`` of each number."""
     days, at = np.unique(time // DAY, return_inverse=True)
     dates = [_date(day) for day in days.tolist()]
     users, items = ids["user"], ids["item"]
@@ -99,7 +100,7 @@ def _extra_lines(world: World, extras: Extras, ids: dict[str, list[str]], here: 
     user, item, rating, time = world.rows(source)
     time = np.where(kind == REPEAT, world.time(extras.after_X[here]), time)
     rating = np.where(kind == DUPLICATE_RATED, rating % 5 + 1, rating)
-    lines = _format(ids, user, item, rating, time)
+    lines = format_rows(ids, user, item, rating, time)
     for x in np.flatnonzero(kind == BAD):
         lines[x] = extra_rows.spoil(BAD_KINDS[extras.bad_X[here][x]], ids["user"][user[x]],
                                     ids["item"][item[x]], int(rating[x]), int(time[x]))  # fmt: skip
@@ -127,11 +128,12 @@ def _truth(world: World, extras: Extras, ids: dict[str, list[str]], path: Path) 
 
 
 @contextmanager
-def _opened(part: Path, zipped: bool) -> Iterator[IO[bytes]]:
+def opened(part: Path, zipped: bool) -> Iterator[IO[bytes]]:
+    """A file to write to, gzip where asked for: the same content gives the same bytes."""
     with part.open("wb") as raw:
         if not zipped:
             yield raw
             return
-        # No name and no time in the header: the same spec gives the same bytes.
+        # No name and no time in the header.
         with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=3) as out:
             yield out  # type: ignore[misc]  # a GzipFile is a binary file in all but its type

@@ -6,6 +6,7 @@ Shapes: U users, I items, L leaves, N good rows (*slots*, in the order of users)
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,9 +51,7 @@ class World:
     def rating(self, slot: NDArray[np.integer], extra: int = 0) -> NDArray[np.int8]:
         """1…5: the nearer the choice, the better it was liked. ``extra`` gives another opinion."""
         dice = unit(chain(ROOM, self.spec.seed, RATING, extra), slot)
-        steps = len(self.spec.reach) - 1
-        liking = 5.2 - 1.6 * self.level_N[slot] / max(steps, 1)  # most are 4 and 5, as in the dumps
-        return np.clip(np.floor(liking + 2.4 * (dice - 0.6)), 1, 5).astype(np.int8)
+        return opinion(self.level_N[slot], len(self.spec.reach) - 1, dice)
 
     def time(self, n: Ints) -> Ints:
         """Seconds since 1970 of the n-th good row: strictly rising, one step of the span each."""
@@ -67,7 +66,7 @@ def build(spec: Planted) -> World:
     item_leaf = _leaves(spec, spec.items, ITEM_LEAF)
     degrees = _degrees(spec)
     first_slot = np.concatenate([[0], np.cumsum(degrees)])
-    shelves = _Shelves(spec, item_leaf)
+    shelves = Shelves(item_leaf, _popularity(spec), spec.branching)
     items = np.empty(spec.reviews, dtype=np.int32)
     levels = np.empty(spec.reviews, dtype=np.int8)
     start = 0
@@ -82,16 +81,26 @@ def build(spec: Planted) -> World:
     return World(spec, user_leaf, item_leaf, first_slot, items, levels, order)
 
 
-class _Shelves:
+def opinion(level: NDArray[np.integer], most: int, dice: NDArray[np.float64]) -> NDArray[np.int8]:
+    """1…5 of choices that reached ``level`` of ``most``: the nearer, the better they were liked."""
+    liking = 5.2 - 1.6 * level / max(most, 1)  # most are 4 and 5, as in the dumps
+    return np.clip(np.floor(liking + 2.4 * (dice - 0.6)), 1, 5).astype(np.int8)
+
+
+class Shelves:
     """Items sorted by leaf with running weights, so that every group is one stretch of a line."""
 
-    def __init__(self, spec: Planted, item_leaf_I: NDArray[np.int32]) -> None:
-        rank = np.empty(spec.items)
-        rank[permutation(spec.items, ROOM, spec.seed, POPULARITY)] = np.arange(1, spec.items + 1)
+    def __init__(
+        self,
+        item_leaf_I: NDArray[np.int32],
+        weight_I: NDArray[np.float64],
+        branching: tuple[int, ...],
+    ) -> None:
         self.order = np.argsort(item_leaf_I, kind="stable")
-        self.line = np.concatenate([[0], np.cumsum(rank[self.order] ** -spec.popularity_skew)])
-        self.starts = np.searchsorted(item_leaf_I[self.order], np.arange(spec.leaves + 1))
-        reversed_sizes = np.cumprod([1, *reversed(spec.branching)])
+        self.line = np.concatenate([[0], np.cumsum(weight_I[self.order])])
+        leaves = math.prod(branching)
+        self.starts = np.searchsorted(item_leaf_I[self.order], np.arange(leaves + 1))
+        reversed_sizes = np.cumprod([1, *reversed(branching)])
         self.leaves_in = reversed_sizes.astype(np.int64)
         """Leaves in a group at each reach: 1 at the own leaf, all at the last."""
 
@@ -109,7 +118,7 @@ class _Shelves:
 
 
 def _choose(
-    spec: Planted, shelves: _Shelves, user_S: Ints, leaf_S: NDArray[np.int32], first_slot: int
+    spec: Planted, shelves: Shelves, user_S: Ints, leaf_S: NDArray[np.int32], first_slot: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
     """One item for each of the S slots of a block of users, none twice for one user.
 
@@ -151,6 +160,13 @@ def _leaves(spec: Planted, n: int, stream: int) -> NDArray[np.int32]:
     return leaf
 
 
+def _popularity(spec: Planted) -> NDArray[np.float64]:
+    """How likely each item is chosen among those of its group, by Zipf."""
+    rank = np.empty(spec.items)
+    rank[permutation(spec.items, ROOM, spec.seed, POPULARITY)] = np.arange(1, spec.items + 1)
+    return np.asarray(rank**-spec.popularity_skew)
+
+
 def _degrees(spec: Planted) -> Ints:
     """How often each user reviews: ``least`` and a share of the rest by Zipf, never above most."""
     weight = np.empty(spec.users)
@@ -176,14 +192,19 @@ def unit(prefix: int, place: NDArray[np.integer]) -> NDArray[np.float64]:
 
 
 def external(spec: Planted, stream: int, n: int) -> list[str]:
-    """The ids as the dump spells them: A and 13 hex digits for users, B and 9 for items.
+    """The ids as the dump spells them: A and 13 hex digits for users, B and 9 for items."""
+    return spelled(spec.seed, stream, n)
+
+
+def spelled(seed: int, stream: int, n: int) -> list[str]:
+    """Ids of the first n users or items, of any world with this seed.
 
     A bijection of the numbers, so no two are alike, and their order says nothing.
     """
     prefix, digits = ("A", 13) if stream == USER_ID else ("B", 9)
     bits = 4 * digits
     mask, half = np.uint64((1 << bits) - 1), np.uint64(bits // 2)
-    x = (np.arange(n, dtype=np.uint64) + np.uint64(chain(ROOM, spec.seed, stream))) & mask
+    x = (np.arange(n, dtype=np.uint64) + np.uint64(chain(ROOM, seed, stream))) & mask
     for odd in (MIX_1, MIX_2):
         x = (x * np.uint64(odd)) & mask
         x ^= x >> half
