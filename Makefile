@@ -40,7 +40,7 @@ fuzz: setup  ## the parsers under coverage-guided fuzzers (SECONDS=600; docs/hos
 	@$(BIN)/python -m tests.fuzz.run --seconds $(or $(SECONDS),600)
 
 test-slow: setup  ## real processes, servers and kills
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 bench: setup  ## seconds and memory beside other tools (needs ../shared/data or MRL4REC_REAL_DATA)
 	@$(BIN)/python -c 'import implicit, polars, duckdb' 2>/dev/null || sh infra/install.sh $(BIN) dev,bench
