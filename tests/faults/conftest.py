@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,9 @@ from tests.faults import scene
 sys.path.insert(0, str(Path(__file__).parents[1] / "mrl4rec"))
 import test_training as toy  # noqa: F401  its small trainings
 from test_tracking import empty_store, server, store  # noqa: F401  fixtures: a real MLflow server
+
+Start = Callable[..., scene.Child]
+Note = Callable[[str, object], None]
 
 
 @dataclass(frozen=True)
@@ -66,16 +65,15 @@ def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def children() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def children() -> Iterator[Start]:
     """Starts commands as ``scene.child`` does; none of them outlives the test."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[scene.Child] = []
 
-    def start(*args: Any, **kwargs: Any) -> subprocess.Popen[str]:
+    def start(*args: Any, **kwargs: Any) -> scene.Child:
         started.append(scene.child(*args, **kwargs))
         return started[-1]
 
     yield start
-    for process in started:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    for child in started:
+        child.end()
+        shutil.rmtree(child.out.parent, ignore_errors=True)

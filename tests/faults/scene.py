@@ -8,10 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
@@ -93,6 +97,66 @@ def run(settings: Settings, source: Path, step: Step = plain, until: str = "eval
             pipeline.evaluate(train, cell)
 
 
+def jobs(settings: Settings, *dumps: Sequence[Path]) -> tuple[Commit, Commit, Commit]:
+    """So many ingests, the k-core after each and the split of the last, without gates."""
+    from jobs import filter_kcore, ingest_reviews, split_interactions
+
+    for files in dumps:
+        as_of = request(files[0]).as_of_time()
+        wanted = ingest_reviews.IngestRequest(DATASET, tuple(files), as_of=as_of)
+        ingest = ingest_reviews.run(wanted, settings)
+        core = filter_kcore.run(DATASET, ingest, k=2, settings=settings)
+    split = split_interactions.run(DATASET, core, strategy="random", settings=settings)
+    return ingest, core, split
+
+
+class Child:
+    """A command in a process group of its own; what it says goes to files beside its warehouse."""
+
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str]
+    ) -> None:
+        self.out, self.err = folder / "child.out", folder / "child.err"
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, **SMALL, **environment},
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    def said(self) -> str:
+        """Its stderr so far."""
+        return self.err.read_text(errors="replace")
+
+    def ended(self, code: int = 0) -> str:
+        """Wait for its end, which must be of this exit code; what it said on stderr."""
+        self.process.wait(timeout=600)
+        assert self.process.returncode == code, self.out.read_text()[-1000:] + self.said()[-3000:]
+        return self.said()
+
+    def killed(self) -> None:
+        """Wait until the blow fell."""
+        self.ended(-signal.SIGKILL)
+
+    def is_stopped(self) -> bool:
+        """Whether it stands still; it must not have ended."""
+        assert self.process.poll() is None, self.said()[-3000:]
+        return psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        """kill -9, whatever is left of it."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
 def child(
     command: str,
     source: Path,
@@ -101,31 +165,23 @@ def child(
     at: str | None = None,
     without: str | None = None,
     **environment: str,
-) -> subprocess.Popen[str]:
-    """One command in a process group of its own, struck at a point where one is named."""
+) -> Child:
+    """Start one command, struck at a point where one is named, without a guard where one is."""
     blow = [*(["--at", at] if at else []), *(["--without", without] if without else [])]
     asked = [command, *arguments(source), "--json", "--warehouse", str(settings.warehouse)]
-    return subprocess.Popen(
+    return Child(
         [sys.executable, "-m", "tests.faults.crash", *blow, "--", *asked],
-        cwd=ROOT,
-        env={**os.environ, **SMALL, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+        Path(tempfile.mkdtemp(prefix="mrl4rec-child-")),
+        environment,
     )
 
 
-def ended(process: subprocess.Popen[str], code: int = 0) -> str:
-    """Wait for its end, which must be of this exit code; what it said on stderr."""
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == code, out[-1000:] + err[-3000:]
-    return err
-
-
-def killed(process: subprocess.Popen[str]) -> None:
-    """Wait until the blow fell."""
-    ended(process, -signal.SIGKILL)
+def wait_until(ready: Callable[[], bool], seconds: float = 600) -> None:
+    """Look fifty times a second."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.02)
 
 
 # ---------------------------------------------------------------------- the oracle

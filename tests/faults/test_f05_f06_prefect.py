@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,11 @@ import pytest
 
 from flows.stack import free_port
 from tests.faults import scene
-from tests.faults.conftest import Undisturbed
+from tests.faults.conftest import Note, Start, Undisturbed
+from tests.faults.scene import wait_until
 from tests.flows.dumps import WITHOUT_JAVA
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-Start = Callable[..., subprocess.Popen[str]]
-Note = Callable[[str, object], None]
 AWAY = 60
 """Seconds that Prefect is not to be had."""
 
@@ -47,7 +46,7 @@ class Server:
                 command, stdout=out, stderr=out, start_new_session=True,
                 env={**os.environ, "PREFECT_HOME": str(self.home)},
             )  # fmt: skip
-        until(lambda: self.ask("health") is not None, 240)
+        wait_until(lambda: self.ask("health") is not None)
 
     def kill(self) -> None:
         """kill -9."""
@@ -100,7 +99,7 @@ def worker(server: Server, tmp_path: Path) -> Iterator[psutil.Process]:
             [sys.executable, "-m", "flows.deployments"], stdout=out, stderr=out, cwd=scene.ROOT,
             start_new_session=True, env={**os.environ, **server.environment, **settings},
         )  # fmt: skip
-    until(lambda: server.ask("deployments/name/mrl4rec/smoke") is not None, 240)
+    wait_until(lambda: server.ask("deployments/name/mrl4rec/smoke") is not None)
     found = psutil.Process(process.pid)
     yield found
     for one in [*found.children(recursive=True), found]:
@@ -124,13 +123,13 @@ def test_f05_prefect_is_away_for_a_minute(
         "run", undisturbed.dump, settings, at=save, MRL4REC_CHECKPOINT_SECONDS="0",
         **server.environment, **WITHOUT_JAVA,
     )  # fmt: skip
-    until(lambda: psutil.Process(flow.pid).status() == psutil.STATUS_STOPPED, 240)
+    wait_until(flow.is_stopped)
     server.kill()
-    flow.send_signal(signal.SIGCONT)
+    flow.send(signal.SIGCONT)
     time.sleep(AWAY)
-    assert flow.poll() is None  # it waits for Prefect
+    assert flow.process.poll() is None  # it waits for Prefect
     server.start()
-    scene.ended(flow)
+    flow.ended()
     assert server.state() == "COMPLETED"
     assert scene.digests(settings) == undisturbed.digests | {
         "results": scene.digests(settings)["results"]
@@ -164,11 +163,11 @@ def test_f06_cancelled(
     parameters |= {"datasets": [scene.DATASET], "seeds": [0], "devices": 2, "epochs": 100_000}
     parameters["overrides"] = [*parameters["overrides"], "MRL-M.patience=100000"]
     run = server.order(parameters)
-    until(lambda: running([" ".join(words) for words in commands(worker)]), 240)
+    wait_until(lambda: running([" ".join(words) for words in commands(worker)]))
     below = worker.children(recursive=True)
     server.cancel(run)
     began = time.monotonic()
-    until(lambda: server.state() == "CANCELLED", 60)
+    wait_until(lambda: server.state() == "CANCELLED")
     noticed = time.monotonic() - began
     _, alive = psutil.wait_procs(below, timeout=10)
     assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
@@ -180,10 +179,3 @@ def commands(worker: psutil.Process) -> Iterator[list[str]]:
     for process in worker.children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             yield process.cmdline()
-
-
-def until(ready: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.05)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,14 @@ from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 
 from flows.pipeline import Pipeline
-from jobs import filter_kcore, ingest_reviews, split_interactions
 from mrl4rec.errors import GateFailed
 from mrl4rec.settings import Settings
 from mrl4rec.tables import RESULTS, store
 from tests.faults import scene
-from tests.faults.conftest import Undisturbed, settings_of
-
-Start = Callable[..., subprocess.Popen[str]]
-Note = Callable[[str, object], None]
+from tests.faults.conftest import Note, Start, Undisturbed, settings_of
 
 LANDED = {
-    "ingest": "kill after jobs.ingest_reviews:write_deltalake 1",
+    "ingest": "kill after jobs.ingest_reviews:commit_rows 1",
     "kcore": "kill after jobs.filter_kcore:_write 3",
     "train": "kill after mrl4rec.model_folder.store:_put 1",
     "evaluate": "kill after mrl4rec.tables.store:_merge 1",
@@ -42,7 +38,7 @@ def test_f09_the_answer_of_a_commit_is_lost(
 ) -> None:
     """kill -9 right after a marker's commit has landed, before anybody hears of it; again"""
     settings = undisturbed.before(stage, tmp_path)
-    scene.killed(children(stage, undisturbed.dump, settings, at=LANDED[stage]))
+    children(stage, undisturbed.dump, settings, at=LANDED[stage]).killed()
     left = scene.marks(settings)
     scene.run(settings, undisturbed.dump, until=stage)
     assert scene.marks(settings) == left
@@ -53,12 +49,7 @@ def test_f09_the_answer_of_a_commit_is_lost(
 
 def by_ids(settings: Settings, dumps: Sequence[Sequence[Path]]) -> dict[str, str]:
     """Digests of reviews, interactions and splits after so many ingests, by external ids alone."""
-    for files in dumps:
-        asked = scene.request(files[0])
-        wanted = ingest_reviews.IngestRequest(scene.DATASET, tuple(files), as_of=asked.as_of_time())
-        ingest = ingest_reviews.run(wanted, settings)
-        core = filter_kcore.run(scene.DATASET, ingest, k=2, settings=settings)
-    split = split_interactions.run(scene.DATASET, core, strategy="random", settings=settings)
+    ingest, core, split = scene.jobs(settings, *dumps)
     names = {}
     for side in ("user", "item"):
         rows = scene.read(settings, f"{side}s", core)
@@ -192,11 +183,11 @@ def test_f17_one_item_holds_a_tenth_of_all_rows(
     found = []
     for name, pairs in (("memory", 20_000_000), ("spark", 0)):
         settings = settings_of(tmp_path / name, kcore_driver_pairs=pairs)
-        scene.run(settings, dump, until="split")
+        scene.jobs(settings, [dump])
         found.append(scene.digests(settings))
     assert found[0] == found[1]
     assert len(hot) * 10 == len(lines) + len(hot)
-    record_property("came", "every gate passed; both ways the same core, ids and folds")
+    record_property("came", "both ways the same core, ids and folds")
 
 
 @pytest.fixture
@@ -226,7 +217,7 @@ def test_f18_the_disk_is_full_while_a_stage_writes(
     settings = undisturbed.before(stage, disk)
     before = scene.digests(settings)
     fill(disk / "filler", ROOM[stage])
-    said = scene.ended(children(stage, undisturbed.dump, settings), code=1)
+    said = children(stage, undisturbed.dump, settings).ended(code=1)
     assert "the disk is full" in said
     assert "make room and run the same command again" in said
     assert scene.digests(settings) == before

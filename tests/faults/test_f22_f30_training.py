@@ -24,10 +24,8 @@ from mrl4rec.tracking.push import client
 from mrl4rec.training import run
 from mrl4rec.training.group import Group
 from tests.faults import scene
-from tests.faults.conftest import Undisturbed, toy
+from tests.faults.conftest import Note, Start, Undisturbed, toy
 
-Start = Callable[..., subprocess.Popen[str]]
-Note = Callable[[str, object], None]
 EVERY_STEP = {"MRL4REC_CHECKPOINT_SECONDS": "0"}
 
 
@@ -43,10 +41,10 @@ def test_f24_killed_while_a_checkpoint_is_written(
     """kill -9 when the fifth checkpoint is written and not yet in its place; again"""
     settings = undisturbed.before("train", tmp_path)
     at = "kill after mrl4rec.training.checkpoint:_write 5"
-    scene.killed(children("train", undisturbed.dump, settings, at=at, **EVERY_STEP))
+    children("train", undisturbed.dump, settings, at=at, **EVERY_STEP).killed()
     assert [path.name[:8] for path in checkpoints(settings)] == ["00000003", "00000004"]
     assert list(tmp_path.glob("d/checkpoints/*/.*.tmp"))
-    said = scene.ended(children("train", undisturbed.dump, settings))
+    said = children("train", undisturbed.dump, settings).ended()
     assert "resuming from 00000004" in said
     scene.run(settings, undisturbed.dump)
     assert scene.digests(settings) == undisturbed.digests
@@ -56,7 +54,7 @@ def test_f24_killed_while_a_checkpoint_is_written(
 def flipped(undisturbed: Undisturbed, settings: Settings, start: Start) -> None:
     """A training killed with -9, and a byte of its newest checkpoint flipped."""
     at = "kill after mrl4rec.training.checkpoint:Store.save 5"
-    scene.killed(start("train", undisturbed.dump, settings, at=at, **EVERY_STEP))
+    start("train", undisturbed.dump, settings, at=at, **EVERY_STEP).killed()
     newest = checkpoints(settings)[-1]
     body = bytearray(newest.read_bytes())
     body[-3] ^= 1  # in the last float of a table
@@ -71,7 +69,7 @@ def test_f24_a_byte_of_the_newest_checkpoint_is_flipped(
     """kill -9 in training, a byte of the newest checkpoint flipped on disk; again"""
     settings = undisturbed.before("train", tmp_path)
     flipped(undisturbed, settings, children)
-    said = scene.ended(children("train", undisturbed.dump, settings))
+    said = children("train", undisturbed.dump, settings).ended()
     assert "is damaged: going back to the one before" in said
     assert "resuming from 00000004" in said
     scene.run(settings, undisturbed.dump)
@@ -87,7 +85,7 @@ def test_f24_the_oracle_notices_a_flipped_byte(
     """The same flipped byte, in a process that takes a checkpoint unread"""
     settings = undisturbed.before("train", tmp_path)
     flipped(undisturbed, settings, children)
-    scene.ended(children("train", undisturbed.dump, settings, without="checksum"))
+    children("train", undisturbed.dump, settings, without="checksum").ended()
     found = scene.digests(settings)
     (vectors,) = (name for name in found if name.startswith("vectors"))
     assert found[vectors] != undisturbed.digests[vectors]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
 from tests.faults import scene
-from tests.faults.conftest import Undisturbed, settings_of
+from tests.faults.conftest import Note, Start, Undisturbed, settings_of
 
-Start = Callable[..., subprocess.Popen[str]]
-Note = Callable[[str, object], None]
 ELSEWHERE = {
     "PYTHONHASHSEED": "12345",
     "TZ": "Asia/Kathmandu",
@@ -41,7 +37,7 @@ def test_f37_the_number_of_partitions(
     spark.conf.set(name, partitions)
     spark.conf.set("spark.sql.adaptive.coalescePartitions.enabled", False)
     try:
-        scene.run(settings, undisturbed.dump, until="split")
+        scene.jobs(settings, [undisturbed.dump])
     finally:
         spark.conf.set(name, str(before))
         spark.conf.unset("spark.sql.adaptive.coalescePartitions.enabled")
@@ -58,6 +54,6 @@ def test_f38_another_hash_seed_locale_and_time_zone(
 ) -> None:
     """All stages in a process with another PYTHONHASHSEED, a Turkish locale and Nepal's time"""
     settings = settings_of(tmp_path)
-    scene.ended(children("evaluate", undisturbed.dump, settings, **ELSEWHERE))
+    children("evaluate", undisturbed.dump, settings, **ELSEWHERE).ended()
     assert scene.digests(settings) == undisturbed.digests
     record_property("came", "same digests of every table, the vectors and the results")
