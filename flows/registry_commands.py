@@ -89,10 +89,12 @@ def recommend(arguments: Namespace) -> Any:
     found = personal.for_user(settings, dataset, arguments.user, arguments.n, arguments.width)
     if arguments.json:
         return asdict(found)
+    print(f"for {found.user_id}, by {found.by} of {short(found.model)}, from the {found.source}")
+    scores = [None if row["score"] is None else f"{row['score']:.4f}" for row in found.rows]
     console.table(
-        f"for {found.user_id}, by {found.by} of {short(found.model)}, from the {found.source}",
+        "" if found.width is None else f"width {found.width}",
         ["rank", "item", "score"],
-        [[row["rank"], row["item_id"], row["score"]] for row in found.rows],
+        [[r["rank"], r["item_id"], score] for r, score in zip(found.rows, scores, strict=True)],
     )
     if not found.known:
         print("nobody of this id is among the users: this is what most people took")
@@ -136,7 +138,8 @@ def _changed(arguments: Namespace, settings: Settings, done: Any) -> Any:
     }
     if arguments.json:
         return answer
-    _print(done.note, answer)
+    print(done.note)
+    _print("", answer)
     return None
 
 

@@ -44,7 +44,9 @@ finally:
 """
 
 
-@pytest.mark.parametrize("command", ["", "run", "train", "compare", "export", "up", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "train", "compare", "export", "promote", "up", "doctor"]
+)
 def test_help_imports_nothing_heavy(command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", TELL, *command.split(), "--help"],
