@@ -105,6 +105,14 @@ def test_every_drawing_is_made_and_can_be_saved(warehouse: Settings, tmp_path: P
     assert len(found.refused()) == 1
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_single_judgement_is_drawn_too(settings: Settings) -> None:
+    row = Entry(decision="promoted", why="first", champion=KEYS[0], challenger=KEYS[1], run="r",
+                evidence=evidence(0, 0.15, 0.16, 0.04))  # fmt: skip
+    drawn = promotion_figures.draw(promotions.History([row], []))
+    drawn["champion_over_time"].canvas.draw()
+
+
 def test_without_retraining_there_is_no_such_section(settings: Settings) -> None:
     take_in(settings, WORLD.rows(0, 2), "a" * 64)
     page = report.build(settings, [DATASET]).read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from mrl4rec.report.figures import LINES, MARKS, PALETTE, legend, panel, style, thousands
@@ -59,6 +60,8 @@ def champion_over_time(found: History) -> Any:
                   markeredgewidth=2, clip_on=False, label="dump refused")  # fmt: skip
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
+    if len({*times, *refused}) == 1:  # a single day is no range to put ticks on
+        axes.set_xlim(times[0] - timedelta(days=3), times[0] + timedelta(days=3))
     locator = AutoDateLocator(maxticks=7)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
