@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 # Tests are many small jobs: the JVM's second compiler costs more than it gives back.
 os.environ.setdefault("MRL4REC_SPARK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+if not hasattr(sys.modules["__main__"], "__file__"):  # in a worker of pytest-xdist
+    # PySpark takes a main module without a file for its own doctests, and exits.
+    sys.modules["__main__"].__file__ = __file__
 
 from pyspark.sql import SparkSession
 
