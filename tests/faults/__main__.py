@@ -18,7 +18,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 def main(argv: Sequence[str]) -> int:
     """Run pytest (with its own options, if any) and tell; the page is of a whole run only."""
     plugin = Plugin()
-    options = ["-m", "fault", "-q", "--durations=0", "--durations-min=5", *argv]
+    side_by_side = ["-n", "2", "--dist", "loadfile"]
+    options = ["-m", "fault", "-q", "-p", "tests.faults.marked", *side_by_side, *argv]
     code = int(pytest.main(options, plugins=[plugin]))
     rows = plugin.sorted()
     console.table("faults", list(HEAD), [row.cells() for row in rows])

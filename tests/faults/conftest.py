@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "mrl4rec"))
 import test_training as toy  # noqa: F401  its small trainings
 from test_tracking import empty_store, server, store  # noqa: F401  fixtures: a real MLflow server
 
+DUMP = "reviews.json"
 Start = Callable[..., scene.Child]
 Note = Callable[[str, object], None]
 
@@ -46,8 +50,19 @@ def settings_of(warehouse: Path, **values: Any) -> Settings:
 
 @pytest.fixture(scope="session")
 def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """All stages once, the warehouse kept as it was before each."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+    """All stages once, the warehouse kept as it was before each; shared by tests side by side."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "undisturbed"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        known = folder / "digests.json"
+        if not known.exists():
+            known.write_text(json.dumps(_run_undisturbed(folder)))
+        return Undisturbed(folder / DUMP, folder / "states", json.loads(known.read_text()))
+
+
+def _run_undisturbed(folder: Path) -> dict[str, str]:
     warehouse, states = folder / "warehouse", folder / "states"
     nexts = [*scene.STAGES[1:], "done"]
 
@@ -58,10 +73,9 @@ def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
                 shutil.copytree(warehouse, states / following)
         return result
 
-    dump = scene.dump(folder / "reviews.json")
     settings = settings_of(warehouse)
-    scene.run(settings, dump, keep)
-    return Undisturbed(dump, states, scene.digests(settings))
+    scene.run(settings, scene.dump(folder / DUMP), keep)
+    return scene.digests(settings)
 
 
 @pytest.fixture

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import psutil
 import pytest
 
 from tests.faults.catalogue import FAULTS, NOT_INJECTED
+from tests.faults.marked import FAULT
 
 WORST = ("passed", "skipped", "failed")
 HEAD = ("fault", "what was done", "what came of it", "seconds")
@@ -47,35 +46,28 @@ class Row:
 
 
 class Plugin:
-    """Collects a row for each test function and each fault that it is marked with."""
+    """Makes a row for each test function and each fault that it is marked with."""
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], Row] = {}
-        self._of: dict[str, list[Row]] = {}
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
-        """Note which test stands for what."""
-        for item in items:
-            marks = item.iter_markers("fault")
-            said = {fault: mark.kwargs.get("without") for mark in marks for fault in mark.args}
-            for fault, without in said.items():
-                assert fault in FAULTS, f"{item.nodeid}: there is no {fault}"
-                key = (fault, item.nodeid.partition("[")[0])
-                row = self.rows.setdefault(key, Row(fault, without, _done(item)))
-                row.cases += 1
-                self._of.setdefault(item.nodeid, []).append(row)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add up seconds and keep the worst outcome, with what the test said of it."""
-        for row in self._of.get(report.nodeid, ()):
-            row.seconds += report.duration
-            if WORST.index(report.outcome) > WORST.index(row.outcome):
-                row.outcome = report.outcome
-            if report.outcome == "passed" and report.when == "call":
-                row.came += [str(words) for name, words in report.user_properties if name == "came"]
-            elif report.outcome != "passed":
-                row.came.append(_why(report))
+        for name, about in report.user_properties:
+            if name == FAULT:
+                fault, without, done = about
+                key = (fault, report.nodeid.partition("[")[0])
+                self._add(self.rows.setdefault(key, Row(fault, without, done)), report)
+
+    def _add(self, row: Row, report: pytest.TestReport) -> None:
+        row.cases += report.when == "setup"
+        row.seconds += report.duration
+        if WORST.index(report.outcome) > WORST.index(row.outcome):
+            row.outcome = report.outcome
+        if report.outcome != "passed":
+            row.came.append(_why(report))
+        elif report.when == "call":
+            row.came += [str(words) for name, words in report.user_properties if name == "came"]
 
     def sorted(self) -> list[Row]:
         """Rows by the number of the fault, those with a guard taken out after the others."""
@@ -117,14 +109,6 @@ def _markdown(rows: Sequence[Sequence[str]], head: Sequence[str] = HEAD) -> str:
     lines = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
     lines.insert(1, ["---"] * len(head))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _done(item: pytest.Item) -> str:
-    """The first line of the test's docstring, else its name in words."""
-    function: Any = getattr(item, "function", None)
-    doc = inspect.getdoc(function)
-    name = item.nodeid.rpartition("::")[2].partition("[")[0]
-    return doc.splitlines()[0].rstrip(".") if doc else name.removeprefix("test_").replace("_", " ")
 
 
 def _why(report: pytest.TestReport) -> str:
