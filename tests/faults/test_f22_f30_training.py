@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.benchmark import run_benchmark
+from flows import benchmark
 from flows.pipeline import plain
 from mrl4rec import model_folder
 from mrl4rec.errors import Mrl4recError
@@ -179,8 +179,15 @@ def test_f26_nan_on_one_rank(
     record_property("came", "both stopped before the update; the checkpoint was kept; then same")
 
 
+@pytest.fixture
+def benched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A benchmark in this process leaves its Spark session to the other tests."""
+    monkeypatch.setattr(benchmark, "stop_spark", lambda: None)
+
+
 @pytest.mark.slow
 @pytest.mark.fault("F26")
+@pytest.mark.usefixtures("benched")
 def test_f26_a_diverged_training_is_a_failed_run(
     undisturbed: Undisturbed, tmp_path: Path, record_property: Note
 ) -> None:
@@ -190,7 +197,7 @@ def test_f26_a_diverged_training_is_a_failed_run(
         scene.request(undisturbed.dump), overrides=(*scene.OVERRIDES, "MRL-M.lr=1e38")
     )
     with pytest.raises(Mrl4recError, match="training diverged"):
-        run_benchmark([request], settings, plain)
+        benchmark.run_benchmark([request], settings, plain)
     assert statuses(settings) == ["FAILED"]
     record_property("came", "the run is FAILED, none is RUNNING")
 
@@ -281,6 +288,7 @@ def another() -> Any:
 @pytest.mark.slow
 @pytest.mark.fault("F30")
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("benched")
 def test_f30_the_tracking_server_is_away(
     server: Any, store: Settings, undisturbed: Undisturbed, record_property: Note
 ) -> None:
@@ -295,7 +303,7 @@ def test_f30_the_tracking_server_is_away(
             return function(*args, **kwargs)
 
         request = toy.dataclasses.replace(scene.request(undisturbed.dump), seeds=(seed,))
-        run_benchmark([request], tracked, step)
+        benchmark.run_benchmark([request], tracked, step)
 
     pushed = []
     for seed, at in ((0, None), (1, "train"), (2, "report")):
