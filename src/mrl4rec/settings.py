@@ -90,8 +90,8 @@ class Settings(BaseSettings):
         0.5,
         ge=0,
         le=1,
-        description="a dump is stopped where so large a share of its rows would have to change to "
-        "be spread as before (ratings, rows a user, rows an item), or more is of new users or items",
+        description="a dump is stopped where so large a share of its rows would have to change "
+        "to be spread as before (ratings, rows a user, rows an item), or is of new users or items",
     )
     drift_max_top_gain: float = Field(
         0.1,
