@@ -102,7 +102,13 @@ def test_every_drawing_is_made_and_can_be_saved(warehouse: Settings, tmp_path: P
     axes = drawn["champion_over_time"].axes[0]
     labels = axes.get_legend_handles_labels()[1]
     assert set(labels) == {"champion", "challenger promoted", "challenger kept", "dump refused"}
-    assert len(found.refused()) == 1
+    # Week 2, which has no late rows here, is shaded as a whole; a span is in days since 1970.
+    (dump,) = found.refused()
+    ends = [datetime.fromisoformat(found.dumps[2][name]) for name in ("first", "last")]
+    assert [dump.begins, dump.ends] == ends
+    (shade,) = (patch for patch in axes.patches if patch.get_zorder() == 0)
+    days = (shade.get_x(), shade.get_x() + shade.get_width())
+    assert days == pytest.approx([time.timestamp() / 86_400 for time in (dump.begins, dump.ends)])
 
 
 @pytest.mark.filterwarnings("error")
@@ -135,3 +141,23 @@ def test_commits_are_not_needed_for_names() -> None:
         "drift 3"
     )
     assert promotions.name_of({"paths": ["/x/a.csv", "/x/b.csv"]}) == "a.csv and 1 more"
+
+
+def test_what_a_refused_dump_adds_to_the_time() -> None:
+    def dump(digest: str, first: int | None, last: int | None) -> dict[str, Any]:
+        days = [None if n is None else f"2014-03-{n:02}T00:00:00+00:00" for n in (first, last)]
+        return {"source_sha256": [digest], "first": days[0], "last": days[1]}
+
+    def day(n: int) -> datetime:
+        return datetime(2014, 3, n, tzinfo=UTC)
+
+    dumps = [dump("a", 1, 8), dump("late", 5, 15), dump("old", 2, 9), dump("none", None, None),
+             dump("gap", 20, 22)]  # fmt: skip
+    rows = [Entry(decision="refused", why="r", evidence={"sources": [name]})
+            for name in ("late", "old", "none", "gap", "gone")]  # fmt: skip
+    found = promotions.History(rows, dumps).refused()
+    assert [(r.row.evidence["sources"], r.begins, r.ends) for r in found] == [
+        (["late"], day(8), day(15)),
+        (["old"], day(2), day(9)),
+        (["gap"], day(20), day(22)),
+    ]

@@ -26,7 +26,10 @@ def draw(found: History) -> dict[str, Any]:
 
 
 def champion_over_time(found: History) -> Any:
-    """Champion and challenger on each window, with the interval of the gain; × a refused dump."""
+    """Champion and challenger on each window, with the interval of the gain.
+
+    The time that a refused dump tells of is shaded, with × at its end.
+    """
     judged = found.judged
     if not judged:
         return None
@@ -53,8 +56,12 @@ def champion_over_time(found: History) -> Any:
         if at:
             axes.plot([times[n] for n in at], [challenger[n] for n in at], "D", color=CHALLENGER,
                       markerfacecolor=face, label=f"challenger {decision}")  # fmt: skip
-    refused = [time.replace(tzinfo=None) for _, time in found.refused()]
     axes.set_ylim(bottom=0)
+    refused = []
+    for dump in found.refused():
+        begins, ends = (time.replace(tzinfo=None) for time in (dump.begins, dump.ends))
+        axes.axvspan(begins, ends, color=REFUSED, alpha=0.2, linewidth=0, zorder=0)
+        refused.append(ends)
     if refused:
         axes.plot(refused, [0.0] * len(refused), "x", color=REFUSED, markersize=8,
                   markeredgewidth=2, clip_on=False, label="dump refused")  # fmt: skip

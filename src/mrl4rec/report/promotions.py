@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from mrl4rec import drift
 from mrl4rec.registry import ledger
@@ -43,6 +43,14 @@ class Judgement:
         return found
 
 
+class Refused(NamedTuple):
+    """A dump that was refused, and the stretch of time it would have added."""
+
+    row: Entry
+    begins: datetime
+    ends: datetime
+
+
 @dataclass(frozen=True)
 class History:
     """What retraining has left in the tables of a data set."""
@@ -61,16 +69,32 @@ class History:
         ]
         return sorted(found, key=lambda judgement: (judgement.since, judgement.row.seq))
 
-    def refused(self) -> list[tuple[Entry, datetime]]:
-        """Refused dumps that had a time, with their last one."""
-        last = {digest: dump["last"] for dump in self.dumps for digest in dump["source_sha256"]}
+    def refused(self) -> list[Refused]:
+        """Refused dumps that had a time."""
+        stretches = self._stretches()
         out = []
         for row in self.rows:
-            times = [last.get(digest) for digest in row.evidence.get("sources", ())]
-            known = [datetime.fromisoformat(time) for time in times if time]
+            known = [stretches[d] for d in row.evidence.get("sources", ()) if d in stretches]
             if row.decision == "refused" and known:
-                out.append((row, max(known)))
+                begins, ends = zip(*known, strict=True)
+                out.append(Refused(row, min(begins), max(ends)))
         return out
+
+    def _stretches(self) -> dict[str, tuple[datetime, datetime]]:
+        """What each dump adds to the time that was known, by its sources: late rows do not count.
+
+        One that adds nothing to it stands for all of its own time.
+        """
+        found: dict[str, tuple[datetime, datetime]] = {}
+        newest: datetime | None = None
+        for dump in self.dumps:
+            if not dump["first"]:
+                continue
+            first, last = (datetime.fromisoformat(dump[name]) for name in ("first", "last"))
+            begins = first if newest is None or newest >= last else max(first, newest)
+            found |= dict.fromkeys(dump["source_sha256"], (begins, last))
+            newest = last if newest is None else max(newest, last)
+        return found
 
 
 def history(settings: Settings, dataset: str) -> History:
