@@ -13,12 +13,13 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.targets import MEMORY, PLACE, TARGETS, Target
 
 ROOT = Path(__file__).resolve().parents[2]
 HANG_SECONDS = 10
@@ -52,17 +53,23 @@ def fuzz(name: str, target: Target, seconds: int, corpus: Path) -> Outcome:
     # Nothing is seen of compiled code, so that it is tried on what the interpreter's turn found.
     also = [str(corpus / "json-lines")] if target.compiled else []
     old = set(found.iterdir())
+    command = [
+        sys.executable, "-m", "tests.fuzz.engine", name, str(folder), *also,
+        f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={HANG_SECONDS}",
+        f"-rss_limit_mb={MEMORY_MB}", f"-artifact_prefix={found}/", "-print_final_stats=1",
+    ]  # fmt: skip
     began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.engine", name, str(folder), *also,
-         f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={HANG_SECONDS}",
-         f"-rss_limit_mb={MEMORY_MB}", f"-artifact_prefix={found}/", "-print_final_stats=1"],
-        cwd=ROOT, capture_output=True, text=True, errors="replace", check=False,
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="mrl4rec-fuzz-", dir=MEMORY) as place:
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, PLACE: place},
+            capture_output=True, text=True, errors="replace", check=False,
+        )  # fmt: skip
     took = time.monotonic() - began
     new = tuple(sorted(set(found.iterdir()) - old))
     if done.returncode and not new:
-        raise SystemExit(f"{name} could not be fuzzed:\n{done.stderr[-3000:]}")
+        raise SystemExit(
+            f"{name} could not be fuzzed (code {done.returncode}):\n{done.stderr[-3000:]}"
+        )
     inputs = _number(r"number_of_executed_units: (\d+)", done.stderr)
     branches = _number(r"cov: (\d+)", done.stderr)
     return Outcome(name, inputs, branches, new, took, _told(done.stdout + done.stderr, new))

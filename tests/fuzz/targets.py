@@ -6,11 +6,13 @@ the safetensors library), or, where there is none, against what must hold of any
 
 from __future__ import annotations
 
+import atexit
 import csv
 import gzip
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +25,7 @@ from mrl4rec import methods, split_files, tensor_file
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.formats import FORMATS, MARK, MAX_RECORD, literal_fields, sniff
 from mrl4rec.formats.array import array_elements
-from mrl4rec.formats.authors import author_pairs
+from mrl4rec.formats.authors import MAX_TOKEN, author_pairs
 from mrl4rec.formats.bounds import cut_long_lines, has_long_lines
 from mrl4rec.formats.literal import read_literal
 from mrl4rec.formats.sniff import _csv_cells
@@ -47,11 +49,19 @@ class Target:
     read past the end, and shows the fuzzer its branches."""
 
 
+PLACE = "MRL4REC_FUZZ_PLACE"
+"""Names a folder to the fuzzer's process, which libFuzzer ends before it could clean up."""
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
 @cache
 def place() -> Path:
-    """A folder of this process, in memory where the system has such a place."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    return Path(tempfile.mkdtemp(prefix="mrl4rec-fuzz-", dir=memory))
+    """A folder for files to be read, in memory where the system has such a place."""
+    if PLACE in os.environ:
+        return Path(os.environ[PLACE])
+    folder = tempfile.mkdtemp(prefix="mrl4rec-fuzz-", dir=MEMORY)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def pieces(data: bytes, size: int) -> list[bytes]:
@@ -115,10 +125,10 @@ def csv_line(data: bytes) -> None:
     """The cells of a CSV line as the sniffer takes them, against csv with its rules alone."""
     line = data.split(b"\n")[0].decode("utf-8", "replace")
     cells = _csv_cells(line)
-    assert cells or not line
+    assert cells
     assert all(isinstance(cell, str) and cell == cell.strip() for cell in cells) or cells == [line]
     if '"' not in line and "\r" not in line and "\n" not in line and "\0" not in line:
-        assert cells == [cell.strip() for cell in line.split(",")] or not line
+        assert cells == [cell.strip() for cell in line.split(",")]
     rows = list(_plain_csv(line))
     if len(rows) == 1 and cells != [line]:
         assert len(rows[0]) == len(cells)
@@ -161,7 +171,9 @@ def author_lists(data: bytes) -> None:
     found = pairs.split(b"\n")[:-1]
     assert len(found) == len(expected)
     for pair, (user, item) in zip(found, expected, strict=True):
-        assert pair == b" ".join(t if len(t) <= 20 else t[:20] + "…".encode() for t in (user, item))
+        assert pair == b" ".join(
+            t if len(t) <= MAX_TOKEN else t[:MAX_TOKEN] + "…".encode() for t in (user, item)
+        )
 
 
 def long_lines(data: bytes) -> None:
@@ -220,7 +232,7 @@ def split_pair(data: bytes) -> None:
 
 
 def _digits(token: bytes) -> int:
-    if not token.isdigit() or int(token[:30]) >= 2**31 - 1:
+    if not token.isdigit() or len(token) > MAX_TOKEN or int(token) >= 2**31 - 1:
         raise ValueError(token)
     return int(token)
 

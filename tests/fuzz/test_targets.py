@@ -54,6 +54,7 @@ def test_what_is_near_to_good_input_is_read_or_refused(name: str) -> None:
 
 
 FOUND = {
+    "csv-lines": [b"", b"\r", b"\r\r"],
     "python-literals": [b"{'asin': 0x" + b"f" * 4000 + b"}", b"{'asin': '\\ud800'}"],
     "methods": [b"Pop\n" + b"9" * 4400, b"MRL-M\n\x1c\xd9\xa3,4"],
     "spool": [b'{"key": "k", "name": "n", "params": []}', b"[" * 100_000],

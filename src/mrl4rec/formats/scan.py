@@ -231,8 +231,13 @@ def _copied(values: NDArray[Any]) -> pa.Array:
 
 
 def _left(text: Any, left: Any) -> pa.Table:
-    values = [text[start:end].tobytes() for start, end, _ in left.tolist()]
-    return pa.table([pa.array(values, pa.large_binary()), _copied(left[:, 2])], schema=LEFT)
+    offsets = np.zeros(len(left) + 1, np.int64)
+    np.cumsum(left[:, 1] - left[:, 0], out=offsets[1:])
+    data = np.empty(int(offsets[-1]), np.uint8)
+    _gather(text, np.ascontiguousarray(left[:, 0]), offsets, data)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    values = pa.Array.from_buffers(pa.large_binary(), len(left), buffers)
+    return pa.table([values, _copied(left[:, 2])], schema=LEFT)
 
 
 def _strings(text: Any, start: Any, end: Any) -> pa.Array:

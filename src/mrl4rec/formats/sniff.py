@@ -205,7 +205,8 @@ def _csv_form(path: Path, filled: Sequence[str], lines: Sequence[str]) -> Layout
 
 def _csv_cells(line: str) -> list[str]:
     try:
-        return [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True))]
+        cells = next(csv.reader([line], skipinitialspace=True))
+        return [cell.strip() for cell in cells] or [line]  # csv sees no cell in "" and "\r"
     except (csv.Error, StopIteration):
         return [line]
 
