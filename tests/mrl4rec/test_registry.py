@@ -112,6 +112,7 @@ def test_promote_again_and_roll_back(store: Settings) -> None:
     assert versions(store) == {"1": first, "2": second}
 
 
+@pytest.mark.slow
 def test_a_command_typed_again_does_nothing_more(store: Settings) -> None:
     first, second = world.model(store), world.model(store, "b", world.factors(-1))
     for key in (first, first, second, second):
@@ -144,26 +145,19 @@ def test_back_to_nothing_and_forth(store: Settings) -> None:
     assert world.lists(store) == world.FULL
 
 
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        ({"why": " "}, "no reason is given"),
-        ({"why": "w", "to": 7}, "no row 7"),
-        ({"why": "w", "to": -1}, "no row -1"),
-    ],
-)
-def test_a_rollback_that_cannot_be_is_refused(
-    store: Settings, asked: dict[str, Any], said: str
-) -> None:
+def test_a_rollback_that_cannot_be_is_refused(store: Settings) -> None:
     with pytest.raises(UsageError, match="has no ledger"):
         change.rollback(store, DATASET, "w")
     ledger.append(store, DATASET, Entry(decision="kept", why="w"), None)
     with pytest.raises(UsageError, match="nothing to roll back"):
         change.rollback(store, DATASET, "w")
-    change.promote(store, DATASET, world.model(store), "w")
-    with pytest.raises(UsageError, match=said):
-        change.rollback(store, DATASET, **asked)
-    assert len(ledger.entries(store, DATASET)) == 2
+    key = world.model(store)
+    ledger.append(store, DATASET, Entry(decision="promoted", why="w", champion=key), None)
+    for why, to, said in ((" ", None, "no reason"), ("w", 7, "no row 7"), ("w", -1, "no row -1")):
+        with pytest.raises(UsageError, match=said):
+            change.rollback(store, DATASET, why, to)
+    assert ledger.champion(store, DATASET) == key
+    assert versions(store) == {}
 
 
 @pytest.mark.fault("F36")
@@ -194,6 +188,7 @@ def test_what_was_changed_by_hand_is_repaired(store: Settings) -> None:
     assert versions(store) == {"1": first}
 
 
+@pytest.mark.slow
 def test_the_challenger_is_the_last_that_was_kept_out(store: Settings) -> None:
     first, second = world.model(store), world.model(store, "b", world.factors(-1))
     refused = world.model(store, "c")
@@ -332,10 +327,10 @@ def test_no_core_goes_on_from_the_champion(store: Settings) -> None:
     assert world.lists(store) == world.FULL
 
 
-def unfit(store: Settings, what: str) -> str:
+def unfit(settings: Settings, what: str) -> str:
     """A model that may not be promoted."""
-    key = world.model(store, "e")
-    folder = world.folder(store, key)
+    key = world.model(settings, "e")
+    folder = world.folder(settings, key)
     if what == "cut":
         file = folder / model_folder.MODEL
         file.write_bytes(file.read_bytes()[:-4])
@@ -371,14 +366,15 @@ def unfit(store: Settings, what: str) -> str:
         ("another data set", "of another model, eeeeeeeeeeee of 'other'"),
     ],
 )
-def test_what_is_not_fit_to_serve_is_not_promoted(store: Settings, what: str, said: str) -> None:
-    first = world.model(store)
-    change.promote(store, DATASET, first, "w")
-    key = unfit(store, what)
+def test_what_is_not_fit_to_serve_is_not_promoted(settings: Settings, what: str, said: str) -> None:
+    world.core(settings)
+    first = world.model(settings)
+    ledger.append(settings, DATASET, Entry(decision="promoted", why="w", champion=first), None)
+    key = unfit(settings, what)
     with pytest.raises(GateFailed, match=f"eeeeeeeeeeee was not made champion: .*{said}"):
-        change.promote(store, DATASET, key, "w")
-    agrees(store, first)
-    assert len(ledger.entries(store, DATASET)) == 1
+        change.promote(settings, DATASET, key, "w")
+    assert [row.champion for row in ledger.entries(settings, DATASET)] == [first]
+    assert not (settings.dataset_dir(DATASET) / "recommendations").exists()
 
 
 @pytest.mark.fault("F34")
