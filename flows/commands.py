@@ -12,11 +12,13 @@ from flows import ahead, console, ephemeral
 from flows.registry_commands import ledger, promote, recommend, registry, rollback, vacuum
 from flows.request import Request
 from flows.retrain_commands import retrain
+from flows.simulate_commands import simulate
 from mrl4rec.errors import UsageError
 from mrl4rec.masking import masked
 from mrl4rec.settings import Settings
 
-__all__ = ["ledger", "promote", "recommend", "registry", "retrain", "rollback", "vacuum"]
+__all__ = ["ledger", "promote", "recommend", "registry", "retrain", "rollback", "simulate",
+           "vacuum"]  # fmt: skip
 
 log = logging.getLogger("mrl4rec")
 

@@ -77,6 +77,7 @@ def build_parser() -> Parser:
     tables.add_argument("--dataset", help="only this data set")
     _export(_command(commands, "export", "the vectors to serve, at a width you can afford"))
     retrain_options.add(commands, _command, _names, _seeds)
+    _simulate(commands)
     registry_options.add(commands, _command)
     _up(_command(commands, "up", "Prefect server, MLflow UI and the deployments, on loopback"))
     _bench(commands)
@@ -180,6 +181,21 @@ def _export(command: argparse.ArgumentParser) -> None:
     add("--rotate", action="store_true", help="rotate first (exact SVD): better narrow prefixes")
     add("--format", choices=("npy", "parquet", "faiss"), default="npy", help="form of the files")
     add("--out", help="folder to write; unset: export/<key>-<width> in the warehouse")
+
+
+def _simulate(commands: Any) -> None:
+    text = "weekly dumps whose tastes shift, one of them poisoned, retrained week by week"
+    add = _command(commands, "simulate", text).add_argument
+    add("--dataset", default="planted", help="folder in the warehouse")
+    add("--weeks", type=int, default=12, help="weeks after the history, which is the first dump")
+    add("--poisoned-week", type=int, default=7, metavar="N", help="0: none is")
+    add(
+        "--poison",
+        default="shuffled",
+        metavar="KIND",
+        help="shuffled: item ids permuted among the rows; flood: one item takes 40%% of them",
+    )
+    add("--seed", type=int, default=0, help="of the planted world")
 
 
 def _up(command: argparse.ArgumentParser) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,8 +51,23 @@ def plain(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) ->
     return function(*args, **kwargs)
 
 
+_spark_kept: ContextVar[bool] = ContextVar("spark_kept", default=False)
+
+
+@contextmanager
+def spark_kept() -> Iterator[None]:
+    """Within it ``stop_spark`` stops nothing: for several runs, one right after the other."""
+    token = _spark_kept.set(True)
+    try:
+        yield
+    finally:
+        _spark_kept.reset(token)
+
+
 def stop_spark() -> None:
     """End Spark where a stage started it: its memory is worth more to the training."""
+    if _spark_kept.get():
+        return
     if "jobs.spark" in sys.modules:  # else there is no session, and importing PySpark takes a while
         from jobs import spark
 

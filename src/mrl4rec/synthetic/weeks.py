@@ -45,16 +45,16 @@ class Weekly:
     Dump 0 is the history; dump 1, 2, … bring a week each, for as long as anybody asks.
     """
 
-    history: int = 12
+    history: int = 8
     """Weeks that the first dump holds."""
-    reviews: int = 6_000
+    reviews: int = 5_000
     """New pairs of user and item a week."""
     users: int = 1_500
     """That are there when the history begins."""
-    items: int = 1_200
-    new_users: int = 30
+    items: int = 1_000
+    new_users: int = 50
     """That come each week after it."""
-    new_items: int = 15
+    new_items: int = 20
     branching: tuple[int, ...] = (4, 4)
     """Groups within groups: (4, 4) is 4 groups of 4 leaves."""
     reach: tuple[float, ...] = (0.6, 0.25, 0.15)
