@@ -37,6 +37,7 @@ from mrl4rec.formats import (
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from mrl4rec.tables import QUARANTINE, REVIEWS, SOURCES
+from mrl4rec.tables.store import commit_rows
 
 log = logging.getLogger("mrl4rec")
 
@@ -216,14 +217,14 @@ def _commit(place: Place, rows: Sequence[Mapping[str, Any]], summary: dict[str, 
     tables = (REVIEWS.name, QUARANTINE.name)
     outputs = {name: versions.version(place.settings, place.dataset, name) for name in tables}
     commit = Commit("ingest", place.key, SOURCES.name, -1, outputs, summary)
-    versions.create(place.settings, place.dataset, SOURCES.name)
+    sources = versions.create(place.settings, place.dataset, SOURCES.name)
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=SOURCES.schema)
+    if rows:  # whoever slept meanwhile finds a conflict: no source is listed twice
+        version = commit_rows(place.uri(SOURCES.name), SOURCES, table, commit.metadata())
+        return replace(commit, version=version)
     lease.confirm()
-    write_deltalake(
-        place.uri(SOURCES.name),
-        pa.Table.from_pylist([dict(row) for row in rows], schema=SOURCES.schema),
-        mode="append",
-        commit_properties=stage.properties(commit.metadata()),
-    )
+    marker = stage.properties(commit.metadata())  # a MERGE of nothing would make no commit
+    write_deltalake(sources, table, mode="append", commit_properties=marker)
     return replace(commit, version=versions.version(place.settings, place.dataset, SOURCES.name))
 
 
