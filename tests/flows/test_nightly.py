@@ -75,6 +75,7 @@ def server(tmp_path: Path) -> Iterator[tuple[httpx.Client, dict[str, str]]]:
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F7")
 def test_ten_missed_schedules_are_one_run(
     server: tuple[httpx.Client, dict[str, str]],
 ) -> None:
