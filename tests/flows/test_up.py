@@ -10,11 +10,39 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-pytestmark = pytest.mark.slow
+from flows import stack as stack_module
+from flows import zombies
+from mrl4rec.settings import Settings
+from tests.listening import listening, reachable_from_outside
+
+
+def port_of(link: str) -> int:
+    return int(link.rsplit(":", 1)[1])
+
+
+def ask(url: str) -> Any:
+    request = urllib.request.Request(url, b"{}", {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.load(reply)
+
+
+def test_what_up_starts_listens_on_loopback_and_tells_no_password(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:pa55word@db/mlflow")
+    commands = [stack_module._prefect_command(4200), stack_module._mlflow_command(settings, 5000)]
+    for command in commands:
+        assert command[command.index("--host") + 1] == "127.0.0.1"
+        assert "pa55word" not in " ".join(command)  # everybody on the machine may read it
+    stack_module._announce("http://127.0.0.1:4200/api", "http://me:pa55word@127.0.0.1:9", False)
+    said = capsys.readouterr()
+    assert "http://me:***@127.0.0.1:9" in said.out
+    assert "pa55word" not in said.out + said.err
 
 
 @pytest.fixture
@@ -39,6 +67,7 @@ def stack(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, str
         process.wait(60)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_smoke_deployment_runs_and_everything_ends(
     stack: tuple[subprocess.Popen[str], dict[str, str], Path],
@@ -48,6 +77,13 @@ def test_smoke_deployment_runs_and_everything_ends(
     with urllib.request.urlopen(links["mlflow"] + "/health", timeout=10) as reply:
         assert reply.status == 200
     children = psutil.Process(process.pid).children(recursive=True)
+    # Prefect, MLflow and what serves the deployments: none of it can be reached from outside.
+    assert {port_of(links["prefect"]), port_of(links["mlflow"])} <= {
+        port for _, port in listening(process.pid)
+    }
+    assert reachable_from_outside(process.pid) == {}
+    automations = ask(f"{links['prefect_api']}/automations/filter")
+    assert [one["name"] for one in automations] == [zombies.NAME]
 
     small = ["-p", 'methods=["Pop","MRL-M"]', "-p", "epochs=2"]
     done = subprocess.run(
