@@ -292,13 +292,14 @@ def test_a_run_cut_off_at_any_epoch_ends_with_the_same_vectors(
 
 SCRIPT = textwrap.dedent(
     """
-    import sys
+    import sys, time
     sys.path.insert(0, {tests!r})
     import test_training as t
     from mrl4rec.errors import Mrl4recError
     settings = t.Settings(warehouse=sys.argv[1], checkpoint_seconds={seconds})
     def progress(report):
         print(report.phase, report.epoch, flush=True)
+        time.sleep(0.1)  # who reads it acts in this epoch, also on one busy core
     try:
         t.train(settings, t.long(devices={devices}), progress)
     except Mrl4recError as error:
