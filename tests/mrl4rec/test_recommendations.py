@@ -47,7 +47,7 @@ def test_the_lists_are_those_made_by_hand(settings: Settings) -> None:
     assert {row["model_version"] for row in rows} == {key}
     assert commit.summary == {
         "model": key, "core": core.key, "n": 3, "widths": [1], "dim": 2, "asked_widths": [1],
-        "users": 8, "by_popularity": 3,
+        "users": 8, "by_popularity": 3, "popular": [["i2", 5], ["i0", 4], ["i3", 3]],
     }  # fmt: skip
 
 
@@ -266,7 +266,21 @@ def test_nobody_knows_them_so_they_get_what_most_people_took(settings: Settings)
     assert (answer.known, answer.by, answer.source) == (False, "popularity", "model")
     popular = [("i2", 5), ("i0", 4), ("i3", 3), ("i1", 2), ("i4", 1), ("i5", None)]
     assert listed(answer) == popular
-    assert listed(personal.for_user(settings, DATASET, "nobody", width=1)) == popular[:3]
+    for width in (None, 1):  # no longer than the table's lists: nothing is computed
+        answer = personal.for_user(settings, DATASET, "nobody", width=width)
+        assert (answer.known, answer.by, answer.source) == (False, "popularity", "table")
+        assert listed(answer) == popular[:3]
+
+
+def test_who_came_after_the_table_was_made_is_somebody(settings: Settings) -> None:
+    world.core(settings)
+    key = world.model(settings)
+    in_service(settings, key)
+    made(settings, key)
+    world.core(settings, users=[*world.USERS, "z"], pairs=[*world.PAIRS, (8, 2)], key="later")
+    answer = personal.for_user(settings, DATASET, "z")
+    assert (answer.known, answer.by, answer.source) == (True, "popularity", "model")
+    assert listed(answer) == [("i0", 4), ("i3", 3), ("i1", 2)]
 
 
 def test_a_table_of_another_model_is_not_looked_up_in(settings: Settings) -> None:

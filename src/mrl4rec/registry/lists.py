@@ -104,6 +104,14 @@ class Lists:
         """How many users get the popularity list."""
         return int((~self.served.known_U).sum())
 
+    def popular(self) -> list[tuple[str, int | None]]:
+        """(item id, training pairs) of who has had nothing, best first; None: not known to it."""
+        counts = self.served.pairs_I
+        _, place = topk.tie_order(len(counts))
+        best = np.lexsort((place, -counts))[: self.query.k]
+        ids = self.people.item_ids.take(pa.array(best)).to_pylist()
+        return [(item, int(n) or None) for item, n in zip(ids, counts[best], strict=True)]
+
     def batches(self, users: NDArray[np.integer]) -> Iterator[pa.RecordBatch]:
         """Rows of ``recommendations`` for these users (user_idx), in this order."""
         users_U: NDArray[np.int64] = np.asarray(users, dtype=np.int64)

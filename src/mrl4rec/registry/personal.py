@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from mrl4rec import stage
+from mrl4rec import stage, versions
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.registry import ledger, recommendations
 from mrl4rec.registry.ledger import short
@@ -64,20 +64,24 @@ def for_user(
         found = _look_up(settings, dataset, table, user_id, shape)
         if found is not None:
             return found
+        if not _is_user(settings, dataset, table, user_id):
+            return _stranger(table, user_id, shape)
     return _compute(settings, dataset, champion, user_id, shape)
 
 
 def _has(table: Commit, champion: str, shape: Shape) -> bool:
     told = table.summary
-    widths = {*told["widths"], told.get("dim")}
-    return told["model"] == champion and shape.n <= told["n"] and set(shape.widths) <= widths
+    if told["model"] != champion:  # that of another, or of none
+        return False
+    widths = {*told["widths"], told["dim"]}
+    return shape.n <= told["n"] and set(shape.widths) <= widths
 
 
 def _look_up(
     settings: Settings, dataset: str, table: Commit, user_id: str, shape: Shape
 ) -> Answer | None:
     (width,) = shape.widths or (None,)
-    asked = None if width == table.summary.get("dim") else width
+    asked = None if width == table.summary["dim"] else width
     uri = settings.table_uri(dataset, recommendations.NAME)
     same_width = ds.field("width").is_null() if asked is None else ds.field("width") == asked
     rows = stage.local_rows(uri, table.version).to_table(
@@ -88,6 +92,29 @@ def _look_up(
         return None
     by = rows["by"][0].as_py()
     return Answer(user_id, by, True, "table", table.summary["model"], width, _listed(rows))
+
+
+def _is_user(settings: Settings, dataset: str, table: Commit, user_id: str) -> bool:
+    """Whether the core the table was made for, or the newest, has this user."""
+    newest = versions.newest_good(settings, dataset, "interactions")
+    uri = settings.table_uri(dataset, "interactions")
+    for core in (newest, stage.find(uri, "interactions", table.summary["core"])):
+        if core is not None and versions.complete(settings, dataset, core):
+            place = settings.table_uri(dataset, "users")
+            users = stage.local_rows(place, core.table_version("users"))
+            if users.count_rows(filter=ds.field("user_id") == user_id):
+                return True
+    return False
+
+
+def _stranger(table: Commit, user_id: str, shape: Shape) -> Answer:
+    """The list that most people took, as the table's commit has it."""
+    (width,) = shape.widths or (None,)
+    best = table.summary["popular"][: shape.n]
+    rows = [
+        {"rank": n + 1, "item_id": item, "score": score} for n, (item, score) in enumerate(best)
+    ]
+    return Answer(user_id, "popularity", False, "table", table.summary["model"], width, rows)
 
 
 def _compute(settings: Settings, dataset: str, champion: str, user_id: str, shape: Shape) -> Answer:

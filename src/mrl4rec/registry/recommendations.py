@@ -120,6 +120,7 @@ def run(settings: Settings, dataset: str, model: str, shape: Shape) -> Commit | 
         "asked_widths": list(shape.widths),
         "users": len(who.user_ids),
         "by_popularity": lists.n_popular,
+        "popular": lists.popular(),  # for who is not in the table
     }
     order = in_order_of_ids(who.user_ids)
     commit = Commit(STAGE, key, NAME, -1, {}, summary)
