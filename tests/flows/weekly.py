@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.mrl4rec.drift_samples import Row, World
 
-WORLD = World(users=240, items=120, a_day=120)
+WORLD = World(users=300, items=300, a_day=300)
 
 RETRAIN = ["retrain", "--dataset", "weekly", "--methods", "MRL-M", "--levels", "4,16",
            "--set", "MRL-M.dim=16", "--set", "MRL-M.batch=256", "--set", "MRL-M.lr=0.02",
@@ -31,7 +31,7 @@ def write(folder: Path, name: str, rows: Sequence[Row]) -> Path:
 
 
 def week(
-    folder: Path, number: int, spoil: Callable[[list[Row]], list[Row]] = list, first_days: int = 60
+    folder: Path, number: int, spoil: Callable[[list[Row]], list[Row]] = list, first_days: int = 30
 ) -> Path:
     """Dump 0 is the history, then a week each."""
     days = (0, first_days) if number == 0 else (first_days + 7 * (number - 1), 7)

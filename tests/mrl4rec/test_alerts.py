@@ -107,7 +107,8 @@ def test_of_too_many_the_newest_are_dropped_and_said_so(
         assert "3 others wait already" in caplog.text
         assert alerts.flush(10)
     assert len(hook.got) in (3, 4)  # three that waited, and the one that was on its way
-    assert [body["facts"]["n"] for body in hook.got] == list(range(len(hook.got)))
+    # Where the sender took up the first one late, the fourth is the one sent right after.
+    assert [body["facts"]["n"] for body in hook.got][:3] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

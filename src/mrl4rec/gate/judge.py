@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -55,6 +56,8 @@ def judge(
     try:
         findings, page = run_suite(suite, values, facts.frame, folder, "-v".join(first))
     except Exception as error:  # whatever Great Expectations raises, nothing is known to be good
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise  # the table is not to blame
         raise GateFailed(
             f"the gate {suite.name!r} stopped {dataset}: it could not be run: {error}",
             where=", ".join(f"{table} version {version}" for table, version in marks.items()),

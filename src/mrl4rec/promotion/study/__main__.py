@@ -81,10 +81,7 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     logging.info("NDCG@20 by weight %s; weights %s", [f"{v:.4f}" for v in tried], weights)
     bank = models.measure(data, made, range(options.models), mixed, weights, options.folder)
     users = [None if word == "all" else int(word) for word in options.users.split(",")]
-    rows = []
-    for row in trials.table(bank, options.pairs, users, rules):
-        rows.append(row)
-        logging.info("%s", {name: row[name] for name in ("users", "design", "weight", "promoted")})
+    rows = list(trials.table(bank, options.pairs, users, rules, options.folder))
     return {
         "data": {"pairs": len(data.users_P), "users": data.n_users, "items": data.n_items},
         "judged": len(bank.field.users_E),

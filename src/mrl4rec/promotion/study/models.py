@@ -68,6 +68,8 @@ def trained(data: Interactions, made: Plan, seed: int) -> Loaded:
 class Bank:
     """What each user got from each model at each weight of the guide."""
 
+    key: str
+    """What the values are a function of."""
     method: str
     field: Field
     weights: tuple[float, ...]
@@ -123,8 +125,8 @@ def measure(
     widths = made.method.widths(made.levels)
     field = Field.of(data, (None, *(w for w in widths if w and w != made.dim)))
     rows = []
+    inputs = {"data": data.digest(), "plan": made.as_dict()}
     for n, seed in enumerate(seeds):
-        inputs = {"data": data.digest(), "plan": made.as_dict()}
         key = stage_key("study", CODE, inputs, {"seed": seed, "weights": weights})
         path = folder / f"{key[:24]}.npz"
         if not path.exists():
@@ -134,7 +136,8 @@ def measure(
         with np.load(path) as kept:
             rows.append({name: kept[name] for name in PARTS})
     values = {name: np.stack([row[name] for row in rows], axis=1) for name in PARTS}
-    return Bank(made.method.name, field, tuple(weights), values)
+    whole = stage_key("study", CODE, inputs, {"seeds": list(seeds), "weights": weights})
+    return Bank(whole, made.method.name, field, tuple(weights), values)
 
 
 def _keep(path: Path, found: list[tuple[NDArray[np.float64], ...]]) -> None:

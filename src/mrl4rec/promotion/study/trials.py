@@ -6,8 +6,11 @@ found by leaving out each model in turn with all its pairs (jackknife).
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +19,12 @@ from numpy.typing import NDArray
 from mrl4rec.errors import UsageError
 from mrl4rec.promotion.decision import Decision, Rules, decide
 from mrl4rec.promotion.study.models import Bank
+from mrl4rec.stage import stage_key
 
+CODE = 1
+"""Raised when the same question gives other counts."""
 Models = NDArray[np.int64]
+log = logging.getLogger("mrl4rec")
 
 
 @dataclass(frozen=True)
@@ -127,16 +134,26 @@ def jackknife(found: NDArray[np.bool_], models: Sequence[frozenset[int]]) -> flo
 
 
 def table(
-    bank: Bank, pairs: int, users: Sequence[int | None], rules: Rules,
+    bank: Bank, pairs: int, users: Sequence[int | None], rules: Rules, folder: Path,
     designs: Sequence[Design] = DESIGNS,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
-    """One row for each number of users, design and weight of the challenger's guide; 0 is A/A."""
+    """One row for each number of users, design and weight of the challenger's guide; 0 is A/A.
+
+    Counts found in ``folder`` from an earlier call are taken.
+    """
     means = bank.means()
     for n_users in users:
         for d, design in enumerate(designs):
             for w, weight in enumerate(bank.weights):
                 seed = 1000 * d + w
-                found = run(bank, (0.0, weight), design, pairs, n_users, rules, seed).summary()
+                asked = (bank.key, weight, asdict(design), pairs, n_users, rules.as_dict(), seed)
+                key = stage_key("study-trials", CODE, {}, {"asked": asked})
+                path = folder / f"{key[:24]}.json"
+                if not path.exists():
+                    counts = run(bank, (0.0, weight), design, pairs, n_users, rules, seed).summary()
+                    path.write_text(json.dumps(counts), encoding="utf-8")
+                found = json.loads(path.read_text(encoding="utf-8"))
+                log.info("%s users, %s, weight %g: %s", n_users, design.name, weight, found)
                 place = {"users": n_users or len(bank.field.users_E), "design": design.name}
                 gain = means[w] / means[0] - 1
                 yield {**place, **asdict(design), "weight": weight, "expected": gain, **found}
