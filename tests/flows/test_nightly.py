@@ -57,7 +57,7 @@ def server(tmp_path: Path) -> Iterator[tuple[httpx.Client, dict[str, str]]]:
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
         "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "15",
-        "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "5",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT5S",
         "PREFECT_RUNNER_POLL_FREQUENCY": "1",
         "MRL4REC_WAREHOUSE": str(tmp_path / "warehouse"),
         "MRL4REC_RETRAIN_DATASET": "weekly",
@@ -70,7 +70,8 @@ def server(tmp_path: Path) -> Iterator[tuple[httpx.Client, dict[str, str]]]:
     )  # fmt: skip
     client = httpx.Client(base_url=environment["PREFECT_API_URL"], timeout=30)
     try:
-        _until(lambda: _healthy(client), 300)
+        _until(lambda: _healthy(client) or process.poll() is not None, 300)
+        assert process.poll() is None, "the server ended"
         yield client, environment
     finally:
         client.close()
