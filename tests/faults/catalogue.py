@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+FAULT = "fault"
+"""Name of the property of a report that says what the test stands for."""
 FAULTS = {
     "F1": "killed between stages",
     "F2": "killed in the middle of a stage",

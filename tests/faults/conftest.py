@@ -20,7 +20,12 @@ from tests.faults import scene
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "mrl4rec"))
 import test_training as toy  # noqa: F401  its small trainings
-from test_tracking import empty_store, server, store  # noqa: F401  fixtures: a real MLflow server
+from test_tracking import (  # noqa: F401  a real MLflow server, and a port nobody else takes
+    empty_store,
+    free_port,
+    server,
+    store,
+)
 
 DUMP = "reviews.json"
 Start = Callable[..., scene.Child]

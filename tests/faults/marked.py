@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.catalogue import FAULTS
-
-FAULT = "fault"
-"""Name of the property of a report that says what the test stands for."""
+from tests.faults.catalogue import FAULT, FAULTS
 
 
 @pytest.hookimpl(trylast=True)

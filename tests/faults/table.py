@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 
-from tests.faults.catalogue import FAULTS, NOT_INJECTED
-from tests.faults.marked import FAULT
+from tests.faults.catalogue import FAULT, FAULTS, NOT_INJECTED
 
 WORST = ("passed", "skipped", "failed")
 HEAD = ("fault", "what was done", "what came of it", "seconds")

@@ -17,9 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.stack import free_port
 from tests.faults import scene
-from tests.faults.conftest import Note, Start, Undisturbed
+from tests.faults.conftest import Note, Start, Undisturbed, free_port
 from tests.faults.scene import wait_until
 from tests.flows.dumps import WITHOUT_JAVA
 
@@ -46,7 +45,7 @@ class Server:
                 command, stdout=out, stderr=out, start_new_session=True,
                 env={**os.environ, "PREFECT_HOME": str(self.home)},
             )  # fmt: skip
-        wait_until(lambda: self.ask("health") is not None)
+        wait_until(lambda: self._process.poll() is None and self.ask("health") is not None)
 
     def kill(self) -> None:
         """kill -9."""
@@ -84,7 +83,7 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that is up."""
-    found = Server(tmp_path_factory.mktemp("prefect"), free_port(4300))
+    found = Server(tmp_path_factory.mktemp("prefect"), free_port())
     found.start()
     yield found
     found.kill()

@@ -14,10 +14,9 @@ import psutil
 import pyspark
 import pytest
 
-from flows.stack import free_port
 from mrl4rec.settings import Settings
 from tests.faults import scene
-from tests.faults.conftest import Note, Start, Undisturbed, settings_of
+from tests.faults.conftest import Note, Start, Undisturbed, free_port, settings_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 DEPLOY = "org.apache.spark.deploy"
@@ -34,7 +33,7 @@ HEAP = {"SPARK_DAEMON_MEMORY": "256m", "SPARK_LOCAL_IP": "127.0.0.1"}
 def cluster(tmp_path: Path) -> Iterator[str]:
     """A master and two workers of one core each on loopback; the master's address."""
     spark_class = str(Path(pyspark.__path__[0]) / "bin" / "spark-class")
-    port = free_port(7077)
+    port = free_port()
     url = f"spark://127.0.0.1:{port}"
     host = ["--host", "127.0.0.1", "--webui-port", "0"]
     worker = [f"{DEPLOY}.worker.Worker", *host, "--cores", "1", "--memory", "1g", url]

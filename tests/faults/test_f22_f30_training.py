@@ -52,8 +52,8 @@ def test_f24_killed_while_a_checkpoint_is_written(
 
 
 def flipped(undisturbed: Undisturbed, settings: Settings, start: Start) -> None:
-    """A training killed with -9, and a byte of its newest checkpoint flipped."""
-    at = "kill after mrl4rec.training.checkpoint:Store.save 5"
+    """A training killed with -9 in its refit, and a byte of its newest checkpoint flipped."""
+    at = "kill after mrl4rec.training.checkpoint:Store.save 15"
     start("train", undisturbed.dump, settings, at=at, **EVERY_STEP).killed()
     newest = checkpoints(settings)[-1]
     body = bytearray(newest.read_bytes())
@@ -71,7 +71,8 @@ def test_f24_a_byte_of_the_newest_checkpoint_is_flipped(
     flipped(undisturbed, settings, children)
     said = children("train", undisturbed.dump, settings).ended()
     assert "is damaged: going back to the one before" in said
-    assert "resuming from 00000004" in said
+    assert "resuming from 00000014" in said
+    assert ": refit, epoch" in said
     scene.run(settings, undisturbed.dump)
     assert scene.digests(settings) == undisturbed.digests
     record_property("came", "a warning, the one before was taken; same vectors")

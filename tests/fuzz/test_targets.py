@@ -57,6 +57,10 @@ FOUND = {
     "csv-lines": [b"", b"\r", b"\r\r"],
     "python-literals": [b"{'asin': 0x" + b"f" * 4000 + b"}", b"{'asin': '\\ud800'}"],
     "methods": [b"Pop\n" + b"9" * 4400, b"MRL-M\n\x1c\xd9\xa3,4"],
+    "sniffing": [
+        b'\x00\xc2\xa0{"reviewerID": "A1B2C", "asin": "B00001", "overall": 4.0, '
+        b'"unixReviewTime": 1400630400}',
+    ],
     "spool": [b'{"key": "k", "name": "n", "params": []}', b"[" * 100_000],
     "safetensors": [
         (99).to_bytes(8, "little") + b'{"a":{"dtype":"F32","shape":[4294967296,4294967296],'

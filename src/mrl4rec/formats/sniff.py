@@ -80,7 +80,7 @@ def sniff(path: Path, asked: str | None = None) -> Layout:
         return _as_asked(path, FORMATS[asked], text, lines)
     if text.lstrip()[0] == "[":
         return Layout(_array_form(path, content))
-    filled = [line.strip("\r") for line in lines if line.strip()]
+    filled = [line.strip(BLANKS) for line in lines if line.strip()]
     return _line_form(path, filled, lines)
 
 
@@ -127,7 +127,7 @@ def _line_form(path: Path, filled: Sequence[str], lines: Sequence[str]) -> Layou
 
 
 def _spelling(line: str) -> str:
-    line = line.strip()
+    """How a line without blanks around it is spelled."""
     if line.startswith("{"):
         try:
             return "json" if isinstance(json.loads(line), dict) else "broken"
@@ -153,7 +153,8 @@ def _numbers(cells: Sequence[str]) -> bool:
 def _array_form(path: Path, content: bytes) -> Format:
     records = []
     for element in array_elements([content], path):
-        if _spelling(text := element.decode("utf-8", errors="replace")) == "json":
+        text = element.decode("utf-8", errors="replace").strip(BLANKS)
+        if _spelling(text) == "json":
             records.append(json.loads(text))
         if len(records) >= SAMPLE_LINES:
             break
