@@ -1,0 +1,25 @@
+"""The paper's rows as data: a method is model × objective × negatives × hyper-parameters.
+
+Adding a method is adding one entry to the ``ROWS`` of its family.
+"""
+
+from mrl4rec.methods.base import Method
+from mrl4rec.methods.closed_forms import Ease, Popularity
+from mrl4rec.methods.factors import AUTO, FOLLOW, Factors, layers_of
+from mrl4rec.methods.known import METHODS, from_dict, resolve
+from mrl4rec.methods.levels import default_levels, parse_levels
+
+__all__ = [
+    "AUTO",
+    "FOLLOW",
+    "METHODS",
+    "Ease",
+    "Factors",
+    "Method",
+    "Popularity",
+    "default_levels",
+    "from_dict",
+    "layers_of",
+    "parse_levels",
+    "resolve",
+]
