@@ -11,10 +11,8 @@ from mrl4rec.settings import Settings
 
 if TYPE_CHECKING:
     from flows.simulate import Simulation, Story, Told
-    from mrl4rec.registry.ledger import Entry
 
-COLUMNS = ["week", "ends", "decision", "champion", "challenger", "interval of the gain", "users",
-           "in service", "why"]  # fmt: skip
+COLUMNS = ["week", "ends", "decision", "NDCG@20", "gain", "interval", "in service", "why"]
 
 
 def simulate(arguments: Namespace) -> Any:
@@ -66,24 +64,30 @@ def _print(asked: Simulation, story: Story, answer: Mapping[str, Any]) -> None:
 
 
 def _line(told: Told) -> list[Any]:
+    from mrl4rec.promotion.words import percent, signed
+    from mrl4rec.promotion.words import short as value
     from mrl4rec.registry.ledger import short
 
     measured = told.measured
-    values: list[Any] = [None] * 4
+    numbers: list[Any] = [None] * 3
     if measured is not None:
-        values = [
-            f"{measured['champion']:.4f}",
-            f"{measured['challenger']:.4f}",
-            f"{measured['low']:+.4f} … {measured['high']:+.4f}",
-            str(measured["users"]),
+        gain = measured["relative"]
+        numbers = [
+            f"{value(measured['champion'])} → {value(measured['challenger'])}",
+            None if gain is None else percent(gain),
+            f"[{signed(measured['low'])}, {signed(measured['high'])}]",
         ]
     decision = told.row.decision + (f" ({told.truth['poison']})" if told.truth["poison"] else "")
-    return [told.week, told.ends, decision, *values, short(told.row.champion)[:6], _why(told.row)]
+    return [told.week, told.ends, decision, *numbers, short(told.row.champion)[:6], _why(told)]
 
 
-def _why(row: Entry) -> str:
-    """The reasons; the first of a comparison is the numbers, which stand beside it."""
-    reasons = row.why.split("; ")
-    return "; ".join(
-        reasons[1:] if len(reasons) > 1 and row.evidence.get("difference") else reasons
-    )
+def _why(told: Told) -> str:
+    """The reasons in short: the first one of a comparison is the numbers that stand beside it."""
+    row = told.row
+    failed = row.evidence.get("failed")
+    if failed:
+        seen = ", ".join(f"{f['name']} {f['seen']:.3g} ({f['wanted']})" for f in failed)
+        return f"gate {row.evidence['gate']}: {seen}"
+    if told.measured is None:
+        return row.why
+    return "; ".join(row.why.split("; ")[1:]) or "the interval lies above 0"

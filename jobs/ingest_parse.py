@@ -11,6 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,6 +31,12 @@ BLANK = "blank"
 """Marks lines that are no records (blank ones, headers) until they are numbered; then they go."""
 NO_RATING = "no_rating"
 
+END = "mrl4rec: end of line"
+_HALF = (
+    r"(?i)\\u(?:d[89ab][0-9a-f]{2}(?!\\ud[c-f])"
+    r"|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f][0-9a-f]{2})"
+)
+"""Half a surrogate pair as JSON escapes it: no character, so that Java puts ``?`` in its place."""
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 _NAMES = ("user", "item", "rating", "time")
 
@@ -143,26 +151,35 @@ def _parsed(layout: Layout) -> Column:
     names = (form.user, form.item, form.rating, form.time)
     if form.syntax == "json":
         wanted = ", ".join(f"`{name}`: STRING" for name in names if name)
-        # Parsed as an array of one: anything after the object is then an error, not ignored.
-        array = F.concat(F.lit("["), text, F.lit("]"))
+        # Parsed as an array that ends with a mark: anything after the object is then an error, or
+        # the mark is not reached. Spark ignores what comes after the first value.
+        array = F.concat(F.lit("["), text, F.lit(f',{{"{form.user}":"{END}"}}]'))
         return F.from_json(array, f"array<struct<{wanted}>>", {"allowSingleQuotes": "false"})
     if form.syntax == "python":
         return F.udf(lambda line: literal_fields(line, names), ArrayType(StringType()))(text)
     if form.syntax == "csv":
-        columns = ", ".join(f"c{i} STRING" for i in range(len(layout.columns)))
-        return F.from_csv(
-            text,
-            f"{columns}, bad STRING",
-            {
-                "escape": '"',
-                "columnNameOfCorruptRecord": "bad",
-                "ignoreLeadingWhiteSpace": "true",
-                "ignoreTrailingWhiteSpace": "true",
-                "maxColumns": str(MAX_RECORD + 2),  # more would end the job, not the record
-            },
-        )
+        # What Spark trims are all characters up to the blank, and an id with a NUL at its end would
+        # be one with an id without.
+        cells = (_csv(text, layout, trimmed) for trimmed in ("false", "true"))
+        control = text.rlike(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+        return F.when(control, next(cells)).otherwise(next(cells))
     separator = {"tab": "\t", "colons": "::", "pair": " "}[form.syntax]
     return F.split(text, separator, -1)
+
+
+def _csv(text: Column, layout: Layout, trimmed: str) -> Column:
+    columns = ", ".join(f"c{i} STRING" for i in range(len(layout.columns)))
+    return F.from_csv(
+        text,
+        f"{columns}, bad STRING",
+        {
+            "escape": '"',
+            "columnNameOfCorruptRecord": "bad",
+            "ignoreLeadingWhiteSpace": trimmed,
+            "ignoreTrailingWhiteSpace": trimmed,
+            "maxColumns": str(MAX_RECORD + 2),  # more would end the job, not the record
+        },
+    )
 
 
 def _fields(layout: Layout) -> tuple[Column, dict[str, Column]]:
@@ -170,7 +187,8 @@ def _fields(layout: Layout) -> tuple[Column, dict[str, Column]]:
     form, parsed = layout.form, F.col("parsed")
     names = dict(zip(_NAMES, (form.user, form.item, form.rating, form.time), strict=True))
     if form.syntax == "json":
-        whole = parsed.isNotNull() & (F.size(parsed) == 1) & parsed[0].isNotNull()
+        record, end = (F.try_element_at(parsed, F.lit(place)) for place in (1, 2))
+        whole = record.isNotNull() & (F.size(parsed) == 2) & end[form.user].eqNullSafe(END)
         found = {name: parsed[0][column] for name, column in names.items() if column}
     elif form.syntax == "python":
         whole = parsed.isNotNull()
@@ -178,8 +196,11 @@ def _fields(layout: Layout) -> tuple[Column, dict[str, Column]]:
     else:
         places = {n: layout.columns.index(c) for n, c in names.items() if c in layout.columns}
         if form.syntax == "csv":
-            whole = parsed.isNotNull() & parsed["bad"].isNull()
             found = {name: parsed[f"c{place}"] for name, place in places.items()}
+            # A quote that does not close, or stands amiss, is kept by Spark as the cell's first.
+            amiss = [F.coalesce(F.startswith(F.ltrim(cell), F.lit('"')), F.lit(False))
+                     for cell in found.values()]  # fmt: skip
+            whole = parsed.isNotNull() & parsed["bad"].isNull() & ~reduce(or_, amiss)
         else:
             whole = F.size(parsed) == len(layout.columns)
             found = {name: parsed[place] for name, place in places.items()}
@@ -235,6 +256,8 @@ def _id_rules(layout: Layout, name: str, column: str) -> list[tuple[Column, str,
     value = F.col(name)
     shape = r"^[0-9]{1,10}$" if layout.form.integer_ids else r"^[^{\[\x00-\x1f][^\x00-\x1f]*$"
     bad = (F.char_length(value) > MAX_ID) | ~value.rlike(shape)
+    if layout.form.syntax == "json":  # two ids that differ by such a half would be one
+        bad = bad | (value.contains("?") & F.col("text").rlike(_HALF))
     return [
         (value.isNull(), f"no_{name}", F.lit(f"nothing in {column}")),
         (bad, "bad_id", _said(f"{column} is no id: ", value)),

@@ -150,6 +150,7 @@ def _configuration(settings: Settings, jars: list[str], local: bool) -> dict[str
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
         "spark.sql.session.timeZone": "UTC",  # the same dump gives the same table anywhere
         "spark.sql.ansi.enabled": "true",
+        "spark.sql.json.enablePartialResults": "false",  # half a record is none
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.databricks.delta.snapshotPartitions": "2",  # 50 by default: 8 s of a small write
         # delta-rs reads neither deletion vectors nor column mapping.

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -25,6 +26,22 @@ from jobs import spark as spark_job
 from mrl4rec.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
+# The same inputs in every run, so that a change is what a failure tells of. New ones are looked for
+# by `make fuzz`, and with HYPOTHESIS=default.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS", "same"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side (pytest-xdist) a file stays whole, and all files that use Spark stay together.
+
+    So one process alone has a Spark session, while the other runs the rest.
+    """
+    with_spark = {item.path for item in items if "spark" in getattr(item, "fixturenames", ())}
+    for item in items:
+        group = "spark" if item.path in with_spark else str(item.path.relative_to(ROOT))
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def real_data_dir() -> Path | None:

@@ -6,6 +6,8 @@ import ast
 import warnings
 from typing import Any
 
+NO_TEXT = "[…]"
+"""What no field can be: the rules refuse it."""
 MOST_BITS = 1024
 """Of a whole number that is spelled out; Python refuses to spell one of 4,300 digits."""
 
@@ -30,12 +32,22 @@ def field_text(value: Any) -> str | None:
     if value is None:
         return value
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()  # half a surrogate pair is no text
+        return _whole(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= MOST_BITS):
         return repr(value)
-    return "[…]"  # no id, time or rating is a list, a dict or so long: the rules refuse it
+    return NO_TEXT  # no id, time or rating is a list, a dict or so long
+
+
+def _whole(text: str) -> str:
+    """The text; old dumps spell a character beyond the first 65,536 as two halves."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        return NO_TEXT  # half a pair is no character
 
 
 def literal_fields(text: str | None, names: tuple[str | None, ...]) -> list[str | None] | None:
