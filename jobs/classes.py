@@ -2,8 +2,9 @@
 
 A third of what a session costs to start is loading some 15,000 classes; with them in an archive
 that is mapped into memory a session and its first query take 6 s of processor time instead of 10.
-The archive (150 MB) belongs to one Java, one PySpark and one place: its name says which, another is
-not looked at, and without one all works as ever.
+The archive (190 MB) belongs to one Java, one PySpark and one place: its name says which, another is
+not looked at, and without one all works as ever. It lies in the environment that it is of, beside
+those of nobody else, and goes with it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mrl4rec.settings import Settings
 log = logging.getLogger("mrl4rec")
 
 SECONDS = 180
+FOLDER = Path(sys.prefix, "share", "mrl4rec")
 REHEARSAL = """
 import sys, tempfile
 from pathlib import Path
@@ -54,7 +56,7 @@ def archive(settings: Settings) -> Path | None:
     parts = [str(java.resolve()), java.stat().st_mtime_ns, pyspark.__file__, pyspark.__version__]
     jars = sorted(path.name for path in settings.jars.glob("*.jar"))
     name = hashlib.sha256(repr([*parts, jars, str(settings.jars.absolute())]).encode()).hexdigest()
-    return settings.jars / f"classes-{name[:16]}.jsa"
+    return FOLDER / f"classes-{name[:16]}.jsa"
 
 
 def options(settings: Settings) -> str:
@@ -75,7 +77,13 @@ def make(settings: Settings) -> Path | None:
     path = archive(settings)
     if path is None or path.is_file():
         return path
-    with tempfile.TemporaryDirectory(prefix=".classes-", dir=settings.jars) as folder:
+    try:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix=".classes-", dir=FOLDER)
+    except OSError as error:
+        log.warning("no archive of Spark's classes: %s", error)
+        return None
+    with scratch as folder:
         made = Path(folder, path.name)
         log.info("archiving Spark's classes, once: about half a minute")
         recorded = f"-XX:ArchiveClassesAtExit={made} -Xlog:cds=off -Xlog:cds+dynamic=off"
@@ -86,7 +94,7 @@ def make(settings: Settings) -> Path | None:
             log.warning("no archive of Spark's classes: %s", problem or "Java wrote none")
             return None
         os.replace(made, path)
-    for old in settings.jars.glob("classes-*.jsa"):
+    for old in FOLDER.glob("classes-*.jsa"):
         if old != path:
             old.unlink(missing_ok=True)
     return path

@@ -12,8 +12,9 @@ from mrl4rec.settings import Settings
 
 
 @pytest.fixture
-def jars(settings: Settings, tmp_path: Path) -> Settings:
-    """The JARs in a folder of the test's own."""
+def jars(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The JARs in a folder of the test's own, and archives in another."""
+    monkeypatch.setattr(classes, "FOLDER", tmp_path / "archives")
     folder = tmp_path / "jars"
     folder.mkdir()
     for jar in resolve(settings):
@@ -42,7 +43,8 @@ def test_the_name_tells_java_pyspark_and_place(
 
 @pytest.mark.slow
 def test_it_is_made_once_and_an_older_one_goes(jars: Settings) -> None:
-    old = jars.jars / "classes-0000.jsa"
+    classes.FOLDER.mkdir()
+    old = classes.FOLDER / "classes-0000.jsa"
     old.touch()
     made = classes.make(jars)
     assert made is not None
@@ -66,5 +68,17 @@ def test_java_that_records_nothing_costs_a_warning(
     java.write_text("#!/bin/sh\nexit 1\n")
     java.chmod(0o755)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "broken"))
+    assert classes.make(jars) is None
+    assert "no archive of Spark's classes" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_costs_a_warning(
+    jars: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(classes, "FOLDER", tmp_path / "file" / "archives")
     assert classes.make(jars) is None
     assert "no archive of Spark's classes" in caplog.text
