@@ -32,8 +32,8 @@ hypothesis.settings.register_profile("same", derandomize=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS", "same"))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # before pytest-xdist, which puts the groups into the names
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Side by side (pytest-xdist) a file stays whole, and all files that use Spark stay together.
 
     So one process alone has a Spark session, while the other runs the rest.
@@ -42,6 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         group = "spark" if item.path in with_spark else str(item.path.relative_to(ROOT))
         item.add_marker(pytest.mark.xdist_group(group))
+    return (yield)
 
 
 def real_data_dir() -> Path | None:

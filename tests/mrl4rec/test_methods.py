@@ -47,8 +47,8 @@ def test_every_word_of_a_method_has_its_code() -> None:
     from mrl4rec.negatives import WIDTHS
     from mrl4rec.objectives import OBJECTIVES
 
-    assert set(get_args(methods.Objective)) == set(OBJECTIVES)
-    assert set(get_args(methods.Negatives)) == set(WIDTHS)
+    assert set(get_args(methods.factors.Objective)) == set(OBJECTIVES)
+    assert set(get_args(methods.factors.Negatives)) == set(WIDTHS)
 
 
 @pytest.mark.parametrize("name", ["mrl-m", "MRL-M", " Mrl-M "])
