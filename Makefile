@@ -30,7 +30,7 @@ types: setup
 	@$(BIN)/mypy
 
 test: lint types  ## lint, types, import directions and the test suite (minutes)
-	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -m "not slow" -n 2
 
 faults: setup  ## every fault injected for real, and what came of it (docs/faults.md)
 	@$(BIN)/python -m tests.faults

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -32,17 +33,34 @@ hypothesis.settings.register_profile("same", derandomize=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS", "same"))
 
 
-@pytest.hookimpl(wrapper=True)  # before pytest-xdist, which puts the groups into the names
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Side by side (pytest-xdist) a file stays whole, and all files that use Spark stay together.
+WITH_SPARK = ("tests/jobs/", "tests/faults/", "tests/flows/test_gates.py",
+              "tests/flows/test_retrain.py", "tests/flows/test_simulate.py")  # fmt: skip
+"""Beginnings of the names of tests that use the session below."""
 
-    So one process alone has a Spark session, while the other runs the rest.
-    """
-    with_spark = {item.path for item in items if "spark" in getattr(item, "fixturenames", ())}
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Raise UsageError where a test uses Spark and is not among those that are named to."""
     for item in items:
-        group = "spark" if item.path in with_spark else str(item.path.relative_to(ROOT))
-        item.add_marker(pytest.mark.xdist_group(group))
-    return (yield)
+        used = "spark" in getattr(item, "fixturenames", ())
+        if used and not item.nodeid.startswith(WITH_SPARK):
+            raise pytest.UsageError(f"{item.nodeid} uses Spark: name its file in WITH_SPARK")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Side by side (``-n 2``) files stay whole, and those that use Spark stay in one process.
+
+    None, which is another order, where one was asked for (``--dist``).
+    """
+    if config.getvalue("dist") != "load":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneSparkSession(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "spark" if nodeid.startswith(WITH_SPARK) else nodeid.partition("::")[0]
+
+    return OneSparkSession(config, log)
 
 
 def real_data_dir() -> Path | None:
