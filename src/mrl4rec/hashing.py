@@ -17,6 +17,7 @@ MASK = (1 << 64) - 1
 
 # Salts keep the streams of different uses apart; a new use takes a new number.
 SALT_DRAW, SALT_ORDER, SALT_TIE, SALT_INIT, SALT_VALID, SALT_TEST, SALT_TIME = range(1, 8)
+SALT_NOISE, SALT_USERS = 20, 21
 
 
 def mix(word: int) -> int:
