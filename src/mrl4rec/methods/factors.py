@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from mrl4rec.errors import UsageError
 from mrl4rec.methods.base import Method, check_word, value
@@ -19,6 +19,9 @@ AUTO = "auto"
 @dataclass(frozen=True)
 class Factors(Method):
     """User and item vectors, trained in batches against drawn negatives."""
+
+    trained_as: ClassVar[str] = "pairwise"
+    """Which loss trains it: a word of ``training.step_loss.ROOMS``."""
 
     objective: Objective
     negatives: Negatives
@@ -69,6 +72,11 @@ class Factors(Method):
     def has_levels(self) -> bool:
         """The loss or the negatives are made a level at a time."""
         return self.objective == "mrl" or self.negatives == "per_level"
+
+    @property
+    def sums_over_examples(self) -> bool:
+        """The loss of a batch is a sum over its examples, so that processes can share it out."""
+        return True
 
     @property
     def layers(self) -> int:

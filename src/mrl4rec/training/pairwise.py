@@ -1,0 +1,86 @@
+"""Vectors of users and items, trained on pairs against drawn negatives. Equations: METHODS.md 1.1.
+
+Shapes: B examples of this process, U users, I items, d dimensions, K negatives an example.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding
+
+from mrl4rec.models import Factorisation, LightGCN
+from mrl4rec.negatives import WIDTHS, Place, Sampler
+from mrl4rec.objectives import OBJECTIVES, squared_norms
+from mrl4rec.training.request import Plan
+from mrl4rec.training.step_loss import StepLoss
+from mrl4rec.training.tasks import Task
+from mrl4rec.training.warm import Start
+
+
+class Pairwise(StepLoss):
+    """An objective over users, positives and the negatives of a sampler."""
+
+    def __init__(self, model: Factorisation, sampler: Sampler, plan: Plan) -> None:
+        super().__init__()
+        self.model, self.sampler = model, sampler
+        self.objective = OBJECTIVES[plan.factors.objective]
+        self.levels = plan.levels or (plan.dim,)
+        self.l2 = plan.factors.l2
+
+    def forward(self, users_B: Tensor, positives_B: Tensor, place: Place, batch: int) -> Tensor:
+        """This process's part of the mean over the global ``batch``: the parts add up to it.
+
+        The regulariser is (l2/2)/batch times the squared norms of the layer-0 rows, METHODS.md 1.1.
+        """
+        users, items = self.model()
+        negatives_BK = self.sampler.choose(users_B, users, items, place)
+        rows = [
+            embedding(users_B, users),
+            embedding(positives_B, items),
+            embedding(negatives_BK, items),
+        ]
+        loss = self.objective(rows[0], rows[1], rows[2], self.levels).sum() / batch
+        if self.l2 == 0:
+            return loss
+        if users is not self.model.users:
+            rows = [
+                embedding(users_B, self.model.users),
+                embedding(positives_B, self.model.items),
+                embedding(negatives_BK, self.model.items),
+            ]
+        return loss + self.l2 / 2 / batch * squared_norms(*rows)
+
+    def vectors(self) -> dict[str, Tensor]:
+        """The vectors to score with and, for a model with layers, those of layer 0."""
+        users, items = self.model()
+        found = {"user_vectors": users, "item_vectors": items}
+        if users is not self.model.users:
+            found |= {"user_vectors_0": self.model.users, "item_vectors_0": self.model.items}
+        return found
+
+
+def build(task: Task, plan: Plan, device: torch.device, start: Start | None = None) -> StepLoss:
+    """The loss of a plan; see ``step_loss.build``."""
+    method = plan.factors
+    widths = WIDTHS[method.negatives](plan.dim, plan.levels)
+    sampler = Sampler(task.seen, widths, method.candidates, device)
+    return Pairwise(tables(task, plan, start).to(device), sampler, plan)
+
+
+def tables(task: Task, plan: Plan, start: Start | None = None) -> Factorisation:
+    """The model of a plan, its tables drawn from the seed but for the rows a start knows."""
+    assert plan.seed is not None
+    dtype = torch.float64 if plan.dtype == "float64" else torch.float32
+    layers = plan.factors.layers
+    model: Factorisation
+    if layers:
+        model = LightGCN(task.seen, plan.dim, layers, plan.seed, dtype)
+    else:
+        shape = (task.seen.n_rows, task.seen.n_columns)
+        model = Factorisation(*shape, plan.dim, plan.seed, dtype)
+    if start is not None:
+        with torch.no_grad():
+            for table, known in ((model.users, start.users), (model.items, start.items)):
+                table[torch.from_numpy(known.rows_K)] = torch.from_numpy(known.vectors_KD).to(dtype)
+    return model
