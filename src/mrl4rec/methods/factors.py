@@ -48,7 +48,7 @@ class Factors(Method):
         check_word(self.name, "objective", self.objective, get_args(Objective))
         check_word(self.name, "negatives", self.negatives, get_args(Negatives))
         check_word(self.name, "init", self.init, ("xavier",))
-        layers_of(self.model)
+        _ = self.layers  # raises where the model is not known
         if isinstance(self.lag, str):
             check_word(self.name, "lag", self.lag, (AUTO,))
         if self.negatives == "uniform" and self.candidates != 1:
@@ -77,6 +77,16 @@ class Factors(Method):
     def sums_over_examples(self) -> bool:
         """The loss of a batch is a sum over its examples, so that processes can share it out."""
         return True
+
+    @property
+    def examples(self) -> str:
+        """What an epoch goes over: ``pairs``, or ``users``, each with one of its pairs."""
+        return "pairs"
+
+    @property
+    def epoch_steps(self) -> int:
+        """Steps an epoch; 0: as many as the examples fill."""
+        return 0
 
     @property
     def layers(self) -> int:

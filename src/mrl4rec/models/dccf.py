@@ -89,9 +89,7 @@ class DCCF(Factorisation):
         return self.edges.sums(weights_M1, nodes) / (totals_N1 + TINY)
 
 
-def contrast(
-    layers: list[Layer], users_B: Tensor, items_B: Tensor, temperature: float
-) -> Tensor:
+def contrast(layers: list[Layer], users_B: Tensor, items_B: Tensor, temperature: float) -> Tensor:
     """InfoNCE of the graph's view against each other one, summed over layers, sides and views.
 
     ``items_B`` are nodes: items counted after the users. Each node of the batch counts once.

@@ -9,7 +9,7 @@ Shapes: B examples, U users, I items, d dimensions, K = 1 negative an example.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import embedding
 
 from mrl4rec.methods.graphs import Dccf, Dgcf, XSimGcl
@@ -21,16 +21,21 @@ from mrl4rec.models.factors import Factorisation
 from mrl4rec.models.xsimgcl import XSimGCL, contrast
 from mrl4rec.negatives import Place, Sampler
 from mrl4rec.objectives import bpr, squared_norms
+from mrl4rec.training.request import Plan
+from mrl4rec.training.step_loss import StepLoss
+from mrl4rec.training.tasks import Task
+from mrl4rec.training.warm import Start
 
 
-class GraphLoss(nn.Module):
+class GraphLoss(StepLoss):
     """What the three share: one negative an example, BPR on pooled vectors, norms of layer 0."""
+
+    recordable = False  # how many nodes of a batch differ
 
     def __init__(self, model: Factorisation, sampler: Sampler, l2: float) -> None:
         super().__init__()
         self.model, self.sampler, self.l2 = model, sampler, l2
 
-    @torch.no_grad()
     def vectors(self) -> dict[str, Tensor]:
         """The vectors to score with, and those of layer 0."""
         users, items = self.model()
@@ -121,3 +126,28 @@ class DCCFLoss(GraphLoss):
         items_B = positives_B + len(self.model.users)
         apart = views_apart(layers, users_B, items_B, self.method.tau)
         return loss + self.method.intent_l2 * intents + self.method.lam * apart
+
+
+def build(task: Task, plan: Plan, device: torch.device, start: Start | None = None) -> StepLoss:
+    """The loss of a plan; see ``step_loss.build``. A start gives layer 0; intents begin anew."""
+    assert plan.seed is not None
+    method, seen, seed = plan.factors, task.seen, plan.seed
+    dtype = torch.float64 if plan.dtype == "float64" else torch.float32
+    sampler = Sampler(seen, (plan.dim,), 1, device)
+    model: Factorisation
+    loss: StepLoss
+    if isinstance(method, XSimGcl):
+        model = XSimGCL(seen, plan.dim, method.layers, method.eps, seed, dtype)
+        loss = XSimGCLLoss(model, sampler, method)
+    elif isinstance(method, Dgcf):
+        model = DGCF(seen, plan.dim, method.factors, method.iterations, seed, dtype)
+        steps, _ = task.steps(method.batch)
+        sample = max(2, max(seen.n_rows, seen.n_columns) // steps)
+        loss = DGCFLoss(model, sampler, method, sample)
+    else:
+        assert isinstance(method, Dccf)
+        model = DCCF(seen, plan.dim, method.depth, method.intents, seed, dtype)
+        loss = DCCFLoss(model, sampler, method)
+    if start is not None:
+        start.put(model.users, model.items)
+    return loss.to(device)

@@ -40,7 +40,7 @@ class Learner:
                 step, init_sync=False, broadcast_buffers=False, gradient_as_bucket_view=True
             )
         self.step_loss = step
-        ahead = replay.runs_ahead(group)
+        ahead = replay.runs_ahead(group) and self.parts.recordable
         self.optimiser = torch.optim.Adam(
             self.parts.parameters(), lr=method.lr, fused=True, capturable=ahead
         )

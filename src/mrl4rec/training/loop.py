@@ -71,7 +71,14 @@ class Loop:
 
         Raises Interrupted after SIGTERM, Mrl4recError where the loss is not finite.
         """
-        phases = tasks(data, self.plan.protocol, everything=self.plan.everything)
+        method = self.plan.factors
+        phases = tasks(
+            data,
+            self.plan.protocol,
+            everything=self.plan.everything,
+            examples=method.examples,
+            epoch_steps=method.epoch_steps,
+        )
         if self.group.leads:
             self.store.sweep()
         self.state, arrays = self.store.load()

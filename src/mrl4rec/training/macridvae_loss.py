@@ -6,19 +6,28 @@ Shapes: B users of a batch, X their pairs, U users, I items, K concepts, d dimen
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mrl4rec.interactions import Csr
-from mrl4rec.methods.graphs import Macrid
+from mrl4rec.methods.autoencoders import Macrid
 from mrl4rec.models.macridvae import MacridVAE, Rows, draw, terms
 from mrl4rec.negatives import Place
+from mrl4rec.training.request import Plan
+from mrl4rec.training.step_loss import StepLoss
+from mrl4rec.training.tasks import Task
+from mrl4rec.training.warm import Start
 
 AT_ONCE = 4096
 """Users whose vectors are made at once."""
 
 
-class MacridVAELoss(nn.Module):
-    """−Σ log p of a user's items + β times the divergence, the mean over users."""
+class MacridVAELoss(StepLoss):
+    """−Σ log p of a user's items + β times the divergence, the mean over users.
+
+    And (l2/2)/B times the squared norms of all weights.
+    """
+
+    recordable = False  # how many items a batch of users has
 
     indptr: Tensor
     indices: Tensor
@@ -36,7 +45,11 @@ class MacridVAELoss(nn.Module):
         rows = self.rows(users_B)
         drawn = draw(self.model, rows, place.seed, place.step, self.method.drop)
         found = terms(self.model, rows, drawn, self.method.std)
-        return (found.surprise + self.beta(place.step) * found.divergence) / batch
+        loss = found.surprise + self.beta(place.step) * found.divergence
+        if self.method.l2:
+            norms = torch.stack([part.pow(2).sum() for part in self.model.parameters()]).sum()
+            loss = loss + self.method.l2 / 2 * norms * len(users_B) / batch
+        return loss / batch
 
     def beta(self, step: int | Tensor) -> float | Tensor:
         """β at this step."""
@@ -60,3 +73,16 @@ class MacridVAELoss(nn.Module):
         parts = [self.model.vectors(self.rows(some)) for some in everybody.split(AT_ONCE)]
         users = torch.cat([part["user_concepts"] for part in parts])
         return {**parts[0], "user_concepts": users}
+
+
+def build(task: Task, plan: Plan, device: torch.device, start: Start | None = None) -> StepLoss:
+    """The loss of a plan; see ``step_loss.build``. There is no start from vectors of users."""
+    assert plan.seed is not None and start is None
+    method = plan.factors
+    assert isinstance(method, Macrid)
+    dtype = torch.float64 if plan.dtype == "float64" else torch.float32
+    model = MacridVAE(
+        task.seen.n_columns, plan.dim, method.concepts, method.hidden, method.tau, plan.seed, dtype
+    )
+    steps, _ = task.steps(method.batch)
+    return MacridVAELoss(model, task.seen, method, method.anneal * steps).to(device)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from importlib import import_module
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,9 @@ class StepLoss(nn.Module, ABC):
     of the batch in training. The module of the vectors is called ``model`` where there is one.
     """
 
+    recordable: ClassVar[bool] = True
+    """No shape hangs on a value, so that a CUDA graph can hold a step."""
+
     @abstractmethod
     def forward(self, users_B: Tensor, positives_B: Tensor, place: Place, batch: int) -> Tensor:
         """This process's part of the loss of the global ``batch``: the parts add up to it.
@@ -37,11 +41,18 @@ class StepLoss(nn.Module, ABC):
     @abstractmethod
     def vectors(self) -> dict[str, Tensor]:
         """What the model folder gets: ``user_vectors`` (U, d) and ``item_vectors`` (I, d) to score
-        with and, where they are pooled, those of layer 0 (``user_vectors_0``, ``item_vectors_0``).
+        with and, where they are pooled, those of layer 0 (``user_vectors_0``, ``item_vectors_0``);
+        or the arrays of a mixture (``scorers.MixtureModel``).
         """
 
 
-ROOMS: Mapping[str, str] = {"pairwise": "mrl4rec.training.pairwise"}
+ROOMS: Mapping[str, str] = {
+    "pairwise": "mrl4rec.training.pairwise",
+    "xsimgcl": "mrl4rec.training.graph_losses",
+    "dgcf": "mrl4rec.training.graph_losses",
+    "dccf": "mrl4rec.training.graph_losses",
+    "macridvae": "mrl4rec.training.macridvae_loss",
+}
 """Where each kind of training (``Factors.trained_as``) has its ``build(task, plan, device, start)``
 that gives the StepLoss on that device."""
 
