@@ -197,6 +197,7 @@ def from_arrays(arrays: Mapping[str, Floats], widths: tuple[int | None, ...] = (
 def _no_prefix(model: Scorer, width: int | None) -> None:
     if width is not None:
         raise UsageError(
-            f"width {width} was asked of a model of kind {model.kind}, which has no prefixes to cut to",
+            f"width {width} was asked of a model of kind {model.kind}, "
+            "which has no prefixes to cut to",
             todo="leave the width out",
         )

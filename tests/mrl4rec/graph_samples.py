@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from model_samples import rows
 
 from mrl4rec.interactions import Csr
-from model_samples import rows
 
 SEEN = rows([0, 1], [1, 2, 3], [], [0, 3, 4], n_items=6)
 """4 users × 6 items; user 2 and item 5 have no edge."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from graph_samples import N_ITEMS, N_USERS, SEEN, balanced, dense
 
 from mrl4rec.kernels import edges as kernel
 from mrl4rec.models import noise
 from mrl4rec.models.edges import Edges
-from graph_samples import N_ITEMS, N_USERS, SEEN, balanced, dense
 
 N = N_USERS + N_ITEMS
 K, D = 2, 6
@@ -92,11 +92,13 @@ def test_noise_has_the_moments_of_its_distribution() -> None:
     rows = torch.arange(4000)
     word = noise.word(1, 2, noise.NORMAL)
     uniform = noise.uniforms(word, rows, 25).double()
-    assert 0 < float(uniform.min()) and float(uniform.max()) < 1
+    assert float(uniform.min()) > 0
+    assert float(uniform.max()) < 1
     assert abs(float(uniform.mean()) - 0.5) < 0.004  # 4 standard errors: 4 · .289/√100,000
     assert abs(float(uniform.var()) - 1 / 12) < 0.001
     normal = noise.normals(word, rows, 25).double()
-    assert abs(float(normal.mean())) < 0.013 and abs(float(normal.var()) - 1) < 0.02
+    assert abs(float(normal.mean())) < 0.013
+    assert abs(float(normal.var()) - 1) < 0.02
     gumbel = noise.gumbels(word, rows, 25).double()
     assert abs(float(gumbel.mean()) - 0.57722) < 0.017  # 4 · 1.283/√100,000
 
@@ -107,5 +109,6 @@ def test_a_subset_is_of_different_numbers_and_changes_with_the_step() -> None:
     assert all(len(set(part.tolist())) == 20 for part in drawn)
     assert len({tuple(sorted(part.tolist())) for part in drawn}) == 40
     times = torch.bincount(torch.cat(drawn), minlength=50)
-    assert int(times.min()) >= 4 and int(times.max()) <= 30  # 16 expected
+    assert int(times.min()) >= 4  # 16 expected
+    assert int(times.max()) <= 30
     assert sorted(noise.subset(5, 3, 9, device).tolist()) == [0, 1, 2]

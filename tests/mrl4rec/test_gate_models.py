@@ -109,8 +109,8 @@ def test_a_good_model_of_each_kind_breaks_nothing(tmp_path: Path, kind: str) -> 
         (CountModel(np.arange(N) - 1, U), {"counts_not_negative"}),
         (CountModel(np.zeros(N, dtype=np.int64), U), {"not_zero"}),
     ],
-    ids=["equal users", "items on a line", "zero items", "equal mixtures", "shares", "ease loop", "sparse loop", "zero weights",
-         "negative count", "zero counts"],
+    ids=["equal users", "items on a line", "zero items", "equal mixtures", "shares", "ease loop",
+         "sparse loop", "zero weights", "negative count", "zero counts"],
 )  # fmt: skip
 def test_a_model_that_says_nothing_breaks_its_own_expectations(
     tmp_path: Path, model: Scorer, wanted: set[str]

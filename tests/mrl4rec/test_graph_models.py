@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
-
-from mrl4rec.errors import UsageError
-from mrl4rec.models import dccf, dgcf, noise, xsimgcl
 from graph_samples import (
     N_USERS,
     SEEN,
@@ -19,6 +18,9 @@ from graph_samples import (
     steep,
     unit,
 )
+
+from mrl4rec.errors import UsageError
+from mrl4rec.models import dccf, dgcf, noise, xsimgcl
 
 DOUBLE = torch.float64
 USERS, ITEMS = torch.tensor([3, 0, 3]), torch.tensor([4, 7, 8]) + 0
@@ -135,8 +137,7 @@ def test_distance_correlation() -> None:
     rows = rng.normal(size=(12, 6))
     rows[:, 2:4] += rows[:, :2]
     parts = np.split(rows, 3, axis=1)
-    pairs = zip(parts, parts[1:], strict=False)
-    expected = sum(plain_correlation(*pair) for pair in pairs) / 6
+    expected = sum(plain_correlation(*pair) for pair in pairwise(parts)) / 6
     found = float(dgcf.correlation(torch.from_numpy(rows), 3))
     assert np.isclose(found, expected, atol=1e-5)
     same = torch.from_numpy(np.tile(rows[:, :2], 2))

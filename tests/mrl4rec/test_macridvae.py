@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from graph_samples import SEEN, check_slopes, logsumexp, numpy, steep, unit
 
 from mrl4rec.models import catalogue
 from mrl4rec.models.macridvae import MacridVAE, Noise, Rows, draw, terms
-from graph_samples import SEEN, check_slopes, logsumexp, numpy, steep, unit
 
 DOUBLE = torch.float64
-I, K, D, H, TAU, STD = 6, 3, 4, 5, 0.2, 0.1
+ITEMS, K, D, H, TAU, STD = 6, 3, 4, 5, 0.2, 0.1
 HISTORY = np.array([[1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0], [1, 0, 0, 1, 1, 0]], dtype=float)
 
 
 @pytest.fixture
 def model() -> MacridVAE:
-    made = MacridVAE(I, D, K, H, TAU, seed=4, dtype=DOUBLE)
+    made = MacridVAE(ITEMS, D, K, H, TAU, seed=4, dtype=DOUBLE)
     steep(made)
     with torch.no_grad():
         made.first_bias += 0.1
@@ -34,7 +34,7 @@ def rows() -> Rows:
 def drawn(rows: Rows, seed: int = 0) -> Noise:
     rng = np.random.default_rng(seed)
     kept = np.array([2.0, 0, 2, 2, 0])
-    parts = (rng.gumbel(size=(I, K)), kept, rng.normal(size=(3, K, D)))
+    parts = (rng.gumbel(size=(ITEMS, K)), kept, rng.normal(size=(3, K, D)))
     return Noise(*(torch.from_numpy(part) for part in parts))
 
 
@@ -128,7 +128,7 @@ def test_log_totals_is_the_same_however_it_is_cut(
 ) -> None:
     monkeypatch.setattr(catalogue, "AT_ONCE", at_once)
     rng = np.random.default_rng(2)
-    shapes = ((5, K, D), (I, D), (I, K))
+    shapes = ((5, K, D), (ITEMS, D), (ITEMS, K))
     users, items, mixing = (
         torch.from_numpy(rng.normal(size=shape)).requires_grad_() for shape in shapes
     )

@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from mrl4rec.kernels.vector import add_scaled, dot
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.floating]
 
@@ -21,47 +23,45 @@ PARTS = 64
 """Pieces of work; every thread takes as many, next to each other."""
 
 
-@njit(parallel=True, cache=True, fastmath={"reassoc", "contract"})
+@njit(parallel=True, cache=True)
 def dots(
-    bounds_P: Ints, indptr: Ints, tails_M: Ints, heads_Nd: Floats, rows_Nd: Floats, out_MK: Floats
+    bounds_P: Ints, indptr: Ints, tails_M: Ints, heads_Nw: Floats, rows_Nw: Floats, out_MK: Floats
 ) -> None:
-    """out[e, k] = <heads[h, chunk k], rows[t, chunk k]> of each edge e = (h, t)."""
-    chunks = out_MK.shape[1]
-    width = heads_Nd.shape[1] // chunks
+    """out[e, k] = <heads[h, k], rows[t, k]> of each edge e = (h, t) and chunk k.
+
+    Each chunk of a node is a row of its own: ``heads_Nw`` and ``rows_Nw`` are (N·K, d/K).
+    """
+    chunks, width = out_MK.shape[1], heads_Nw.shape[1]
     for part in prange(bounds_P.shape[0] - 1):
         for head in range(bounds_P[part], bounds_P[part + 1]):
             for edge in range(indptr[head], indptr[head + 1]):
-                tail = tails_M[edge]
-                for chunk in range(chunks):
-                    first = chunk * width
-                    total = heads_Nd[head, first] * rows_Nd[tail, first]
-                    for j in range(first + 1, first + width):
-                        total += heads_Nd[head, j] * rows_Nd[tail, j]
-                    out_MK[edge, chunk] = total
+                tail = tails_M[edge] * chunks
+                for k in range(chunks):
+                    out_MK[edge, k] = dot(heads_Nw, head * chunks + k, rows_Nw, tail + k, width)
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@njit(parallel=True, cache=True)
 def sums(
     bounds_P: Ints,
     indptr: Ints,
     tails_M: Ints,
     places_M: Ints,
     weights_MK: Floats,
-    rows_Nd: Floats,
-    out_Nd: Floats,
+    rows_Nw: Floats,
+    out_Nw: Floats,
 ) -> None:
-    """out[h, chunk k] = Σ over edges e = (h, t) of weights[places[e], k] · rows[t, chunk k]."""
-    chunks = weights_MK.shape[1]
-    width = rows_Nd.shape[1] // chunks
+    """out[h, k] = Σ over edges e = (h, t) of weights[places[e], k] · rows[t, k], rows as above.
+
+    ``out_Nw`` holds zeros.
+    """
+    chunks, width = weights_MK.shape[1], rows_Nw.shape[1]
     for part in prange(bounds_P.shape[0] - 1):
         for head in range(bounds_P[part], bounds_P[part + 1]):
-            out_Nd[head, :] = 0
             for edge in range(indptr[head], indptr[head + 1]):
-                tail, place = tails_M[edge], places_M[edge]
-                for chunk in range(chunks):
-                    weight = weights_MK[place, chunk]
-                    for j in range(chunk * width, (chunk + 1) * width):
-                        out_Nd[head, j] += weight * rows_Nd[tail, j]
+                tail, place = tails_M[edge] * chunks, places_M[edge]
+                for k in range(chunks):
+                    weight = weights_MK[place, k]
+                    add_scaled(out_Nw, head * chunks + k, weight, rows_Nw, tail + k, 0, width)
 
 
 def bounds(indptr: Ints) -> Ints:

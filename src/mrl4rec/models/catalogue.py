@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-AT_ONCE = 1 << 23
+AT_ONCE = 1 << 21
 """Scores held at once."""
 
 
@@ -33,25 +33,29 @@ class _LogTotals(torch.autograd.Function):
     ) -> Tensor:
         n_users, parts, dim = users.shape
         step = max(1, AT_ONCE // (parts * len(items)))
-        slopes = [torch.empty_like(users), torch.zeros_like(items), torch.zeros_like(mixing.T)]
-        shift_KI = mixing.T - bound
+        # a part of a user picks its column of ``mixing`` by a 1, so that all is done by products
+        picks_KK = torch.eye(parts, dtype=users.dtype, device=users.device)
+        right_In = torch.cat([items, mixing - bound], dim=1)
+        summed_In = torch.cat([items, items.new_ones(len(items), 1)], dim=1)
+        to_users, to_right = torch.empty_like(users), torch.zeros_like(right_In)
         total = users.new_zeros(())
         for begin in range(0, n_users, step):
-            some = users[begin : begin + step].reshape(-1, dim)
+            some_bKd = users[begin : begin + step]
+            left = torch.cat([some_bKd, picks_KK.expand(len(some_bKd), -1, -1)], dim=2)
+            flat = left.view(-1, dim + parts)
+            mass = (flat @ right_In.T).exp_()
+            found_bKn = (mass @ summed_In).view(len(some_bKd), parts, -1)
+            sums_b = found_bKn[:, :, dim].sum(1)
             share_b = weights[begin : begin + step].to(users.dtype)
-            mass_bKI = (some @ items.T).view(-1, parts, len(items)).add_(shift_KI).exp_()
-            sums_b = mass_bKI.sum((1, 2))
             total += (share_b * (sums_b.log() + bound)).sum()
-            mass_bKI *= (share_b / sums_b)[:, None, None]
-            flat = mass_bKI.view(-1, len(items))
-            slopes[0][begin : begin + step] = (flat @ items).view(-1, parts, dim)
-            slopes[1].addmm_(flat.T, some)
-            slopes[2] += mass_bKI.sum(0)
-        ctx.save_for_backward(*slopes)
+            scale_b11 = (share_b / sums_b)[:, None, None]
+            to_users[begin : begin + step] = found_bKn[:, :, :dim] * scale_b11
+            to_right.addmm_(mass.T, (left * scale_b11).view(-1, dim + parts))
+        ctx.save_for_backward(to_users, *to_right.split([dim, parts], dim=1))
         return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         (slope,) = gradients
         users, items, mixing = (part * slope for part in ctx.saved_tensors)
-        return users, items, mixing.T, None, None
+        return users, items, mixing, None, None

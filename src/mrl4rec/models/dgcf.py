@@ -10,6 +10,8 @@ Shapes: N = U + I nodes, M directed edges, d dimensions in K chunks of w.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -75,7 +77,7 @@ def correlation(rows_Sd: Tensor, chunks: int) -> Tensor:
     """Distance correlations of neighbouring chunks, their sum over K(K + 1)/2."""
     centred = [_centred(part) for part in rows_Sd.chunk(chunks, 1)]
     total = rows_Sd.new_zeros(())
-    for one, other in zip(centred, centred[1:], strict=False):
+    for one, other in pairwise(centred):
         spread = _root((one * one).mean() * (other * other).mean())
         total = total + _root((one * other).mean()) / _root(spread + TINY)
     return total / (chunks * (chunks + 1) / 2)

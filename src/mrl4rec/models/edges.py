@@ -80,8 +80,8 @@ class Edges(nn.Module):
             return self.tensor_dots(heads_Nd, rows_Nd, chunks)
         out = heads_Nd.new_empty(len(self.tails), chunks)
         kernel.dots(
-            self.bounds.numpy(), self.indptr.numpy(), self.tails.numpy(), _array(heads_Nd),
-            _array(rows_Nd), out.numpy(),
+            self.bounds.numpy(), self.indptr.numpy(), self.tails.numpy(),
+            _chunks(heads_Nd, chunks), _chunks(rows_Nd, chunks), out.numpy(),
         )  # fmt: skip
         return out
 
@@ -89,11 +89,13 @@ class Edges(nn.Module):
         """``sums`` without its derivative; ``back``: each edge takes the weight of its way back."""
         if rows_Nd.device.type != "cpu":
             return self.tensor_sums(weights_MK, rows_Nd, back)
-        out = torch.empty_like(rows_Nd, memory_format=torch.contiguous_format)
+        out = torch.zeros_like(rows_Nd, memory_format=torch.contiguous_format)
+        chunks = weights_MK.shape[1]
         places = self.back if back else self.own
         kernel.sums(
             self.bounds.numpy(), self.indptr.numpy(), self.tails.numpy(), places.numpy(),
-            _array(weights_MK), _array(rows_Nd), out.numpy(),
+            weights_MK.detach().contiguous().numpy(), _chunks(rows_Nd, chunks),
+            _chunks(out, chunks),
         )  # fmt: skip
         return out
 
@@ -151,6 +153,6 @@ class _Sums(torch.autograd.Function):
         return None, to_weights, to_rows
 
 
-def _array(tensor: Tensor) -> Any:
-    """As the loops read it: rows next to each other."""
-    return tensor.detach().contiguous().numpy()
+def _chunks(rows_Nd: Tensor, chunks: int) -> Any:
+    """(N·K, d/K), as the loops read it: each chunk of a node a row of its own."""
+    return rows_Nd.detach().contiguous().view(len(rows_Nd) * chunks, -1).numpy()

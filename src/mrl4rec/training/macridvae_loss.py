@@ -77,7 +77,8 @@ class MacridVAELoss(StepLoss):
 
 def build(task: Task, plan: Plan, device: torch.device, start: Start | None = None) -> StepLoss:
     """The loss of a plan; see ``step_loss.build``. There is no start from vectors of users."""
-    assert plan.seed is not None and start is None
+    assert plan.seed is not None
+    assert start is None
     method = plan.factors
     assert isinstance(method, Macrid)
     dtype = torch.float64 if plan.dtype == "float64" else torch.float32
