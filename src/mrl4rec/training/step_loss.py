@@ -41,7 +41,11 @@ class StepLoss(nn.Module, ABC):
         """
 
 
-ROOMS: Mapping[str, str] = {"pairwise": "mrl4rec.training.pairwise"}
+ROOMS: Mapping[str, str] = {
+    "pairwise": "mrl4rec.training.pairwise",
+    "contrastive": "mrl4rec.training.contrastive",
+    "mixing": "mrl4rec.training.mixing",
+}
 """Where each kind of training (``Factors.trained_as``) has its ``build(task, plan, device, start)``
 that gives the StepLoss on that device."""
 
