@@ -54,3 +54,10 @@ def permutation(n: int, *place: int) -> NDArray[np.int64]:
     """A permutation of ``range(n)`` that is a pure function of ``place`` (ties by index)."""
     keys = chain_array(chain(*place), np.arange(n, dtype=np.int64))
     return np.argsort(keys, kind="stable")
+
+
+def uniform(rows: int, dim: int, bound: float, seed: int, table: int) -> NDArray[np.float64]:
+    """(rows, dim) values of U(±bound), a pure function of (seed, table, place)."""
+    words = chain_array(chain(seed, SALT_INIT, table), np.arange(rows * dim, dtype=np.int64))
+    unit = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return ((2.0 * unit - 1.0) * bound).reshape(rows, dim)

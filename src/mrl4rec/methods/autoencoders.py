@@ -23,10 +23,13 @@ class Macrid(Factors):
     anneal: float = value(20.0, "epochs over which beta grows from 0; 0: at once", low=0)
     drop: float = value(0.5, "share of a history's entries that is dropped", low=0, high=0.95)
 
+    def check_model(self) -> None:
+        """Raise UsageError where the model is not its own."""
+        check_word(self.name, "model", self.model, (self.trained_as,))
+
     @property
     def layers(self) -> int:
-        """Raises UsageError where the model is not its own."""
-        check_word(self.name, "model", self.model, (self.trained_as,))
+        """None."""
         return 0
 
     @property
@@ -40,7 +43,12 @@ class Macrid(Factors):
 
 
 def _macrid(name: str, **values: Any) -> Macrid:
-    return Macrid(name, "macridvae", "bpr", "uniform", candidates=1, l2=0.0, **values)
+    return Macrid(name, "macridvae", "multinomial", "none", candidates=1, l2=0.0, **values)
 
 
-ROWS: tuple[Method, ...] = (_macrid("MVAE", batch=500),)
+ROWS: tuple[Method, ...] = (
+    _macrid("MVAE", batch=500),
+    _macrid("MVAE-own", batch=500, dim=100),
+    _macrid("MVAE-recbole", batch=500, concepts=10, std=0.01),
+)
+"""Plain with MRL4Rec's 64 dimensions, ``-own`` with its paper's 100; a batch is of users."""

@@ -52,7 +52,7 @@ class GraphLoss(StepLoss):
         """Mean of sp(s_uj − s_ui) plus (l2/2)/B times the squared norms of layer-0 rows."""
         n_users = len(self.model.users)
         users, items = pooled_Nd[:n_users], pooled_Nd[n_users:]
-        negatives_BK = self.sampler.choose(users_B, users, items, place)
+        negatives_BK = self.sampler.choose(users_B, users, items, place, positives_B)
         indices = (users_B, positives_B, negatives_BK)
         tables = zip(indices, (users, items, items), strict=True)
         losses_B = bpr(*(embedding(index, table) for index, table in tables), ())

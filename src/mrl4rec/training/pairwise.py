@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from mrl4rec.methods.losses import Uib
 from mrl4rec.models import Factorisation, LightGCN
-from mrl4rec.negatives import WIDTHS, Place, Sampler
-from mrl4rec.objectives import OBJECTIVES, squared_norms
+from mrl4rec.negatives import Place, Sampler
+from mrl4rec.objectives import OBJECTIVES, Boundary, PairLoss, squared_norms
+from mrl4rec.training import samplers
 from mrl4rec.training.request import Plan
 from mrl4rec.training.step_loss import StepLoss
 from mrl4rec.training.tasks import Task
@@ -24,7 +26,7 @@ class Pairwise(StepLoss):
     def __init__(self, model: Factorisation, sampler: Sampler, plan: Plan) -> None:
         super().__init__()
         self.model, self.sampler = model, sampler
-        self.objective = OBJECTIVES[plan.factors.objective]
+        self.objective = objective(plan)
         self.levels = plan.levels or (plan.dim,)
         self.l2 = plan.factors.l2
 
@@ -34,7 +36,7 @@ class Pairwise(StepLoss):
         The regulariser is (l2/2)/batch times the squared norms of the layer-0 rows, METHODS.md 1.1.
         """
         users, items = self.model()
-        negatives_BK = self.sampler.choose(users_B, users, items, place)
+        negatives_BK = self.sampler.choose(users_B, users, items, place, positives_B)
         rows = [
             embedding(users_B, users),
             embedding(positives_B, items),
@@ -53,25 +55,42 @@ class Pairwise(StepLoss):
 
     def vectors(self) -> dict[str, Tensor]:
         """The vectors to score with and, for a model with layers, those of layer 0."""
-        users, items = self.model()
-        found = {"user_vectors": users, "item_vectors": items}
-        if users is not self.model.users:
-            found |= {"user_vectors_0": self.model.users, "item_vectors_0": self.model.items}
-        return found
+        return pooled(self.model)
 
 
 def build(task: Task, plan: Plan, device: torch.device, start: Start | None = None) -> StepLoss:
     """The loss of a plan; see ``step_loss.build``."""
+    sampler = samplers.make(plan.factors, plan.levels, task.seen, device)
+    return Pairwise(tables(task, plan, start), sampler, plan).to(device)
+
+
+def objective(plan: Plan) -> PairLoss:
+    """The loss over pairs that a plan names, with its parameters where it has some."""
     method = plan.factors
-    widths = WIDTHS[method.negatives](plan.dim, plan.levels)
-    sampler = Sampler(task.seen, widths, method.candidates, device)
-    return Pairwise(tables(task, plan, start).to(device), sampler, plan)
+    if isinstance(method, Uib):
+        assert plan.seed is not None
+        return Boundary(plan.dim, method.a, method.form, plan.seed, dtype_of(plan))
+    return OBJECTIVES[method.objective]
+
+
+def pooled(model: Factorisation) -> dict[str, Tensor]:
+    """The vectors of a model to score with and, where it has layers, those of layer 0."""
+    users, items = model()
+    found = {"user_vectors": users, "item_vectors": items}
+    if users is not model.users:
+        found |= {"user_vectors_0": model.users, "item_vectors_0": model.items}
+    return found
+
+
+def dtype_of(plan: Plan) -> torch.dtype:
+    """The type of its parameters."""
+    return torch.float64 if plan.dtype == "float64" else torch.float32
 
 
 def tables(task: Task, plan: Plan, start: Start | None = None) -> Factorisation:
     """The model of a plan, its tables drawn from the seed but for the rows a start knows."""
     assert plan.seed is not None
-    dtype = torch.float64 if plan.dtype == "float64" else torch.float32
+    dtype = dtype_of(plan)
     layers = plan.factors.layers
     model: Factorisation
     if layers:
@@ -80,7 +99,5 @@ def tables(task: Task, plan: Plan, start: Start | None = None) -> Factorisation:
         shape = (task.seen.n_rows, task.seen.n_columns)
         model = Factorisation(*shape, plan.dim, plan.seed, dtype)
     if start is not None:
-        with torch.no_grad():
-            for table, known in ((model.users, start.users), (model.items, start.items)):
-                table[torch.from_numpy(known.rows_K)] = torch.from_numpy(known.vectors_KD).to(dtype)
+        start.put(model.users, model.items)
     return model

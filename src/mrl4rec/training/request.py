@@ -24,6 +24,8 @@ FITTED = ("train", "valid")
 
 ENGINES = ("auto", "fused", "autograd")
 DEVICES = ("auto", "cpu", "cuda")
+FUSED_OBJECTIVES, FUSED_NEGATIVES = ("bpr", "mrl"), ("uniform", "dns")
+"""What the fused engine has loops for, on matrix factorisation; negatives a level or once."""
 log = logging.getLogger("mrl4rec")
 
 
@@ -192,6 +194,10 @@ def not_fused(method: Factors, device: str, ranks: int) -> str | None:
     """Why the fused engine cannot take these steps, or None where it can."""
     if method.trained_as != "pairwise":
         return f"{method.name} has a loss of its own"
+    if method.objective not in FUSED_OBJECTIVES:
+        return f"it has no loop for the objective {method.objective}"
+    if method.kind not in FUSED_NEGATIVES:
+        return f"it has no loop for {method.kind} negatives"
     if method.layers:
         return f"{method.name} propagates over {method.layers} layers, and it does mf alone"
     if device != "cpu":

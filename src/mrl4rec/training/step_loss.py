@@ -48,6 +48,8 @@ class StepLoss(nn.Module, ABC):
 
 ROOMS: Mapping[str, str] = {
     "pairwise": "mrl4rec.training.pairwise",
+    "contrastive": "mrl4rec.training.contrastive",
+    "mixing": "mrl4rec.training.mixing",
     "xsimgcl": "mrl4rec.training.graph_losses",
     "dgcf": "mrl4rec.training.graph_losses",
     "dccf": "mrl4rec.training.graph_losses",
