@@ -88,6 +88,7 @@ def _with_vectors(loaded: model_folder.Loaded, where: str) -> FactorModel:
         return model
     what = {
         "item_item": "its scores come from an item-item matrix and a user's history",
+        "mixture": "its users have a vector for each concept, and no one inner product scores",
         "counts": "it gives everybody the same list, by popularity",
     }[model.kind]
     raise UsageError(

@@ -17,6 +17,7 @@ MASK = (1 << 64) - 1
 
 # Salts keep the streams of different uses apart; a new use takes a new number.
 SALT_DRAW, SALT_ORDER, SALT_TIE, SALT_INIT, SALT_VALID, SALT_TEST, SALT_TIME = range(1, 8)
+SALT_NOISE, SALT_USERS = 20, 21
 
 
 def mix(word: int) -> int:
@@ -53,3 +54,10 @@ def permutation(n: int, *place: int) -> NDArray[np.int64]:
     """A permutation of ``range(n)`` that is a pure function of ``place`` (ties by index)."""
     keys = chain_array(chain(*place), np.arange(n, dtype=np.int64))
     return np.argsort(keys, kind="stable")
+
+
+def uniform(rows: int, dim: int, bound: float, seed: int, table: int) -> NDArray[np.float64]:
+    """(rows, dim) values of U(±bound), a pure function of (seed, table, place)."""
+    words = chain_array(chain(seed, SALT_INIT, table), np.arange(rows * dim, dtype=np.int64))
+    unit = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return ((2.0 * unit - 1.0) * bound).reshape(rows, dim)

@@ -1,10 +1,11 @@
 """What a trained model can do: score every item for some users.
 
-Shapes: U users, I items, d dimensions, B users of a batch.
+Shapes: U users, I items, d dimensions, K concepts, B users of a batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -15,6 +16,9 @@ from mrl4rec.errors import UsageError
 from mrl4rec.interactions import Csr
 
 Floats = NDArray[np.float32]
+
+MIXTURE_SCORES = 1 << 22
+"""Scores of single concepts held at once, 16 MB."""
 
 
 @runtime_checkable
@@ -31,7 +35,7 @@ class Scorer(Protocol):
 
     @property
     def kind(self) -> str:
-        """``factors``, ``item_item`` or ``counts``."""
+        """``factors``, ``mixture``, ``item_item`` or ``counts``."""
 
     @property
     def widths(self) -> tuple[int | None, ...]:
@@ -89,6 +93,48 @@ class FactorModel:
 
 
 @dataclass(frozen=True, eq=False)
+class MixtureModel:
+    """A user has a vector for each concept, and an item belongs to concepts in shares."""
+
+    user_concepts: Floats
+    """(U, K, d)."""
+    item_vectors: Floats
+    """(I, d)."""
+    mixing: Floats
+    """(I, K) each item's shares, which sum to 1."""
+    widths: tuple[int | None, ...] = (None,)
+    kind: ClassVar[str] = "mixture"
+
+    @property
+    def n_users(self) -> int:
+        """Users it was trained on."""
+        return int(self.user_concepts.shape[0])
+
+    @property
+    def n_items(self) -> int:
+        """Items it can score."""
+        return int(self.item_vectors.shape[0])
+
+    def scores(self, users_B: NDArray[np.integer], width: int | None = None) -> Floats:
+        """(B, I) log Σ_k mixing_ik exp(<user_k, item>); ``width`` must be None."""
+        _no_prefix(self, width)
+        out = np.empty((len(users_B), self.n_items), dtype=np.float32)
+        with np.errstate(divide="ignore"):  # a share of 0 is a log of −inf, and adds nothing
+            shift_KI = np.log(self.mixing.T)
+        step = max(1, MIXTURE_SCORES // max(1, shift_KI.size))
+        for begin in range(0, len(users_B), step):
+            users = self.user_concepts[users_B[begin : begin + step]]
+            flat = users.reshape(-1, users.shape[2]) @ self.item_vectors.T
+            logits_bKI = flat.reshape(-1, *shift_KI.shape)
+            logits_bKI += shift_KI
+            best_bI = logits_bKI.max(axis=1)
+            logits_bKI -= best_bI[:, None]
+            sums_bI = np.exp(logits_bKI, out=logits_bKI).sum(axis=1)
+            out[begin : begin + step] = np.log(sums_bI) + best_bI
+        return out
+
+
+@dataclass(frozen=True, eq=False)
 class ItemItemModel:
     """A user's score of an item: the sum of that item's weights over the user's history."""
 
@@ -141,9 +187,17 @@ class CountModel:
         return np.tile(self.counts.astype(np.float32), (len(users_B), 1))
 
 
+def from_arrays(arrays: Mapping[str, Floats], widths: tuple[int | None, ...] = (None,)) -> Scorer:
+    """The model whose arrays these are, by their names: a mixture's or those of factors."""
+    if "user_concepts" in arrays:
+        return MixtureModel(**arrays)
+    return FactorModel(**arrays, widths=widths)
+
+
 def _no_prefix(model: Scorer, width: int | None) -> None:
     if width is not None:
         raise UsageError(
-            f"width {width} was asked of a model of kind {model.kind}, which has no vectors to cut",
+            f"width {width} was asked of a model of kind {model.kind}, "
+            "which has no prefixes to cut to",
             todo="leave the width out",
         )

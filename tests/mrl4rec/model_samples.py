@@ -10,7 +10,7 @@ import numpy as np
 from mrl4rec import model_folder
 from mrl4rec.interactions import Csr, csr
 from mrl4rec.model_folder import ModelCard
-from mrl4rec.scorers import CountModel, FactorModel, ItemItemModel
+from mrl4rec.scorers import CountModel, FactorModel, ItemItemModel, MixtureModel
 
 
 def sparse(rng: np.random.Generator, n_users: int, n_items: int, pairs: int) -> Csr:
@@ -58,7 +58,17 @@ def kinds(rng: np.random.Generator, n_users: int, n_items: int, seen: Csr) -> li
         ItemItemModel(weights, seen),
         ItemItemModel(csr_matrix(weights), seen),
         CountModel(rng.integers(0, 4, n_items), n_users),
+        whole_mixture(rng, n_users, n_items),
     ]
+
+
+def whole_mixture(rng: np.random.Generator, n_users: int, n_items: int) -> MixtureModel:
+    """Vectors of small whole numbers, and items of one concept each: scores are exact."""
+    return MixtureModel(
+        rng.integers(-2, 3, (n_users, 3, 4)).astype(np.float32),
+        rng.integers(-2, 3, (n_items, 4)).astype(np.float32),
+        np.eye(3, dtype=np.float32)[rng.integers(0, 3, n_items)],
+    )
 
 
 def card(**options: Any) -> ModelCard:

@@ -21,6 +21,13 @@ SPLIT = Commit("split", "ef" * 32, "splits", 0)
 N_USERS, N_ITEMS, GROUPS, K = 120, 60, 3, 5
 
 
+OF_ITS_OWN = {
+    "MVAE": ("batch=20", "anneal=0", "hidden=32", "concepts=3"),
+    "DCCF": ("intents=8",),
+}
+"""Sizes for the toy of what other methods have not."""
+
+
 @cache
 def checkerboard() -> Interactions:
     """Users like the items of their own group, the front ones more: tastes and popularity."""
@@ -39,6 +46,9 @@ def small(name: str) -> Method:
     if not isinstance(method, Factors):
         return resolve(name, ["EASE.lam=5"])
     sets = [f"{name}.dim=8", f"{name}.batch=256", f"{name}.lr=0.02"]
+    sets += [f"{name}.{text}" for text in OF_ITS_OWN.get(name.split("-")[0], ())]
+    if name == "DCCF-own":
+        sets += [f"{name}.steps=3", f"{name}.l2=0.01"]
     return resolve(name, sets)
 
 

@@ -75,7 +75,9 @@ def test_a_hundred_steps_in_float64_are_those_of_autograd(
     assert fast.whole == (n_items == FEW and name != "BPR")
     sampler = slow.step_loss.sampler
     for step, (users, positives) in enumerate(batches(work, 100)):
-        wanted = sampler.choose(users, slow.model.users, slow.model.items, Place(3, step, 0))
+        wanted = sampler.choose(
+            users, slow.parts.model.users, slow.parts.model.items, Place(3, step, 0)
+        )
         expected, loss = slow.loss(users, positives, step), fast.loss(users, positives, step)
         assert loss == pytest.approx(expected.item(), rel=1e-13)
         chosen = fast.batch.items_E.reshape(BATCH, -1)

@@ -117,8 +117,13 @@ def test_what_cannot_be_exported_says_what_to_do(folder: Path, tmp_path: Path) -
 def test_models_without_vectors_are_refused(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     seen = sparse(rng, 8, 11, 20)
-    _, dense, _, counts = kinds(rng, 8, 11, seen)
-    for name, model, why in (("EASE", dense, "item-item"), ("Pop", counts, "popularity")):
+    _, dense, _, counts, mixture = kinds(rng, 8, 11, seen)
+    refused = (
+        ("EASE", dense, "item-item"),
+        ("Pop", counts, "popularity"),
+        ("MVAE", mixture, "concept"),
+    )
+    for name, model, why in refused:
         folder = saved(tmp_path / name, model, seen, method_name=name)
         with pytest.raises(UsageError, match=f"{name} has no vectors.*{why}"):
             export.run(folder, None, False, "npy", tmp_path / "out")

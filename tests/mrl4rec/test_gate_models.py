@@ -17,7 +17,7 @@ from mrl4rec.errors import Mrl4recError
 from mrl4rec.gate.model_facts import effective_rank, result_facts, spread, vector_facts
 from mrl4rec.interactions import csr
 from mrl4rec.model_folder import ModelCard, card
-from mrl4rec.scorers import CountModel, FactorModel, ItemItemModel, Scorer
+from mrl4rec.scorers import CountModel, FactorModel, ItemItemModel, MixtureModel, Scorer
 from mrl4rec.tables import RESULTS_SUITE, VECTOR_SUITES, Suite
 
 U, N, D = 12, 9, 8
@@ -49,6 +49,16 @@ def factors(**changed: Any) -> FactorModel:
     return FactorModel(**{**vectors, "widths": (4, 8), **changed})
 
 
+def mixture(**changed: Any) -> MixtureModel:
+    rng = np.random.default_rng(0)
+    parts = {
+        "user_concepts": rng.normal(size=(U, 2, D)).astype(np.float32),
+        "item_vectors": rng.normal(size=(N, D)).astype(np.float32),
+        "mixing": rng.dirichlet(np.ones(2), N).astype(np.float32),
+    }
+    return MixtureModel(**{**parts, **changed})
+
+
 def saved(folder: Path, model: Scorer) -> Path:
     made = ModelCard("k" * 64, "d", {"name": "X"}, "X")
     return model_folder.save(folder / "model", model, made, (USERS, ITEMS), SEEN)
@@ -69,6 +79,7 @@ MODELS: dict[str, Callable[[], Scorer]] = {
     "factors": factors,
     "item_item": lambda: ItemItemModel(np.eye(N, k=1, dtype=np.float32), SEEN),
     "counts": lambda: CountModel(np.arange(N), U),
+    "mixture": mixture,
 }
 
 
@@ -90,14 +101,16 @@ def test_a_good_model_of_each_kind_breaks_nothing(tmp_path: Path, kind: str) -> 
             factors(item_vectors=np.zeros((N, D), np.float32)),
             {"not_zero", "items_spread", "items_rank"},
         ),
+        (mixture(user_concepts=np.ones((U, 2, D), np.float32)), {"users_spread", "users_rank"}),
+        (mixture(mixing=np.full((N, 2), 0.4, np.float32)), {"shares"}),
         (ItemItemModel(np.eye(N, dtype=np.float32), SEEN), {"diagonal_zero"}),
         (ItemItemModel(csr_matrix(np.eye(N, dtype=np.float32)), SEEN), {"diagonal_zero"}),
         (ItemItemModel(np.zeros((N, N), np.float32), SEEN), {"not_zero"}),
         (CountModel(np.arange(N) - 1, U), {"counts_not_negative"}),
         (CountModel(np.zeros(N, dtype=np.int64), U), {"not_zero"}),
     ],
-    ids=["equal users", "items on a line", "zero items", "ease loop", "sparse loop", "zero weights",
-         "negative count", "zero counts"],
+    ids=["equal users", "items on a line", "zero items", "equal mixtures", "shares", "ease loop",
+         "sparse loop", "zero weights", "negative count", "zero counts"],
 )  # fmt: skip
 def test_a_model_that_says_nothing_breaks_its_own_expectations(
     tmp_path: Path, model: Scorer, wanted: set[str]

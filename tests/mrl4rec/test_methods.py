@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from mrl4rec import methods
 from mrl4rec.errors import UsageError
 from mrl4rec.methods import METHODS, Ease, Factors, from_dict, parse_levels, resolve
+from mrl4rec.methods.factors import Negatives, Objective
+from mrl4rec.objectives import OBJECTIVES
+from mrl4rec.training.step_loss import ROOMS
 
 
 def factors(name: str, *overrides: str) -> Factors:
@@ -21,13 +24,14 @@ def factors(name: str, *overrides: str) -> Factors:
 
 def test_the_papers_rows() -> None:
     rows = {
-        name: (m.objective, m.negatives, m.candidates)
-        for name, m in METHODS.items()
+        m.name: (m.objective, m.negatives, m.candidates)
+        for m in methods.factors.ROWS
         if isinstance(m, Factors)
     }
     assert rows == {
         "BPR": ("bpr", "uniform", 1),
         "BPR-D": ("bpr", "dns", 16),
+        "BPR-D80": ("bpr", "dns", 80),
         "BPR-M": ("bpr", "per_level", 16),
         "MRL-D": ("mrl", "dns", 16),
         "MRL-M": ("mrl", "per_level", 16),
@@ -39,16 +43,56 @@ def test_the_papers_rows() -> None:
 
 
 def test_which_take_levels_and_seeds() -> None:
-    assert {name for name, m in METHODS.items() if m.has_levels} == {"BPR-M", "MRL-D", "MRL-M"}
-    assert {name for name, m in METHODS.items() if m.deterministic} == {"Pop", "EASE"}
+    assert {name for name, m in METHODS.items() if m.has_levels} >= {
+        "BPR-M", "MRL-D", "MRL-M", "LHANS",
+    }  # fmt: skip
+    for room in (methods.factors, methods.losses, methods.samplers):
+        assert not any(m.deterministic for m in room.ROWS)
+    assert {name for name, m in METHODS.items() if m.deterministic} >= {"Pop", "EASE"}
+    assert not any(m.has_levels for m in methods.losses.ROWS)
 
 
-def test_every_word_of_a_method_has_its_code() -> None:
-    from mrl4rec.negatives import WIDTHS
-    from mrl4rec.objectives import OBJECTIVES
+def test_every_word_of_a_method_is_used_by_a_row_and_has_its_code() -> None:
+    rows = [m for m in METHODS.values() if isinstance(m, Factors)]
+    assert {m.trained_as for m in rows} == set(ROOMS)
+    assert set(get_args(Objective)) <= {m.objective for m in rows}
+    assert set(get_args(Negatives)) - {"every"} <= {m.kind for m in rows}
+    assert {m.objective for m in rows if m.trained_as == "pairwise"} == {*OBJECTIVES, "uib"}
 
-    assert set(get_args(methods.factors.Objective)) == set(OBJECTIVES)
-    assert set(get_args(methods.factors.Negatives)) == set(WIDTHS)
+
+@pytest.mark.parametrize(
+    ("negatives", "kind", "widths"),
+    [
+        ("dns", "dns", (8,)),
+        ("per_level", "dns", (2, 8)),
+        ("per_level(dns)", "dns", (2, 8)),
+        ("per_level(ahns)", "ahns", (2, 8)),
+        ("per_level(uniform)", "uniform", (2, 8)),
+    ],
+)
+def test_a_kind_of_negatives_is_made_once_or_a_level(
+    negatives: str, kind: str, widths: tuple[int, ...]
+) -> None:
+    method = Factors("X", "mf", "mrl", negatives, dim=8, candidates=1)
+    assert (method.kind, method.scored_at((2, 8))) == (kind, widths)
+    assert method.drawn((2, 8)) == len(widths)
+
+
+@pytest.mark.parametrize("negatives", ["per_level(dens)", "per_level(", "dnss", "per_level(nope)"])
+def test_what_is_no_kind_of_negatives(negatives: str) -> None:
+    with pytest.raises(UsageError):
+        Factors("X", "mf", "mrl", negatives)
+
+
+def test_candidates_drawn_for_a_positive() -> None:
+    levels = (4, 8, 16, 32, 64)
+    drawn = {name: method.drawn(levels) for name, method in METHODS.items()}
+    wanted = {
+        "BPR": 1, "BPR-D": 16, "BPR-D80": 80, "BPR-M": 80, "MRL-D": 16, "MRL-M": 80, "LHANS": 80,
+        "AHNS": 32, "DENS": 6, "DAU": 0, "SSM": 0, "BSL": 1024, "EASE": None, "Pop": None,
+    }  # fmt: skip
+    assert {name: drawn[name] for name in wanted} == wanted
+    assert METHODS["MRL-M"].drawn((32, 64)) == 32
 
 
 @pytest.mark.parametrize("name", ["mrl-m", "MRL-M", " Mrl-M "])
@@ -110,6 +154,16 @@ def test_overrides_change_their_own_method_only() -> None:
         "MRL-M.init=normal",
         "MRL-M.lr=inf",
         "MRL-M.name=x",
+        "SSM.tau=0",
+        "SSM.similarity=dot",
+        "SSM.candidates=4",
+        "DAU.candidates=2",
+        "BSL.scoring=none",
+        "UIB.form=own",
+        "UIB.a=1.5",
+        "AHNS.alpha=0",
+        "DNS-MN.top=0",
+        "DENS.warm_up=1.5",
         "Pop.lam=1",
     ],
 )

@@ -76,7 +76,8 @@ def test_lists_equal_a_naive_ranking(
     masked = sparse(rng, *present, 3 * users)
     offered = np.ones(present[1], bool) if all_offered else rng.random(present[1]) < 0.8
     pop = CountModel(np.bincount(seen.indices, minlength=items), users)
-    for model in [*kinds(rng, users, items, seen)[:3], pop]:
+    made = kinds(rng, users, items, seen)
+    for model in [*made[:3], pop, made[4]]:
         served = Served(loaded(model, seen), *present, None if all_offered else offered)
         assert (served.n_users, served.n_items, served.kind) == (*present, model.kind)
         for width in (None, 2) if isinstance(model, FactorModel) else (None,):

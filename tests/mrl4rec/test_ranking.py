@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_samples import kinds, real_factors, rows, sparse, whole_factors
 
+from mrl4rec import scorers
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.interactions import Csr, csr
 from mrl4rec.ranking import cpu, evaluate, recall_at, recommend, topk
-from mrl4rec.scorers import CountModel, FactorModel
+from mrl4rec.scorers import CountModel, FactorModel, MixtureModel
 
 DEVICES = ("cpu", "torch-cpu")
 
@@ -210,11 +211,34 @@ def test_recall_at_is_the_recall_of_a_whole_evaluation_for_tensors_too() -> None
     rng = np.random.default_rng(4)
     model = real_factors(rng, 70, 200, 12)
     seen, truth = sparse(rng, 70, 200, 400), sparse(rng, 70, 200, 200)
-    tensors = [
-        torch.from_numpy(part).requires_grad_() for part in (model.user_vectors, model.item_vectors)
-    ]
+    tensors = {
+        name: torch.from_numpy(getattr(model, name)).requires_grad_()
+        for name in ("user_vectors", "item_vectors")
+    }
     expected = evaluate(model, seen, truth).get("recall", 10)
-    assert recall_at(*tensors, seen, truth, 10) == expected > 0
+    assert recall_at(tensors, seen, truth, 10) == expected > 0
+
+
+def test_a_mixture_scores_by_the_log_of_its_sum_and_has_no_widths(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(4)
+    shares = rng.dirichlet(np.ones(3), 50).astype(np.float32)
+    shares[7] = (0, 1, 0)
+    parts = (rng.normal(size=(20, 3, 5)) * 30, rng.normal(size=(50, 5)))
+    model = MixtureModel(*(part.astype(np.float32) for part in parts), shares)
+    users = np.array([4, 0, 4, 19])
+    logits = np.einsum("ukd,id->uki", model.user_concepts[users], model.item_vectors, dtype=float)
+    with np.errstate(divide="ignore"):
+        expected = np.logaddexp.reduce(logits + np.log(shares.T.astype(float)), axis=1)
+    found = model.scores(users)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+    monkeypatch.setattr(scorers, "MIXTURE_SCORES", 1)
+    np.testing.assert_allclose(model.scores(users), found, rtol=1e-5)
+    with pytest.raises(UsageError, match="mixture, which has no prefixes"):
+        model.scores(users, 3)
+    with pytest.raises(UsageError, match="mixture, which has no prefixes"):
+        recommend(model, users, sparse(rng, 20, 50, 9), 5, 3)
 
 
 def test_requests_that_cannot_be_served_say_why() -> None:
@@ -223,7 +247,7 @@ def test_requests_that_cannot_be_served_say_why() -> None:
     counts = CountModel(np.arange(9), 5)
     with pytest.raises(UsageError, match="4 dimensions"):
         evaluate(model, seen, seen, widths=(5,))
-    with pytest.raises(UsageError, match="no vectors to cut"):
+    with pytest.raises(UsageError, match="no prefixes to cut to"):
         evaluate(counts, seen, seen, widths=(4,))
     with pytest.raises(UsageError, match="recall"):
         evaluate(model, seen, seen, metrics=("recal",))

@@ -167,7 +167,7 @@ def test_an_impossible_shape_is_refused(wrong: Any) -> None:
         wrong(0)
 
 
-@pytest.mark.parametrize("kind", range(4))
+@pytest.mark.parametrize("kind", range(5))
 def test_every_kind_of_model_against_whole_rows_of_scores(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, kind: int
 ) -> None:

@@ -14,7 +14,8 @@ from mrl4rec.models import Factorisation, LightGCN
 from mrl4rec.negatives import Place
 from mrl4rec.settings import Settings
 from mrl4rec.training.group import Group
-from mrl4rec.training.learner import Learner, StepLoss
+from mrl4rec.training.learner import Learner
+from mrl4rec.training.pairwise import Pairwise
 from mrl4rec.training.request import TrainRequest, plan
 from mrl4rec.training.tasks import tasks
 
@@ -91,7 +92,7 @@ def test_the_whole_step_of_two_users_by_hand(method: str, loss: float, settings:
     with torch.no_grad():
         model.users.copy_(torch.tensor([[1, 0.5], [-1, 2]]))
         model.items.copy_(torch.tensor(items))
-    step = StepLoss(model, Fixed(torch.tensor([[2, 3], [4, 5]])), made)  # type: ignore[arg-type]
+    step = Pairwise(model, Fixed(torch.tensor([[2, 3], [4, 5]])), made)  # type: ignore[arg-type]
     found = step(torch.tensor([0, 1]), torch.tensor([0, 1]), Place(0, 0, 0), 2)
     assert found.item() == pytest.approx(loss + 0.1 / 2 / 2 * 21.5, rel=1e-12)
 
@@ -117,16 +118,16 @@ def test_shares_of_a_batch_add_up_to_its_loss_and_gradient(
     expected = whole.loss(users, items, 3)
     expected.backward()
     total = 0.0
-    gradient = torch.zeros_like(whole.model.items)
+    gradient = torch.zeros_like(whole.parts.model.items)
     for rank in range(3):
         part = learner(name, settings)
         part.group = Group(rank, 3)
         loss = part.loss(users, items, 3)
         loss.backward()
         total += loss.item()
-        gradient += part.model.items.grad
+        gradient += part.parts.model.items.grad
     assert total == pytest.approx(expected.item(), rel=1e-12)
-    assert torch.allclose(gradient, whole.model.items.grad, rtol=1e-9, atol=1e-15)
+    assert torch.allclose(gradient, whole.parts.model.items.grad, rtol=1e-9, atol=1e-15)
 
 
 def test_layer_0_rows_are_regularised_not_the_pooled_ones(settings: Settings) -> None:
@@ -135,22 +136,22 @@ def test_layer_0_rows_are_regularised_not_the_pooled_ones(settings: Settings) ->
     with_l2 = one.loss(users, items, 0).item()
     one.step_loss.l2 = 0.0
     without = one.loss(users, items, 0).item()
-    chosen = one.step_loss.sampler.choose(users, *one.model(), Place(5, 0, 0))
-    norms = one.model.users[1].pow(2).sum() + one.model.items[2].pow(2).sum()
-    norms = norms + one.model.items[chosen[0]].pow(2).sum()
+    chosen = one.step_loss.sampler.choose(users, *one.parts.model(), Place(5, 0, 0))
+    norms = one.parts.model.users[1].pow(2).sum() + one.parts.model.items[2].pow(2).sum()
+    norms = norms + one.parts.model.items[chosen[0]].pow(2).sum()
     assert with_l2 - without == pytest.approx(0.1 / 2 * norms.item(), rel=1e-9)
 
 
 def test_adam_by_its_equations(settings: Settings) -> None:
     """Three steps against Adam written out: dense moments, defaults 0.9, 0.999, 1e-8."""
     one = learner("BPR-D", settings)
-    table = one.model.items.detach().clone()
+    table = one.parts.model.items.detach().clone()
     first, second = torch.zeros_like(table), torch.zeros_like(table)
     users = torch.from_numpy(one.task.users_P[:20])
     items = torch.from_numpy(one.task.items_P[:20])
     for step in range(3):
         one.update(one.loss(users, items, step))
-        gradient = one.model.items.grad
+        gradient = one.parts.model.items.grad
         assert gradient is not None
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * gradient**2
@@ -158,4 +159,4 @@ def test_adam_by_its_equations(settings: Settings) -> None:
         scale = 0.01 * bias
         eps = 1e-8 * math.sqrt(1 - 0.999 ** (step + 1))
         table = table - scale * first / (second.sqrt() + eps)
-        assert torch.allclose(one.model.items, table, rtol=1e-10, atol=1e-14)
+        assert torch.allclose(one.parts.model.items, table, rtol=1e-10, atol=1e-14)

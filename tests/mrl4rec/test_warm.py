@@ -188,7 +188,7 @@ def test_engines_take_the_same_steps_from_a_warm_start(
 def test_layers_are_propagated_from_the_known_rows(settings: Settings) -> None:
     work, start = engines.task(engines.FEW), start_of(engines.FEW)
     asked = engines.made("MRL-M@lightgcn-1", settings)
-    model = Learner(work, asked, Group(), start).model
+    model = Learner(work, asked, Group(), start).parts.model
     assert np.array_equal(model.users.detach()[::3].numpy(), start.users.vectors_KD)
     pooled, _ = model()
     assert not torch.equal(pooled[::3], model.users[::3])

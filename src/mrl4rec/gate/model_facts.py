@@ -27,6 +27,7 @@ from mrl4rec.tables.vectors import RANK_FLOOR
 
 ROWS = 4096
 MEAN_WITHIN = 1e-6
+SHARES_WITHIN = 1e-4
 ROUNDING = 1e-9
 """A spread below this is float64's own noise about equal rows."""
 Asked = Sequence[tuple[str, int, int | None]]
@@ -111,6 +112,7 @@ def _shape_problems(
     ]
     rows = {"user_vectors": n_users, "user_vectors_0": n_users, "item_vectors": n_items,
             "item_vectors_0": n_items, "weights": n_items, "counts": n_items,
+            "user_concepts": n_users, "mixing": n_items,
             "weights.indptr": n_items + 1, "history.indptr": n_users + 1}  # fmt: skip
     problems += [
         f"{name} has {shape[0]} rows, {rows[name]} are wanted"
@@ -137,6 +139,16 @@ def _factor_facts(tensors: tensor_file.Tensors) -> dict[str, float]:
     return facts
 
 
+def _mixture_facts(tensors: tensor_file.Tensors) -> dict[str, float]:
+    """A user's vector is all of its concepts', one after another."""
+    concepts = tensors["user_concepts"]
+    users = concepts.reshape(len(concepts), -1)
+    facts = _factor_facts({"user_vectors": users, "item_vectors": tensors["item_vectors"]})
+    shares = tensors["mixing"]
+    amiss = (np.abs(shares.sum(axis=1) - 1) > SHARES_WITHIN) | (shares < 0).any(axis=1)
+    return facts | {"shares_amiss": int(np.count_nonzero(amiss))}
+
+
 def _finite(rows: NDArray[Any]) -> NDArray[Any]:
     """The rows that are finite throughout: the others break an expectation of their own."""
     whole = np.isfinite(rows).all(axis=1)
@@ -156,7 +168,12 @@ def _count_facts(tensors: tensor_file.Tensors) -> dict[str, float]:
     return {"counts_negative": int(np.count_nonzero(tensors["counts"] < 0))}
 
 
-KIND_FACTS = {"factors": _factor_facts, "item_item": _item_item_facts, "counts": _count_facts}
+KIND_FACTS = {
+    "factors": _factor_facts,
+    "mixture": _mixture_facts,
+    "item_item": _item_item_facts,
+    "counts": _count_facts,
+}
 
 
 def _count(tensor: NDArray[Any], condition: Callable[[NDArray[Any]], NDArray[np.bool_]]) -> int:

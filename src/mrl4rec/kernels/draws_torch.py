@@ -59,6 +59,13 @@ def _below(word: Tensor, n: Tensor | int) -> Tensor:
     return (_shift(word, 32) * n) >> 32
 
 
+def _item(word: Tensor, n_items: int, ends_I: Tensor | None) -> Tensor:
+    """The item that a word stands for."""
+    if ends_I is None:
+        return _below(word, n_items)
+    return torch.searchsorted(ends_I, _shift(word, 32), right=True)
+
+
 def seen_keys(indptr: Tensor, indices: Tensor, n_items: int) -> Tensor:
     """``user · I + item`` of every seen pair, ascending: one list to search for all users."""
     users = torch.arange(len(indptr) - 1, device=indptr.device)
@@ -95,8 +102,12 @@ def drawn(
     candidates: int,
     prefix: Tensor | int,
     first: int,
+    ends_I: Tensor | None = None,
 ) -> Tensor:
     """(B, levels, n) candidates, uniform over each user's unseen items.
+
+    ``ends_I``: where each item's share of [0, 2³²) ends, ascending, for items drawn not uniformly
+    but by shares; one that is still seen after all retries is then replaced uniformly.
 
     ``prefix`` is ``chain(seed, SALT_DRAW, step)``, a word or (``step_word``) a tensor of one;
     ``first`` the place of the first example in the global batch.
@@ -108,13 +119,13 @@ def drawn(
     )
     word = fold(word[:, None], torch.arange(levels, device=device))
     word = fold(word[:, :, None], torch.arange(candidates, device=device))
-    items = _below(fold(word, 0), n_items)
+    items = _item(fold(word, 0), n_items, ends_I)
     if len(keys) == 0:  # nothing is seen by anybody
         return items
     users = users_B[:, None, None].expand_as(items)
     taken = _is_seen(keys, users * n_items + items)
     for retry in range(1, MAX_RETRIES):
-        items = torch.where(taken, _below(fold(word, retry), n_items), items)
+        items = torch.where(taken, _item(fold(word, retry), n_items, ends_I), items)
         taken = _is_seen(keys, users * n_items + items)
     return torch.where(taken, _by_rank(word, users, indptr, keys, n_items), items)
 

@@ -61,6 +61,10 @@ class Method:
         """Takes a level set; without, it runs once whatever level sets are asked for."""
         return False
 
+    def drawn(self, levels: tuple[int, ...] | None) -> int | None:
+        """Candidates drawn for each positive of a batch; None for one that draws none by design."""
+        return None
+
     def widths(self, levels: tuple[int, ...] | None) -> tuple[int | None, ...]:
         """The widths its model is evaluated at; ``(None,)`` for one without vectors to cut."""
         return (None,)

@@ -4,6 +4,7 @@
 
     model.json           the card: what it is, how it was made, and the digest of every file
     model.safetensors    factors: user_vectors, item_vectors and, with layers, *_0
+                         mixture: user_concepts, item_vectors, mixing
                          item_item: weights (dense) or weights.* (CSR), history.*
                          counts: counts
     users.parquet        user_id, in the order of the rows

@@ -59,7 +59,7 @@ class ModelCard:
     shapes: dict[str, list[int]] = field(default_factory=dict)
     """Shape of each tensor; filled in by ``save``."""
     kind: str = ""
-    """``factors``, ``item_item`` or ``counts``; filled in by ``save``."""
+    """``factors``, ``mixture``, ``item_item`` or ``counts``; filled in by ``save``."""
     widths: tuple[int | None, ...] = (None,)
     """Widths it was trained to be cut to; filled in by ``save``."""
     engine: str | None = None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.interactions import Csr
 from mrl4rec.model_folder.card import TODO, ModelCard
-from mrl4rec.scorers import CountModel, FactorModel, ItemItemModel, Scorer
+from mrl4rec.scorers import CountModel, FactorModel, ItemItemModel, MixtureModel, Scorer
 from mrl4rec.tensor_file import Tensors
 
 
@@ -25,11 +25,13 @@ class Ids(NamedTuple):
 _FORMS = {
     "user_vectors": ("f", 2), "item_vectors": ("f", 2),
     "user_vectors_0": ("f", 2), "item_vectors_0": ("f", 2),
+    "user_concepts": ("f", 3), "mixing": ("f", 2),
     "weights": ("f", 2), "weights.data": ("f", 1), "counts": ("fi", 1),
     **{f"{rows}{part}": ("i", 1) for rows in ("", "weights.", "history.")
        for part in ("indptr", "indices")},
 }  # fmt: skip
 """Kinds of numbers and dimensions of each tensor."""
+MIXTURE = ("user_concepts", "item_vectors", "mixing")
 
 
 def check_forms(tensors: Tensors, needed: Iterable[str], where: str) -> None:
@@ -50,6 +52,8 @@ def to_tensors(model: Scorer) -> Tensors:
             for name in ("user_vectors", "item_vectors", "user_vectors_0", "item_vectors_0")
         }
         return {name: _float32(value) for name, value in found.items() if value is not None}
+    if isinstance(model, MixtureModel):
+        return {name: _float32(getattr(model, name)) for name in MIXTURE}
     if isinstance(model, CountModel):
         return {"counts": np.ascontiguousarray(model.counts)}
     if isinstance(model, ItemItemModel):
@@ -87,6 +91,8 @@ def to_model(card: ModelCard, tensors: Tensors, n_users: int, where: str) -> Sco
                 tensors.get("item_vectors_0"),
                 widths=card.widths,
             )
+        if card.kind == "mixture":
+            return MixtureModel(**{name: tensors[name] for name in MIXTURE})
         if card.kind == "counts":
             return CountModel(tensors["counts"], n_users)
         if card.kind == "item_item":
@@ -129,6 +135,8 @@ def check_fit(model: Scorer, ids: Ids, seen: Csr, where: str) -> None:
     ]
     if isinstance(model, FactorModel):
         problems += _factor_problems(model)
+    if isinstance(model, MixtureModel):
+        problems += _mixture_problems(model)
     if isinstance(model, ItemItemModel):
         if model.weights.shape[0] != model.weights.shape[1]:
             problems.append(f"the item-item matrix is not square: {model.weights.shape}")
@@ -153,6 +161,17 @@ def _factor_problems(model: FactorModel) -> list[str]:
     if any(not 1 <= width <= model.dim for width in known) or known != sorted(set(known)):
         problems.append(f"widths {model.widths} do not fit vectors of {model.dim} dimensions")
     return problems
+
+
+def _mixture_problems(model: MixtureModel) -> list[str]:
+    _, concepts, dim = model.user_concepts.shape
+    wanted = {"item_vectors": (model.n_items, dim), "mixing": (model.n_items, concepts)}
+    shapes = {name: getattr(model, name).shape for name in wanted}
+    return [
+        f"{name} of {shapes[name]} does not go with user_concepts of {model.user_concepts.shape}"
+        for name in wanted
+        if shapes[name] != wanted[name]
+    ]
 
 
 def check_finite(tensors: Tensors, where: str) -> None:

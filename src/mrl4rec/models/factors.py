@@ -1,4 +1,7 @@
-"""Matrix factorisation: one vector for each user and item. U users, I items, d dimensions."""
+"""Matrix factorisation: one vector for each user and item.
+
+U users, I items, d dimensions, H propagation layers (none here).
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mrl4rec.hashing import SALT_INIT, chain, chain_array
+from mrl4rec.hashing import uniform
 
 
 def xavier(rows: int, dim: int, seed: int, table: int) -> NDArray[np.float64]:
     """(rows, dim) values of U(±√(6/(rows + dim))), a pure function of (seed, table, place)."""
-    words = chain_array(chain(seed, SALT_INIT, table), np.arange(rows * dim, dtype=np.int64))
-    unit = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    bound = math.sqrt(6.0 / (rows + dim))
-    return ((2.0 * unit - 1.0) * bound).reshape(rows, dim)
+    return uniform(rows, dim, math.sqrt(6.0 / (rows + dim)), seed, table)
 
 
 class Factorisation(nn.Module):
@@ -33,3 +33,7 @@ class Factorisation(nn.Module):
     def forward(self) -> tuple[Tensor, Tensor]:
         """The (U, d) and (I, d) vectors to score with."""
         return self.users, self.items
+
+    def hops(self) -> tuple[Tensor, Tensor]:
+        """Vectors of every layer, (U, H + 1, d) and (I, H + 1, d); their mean is ``forward``."""
+        return self.users[:, None], self.items[:, None]

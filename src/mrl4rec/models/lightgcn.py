@@ -77,3 +77,11 @@ class LightGCN(Factorisation):
             total = total + nodes
         pooled = total / (self.layers + 1)
         return pooled[: len(self.users)], pooled[len(self.users) :]
+
+    def hops(self) -> tuple[Tensor, Tensor]:
+        """Vectors of every layer, (U, H + 1, d) and (I, H + 1, d)."""
+        layers = [torch.cat([self.users, self.items])]
+        for _ in range(self.layers):
+            layers.append(_Propagate.apply(self.graph, layers[-1]))
+        stacked = torch.stack(layers, dim=1)
+        return stacked[: len(self.users)], stacked[len(self.users) :]

@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.interactions import csr
 from mrl4rec.model_folder import Loaded
-from mrl4rec.scorers import CountModel, FactorModel, Floats, ItemItemModel, Scorer
+from mrl4rec.scorers import (
+    CountModel,
+    FactorModel,
+    Floats,
+    ItemItemModel,
+    MixtureModel,
+    Scorer,
+)
 
 LEAD = 2
 """Numbers in front of a vector: popularity, and whether the item is unknown."""
@@ -97,6 +104,8 @@ class Served:
             return _factors(model, self.known_U, self.pairs_I)
         if isinstance(model, ItemItemModel):
             return _item_item(model, self.known_U, self.pairs_I)
+        if isinstance(model, MixtureModel):
+            return LedRows(model, self.known_U, self.pairs_I)
         raise Mrl4recError(f"a model of type {type(model).__name__} cannot be served")
 
 
@@ -111,6 +120,27 @@ class LedFactors(FactorModel):
     def width(self, width: int | None) -> int:
         """A width as a number of dimensions of the vectors held; UsageError outside 1 … d."""
         return LEAD + super().width(width)
+
+
+class LedRows:
+    """Whole rows of a model's scores; popularity for strangers, unknown items below all others."""
+
+    widths: tuple[int | None, ...] = (None,)
+
+    def __init__(
+        self, model: MixtureModel, known_U: NDArray[np.bool_], pairs_I: NDArray[Any]
+    ) -> None:
+        self.model, self.known_U = model, known_U
+        self.pairs_I = pairs_I.astype(np.float32)
+        self.n_users, self.n_items, self.kind = len(known_U), len(pairs_I), model.kind
+
+    def scores(self, users_B: NDArray[np.integer], width: int | None = None) -> Floats:
+        """(B, I) scores, seen items not masked; ``width`` must be None."""
+        known_B, known_I = self.known_U[users_B], self.pairs_I > 0
+        out = np.tile(self.pairs_I, (len(users_B), 1))
+        out[known_B, : self.model.n_items] = self.model.scores(users_B[known_B], width)
+        out[:, ~known_I] = -_low(_largest(out), self.pairs_I)
+        return out
 
 
 def _factors(model: FactorModel, known_U: NDArray[np.bool_], pairs_I: NDArray[Any]) -> LedFactors:

@@ -5,7 +5,7 @@ Shapes: E users with test items, B of them in a chunk, W widths, K places, C cut
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from mrl4rec.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.interactions import Csr
 from mrl4rec.ranking.metrics import METRICS, PER_USER, per_user
 from mrl4rec.ranking.topk import Lists, Query, columns, search
-from mrl4rec.scorers import FactorModel, Scorer
+from mrl4rec.scorers import Scorer, from_arrays
 
 Progress = Callable[[int, int], None]
 """Called with (users done, users in all)."""
@@ -120,8 +120,7 @@ def evaluate(
 
 
 def recall_at(
-    user_vectors: Any,
-    item_vectors: Any,
+    arrays: Mapping[str, Any],
     seen: Csr,
     truth: Csr,
     k: int = 10,
@@ -130,11 +129,11 @@ def recall_at(
     memory_mb: int = 512,
     n_threads: int | None = None,
 ) -> float:
-    """Recall@k of vectors at full width: what early stopping asks every few epochs.
+    """Recall@k of a whole model: what early stopping asks every few epochs.
 
-    Vectors are arrays or tensors (U, d) and (I, d).
+    ``arrays`` are those of ``scorers.from_arrays``, arrays or tensors.
     """
-    model = FactorModel(as_array(user_vectors), as_array(item_vectors))
+    model = from_arrays({name: as_array(array) for name, array in arrays.items()})
     found = evaluate(
         model,
         seen,

@@ -90,7 +90,7 @@ def columns(model: Scorer, widths: Sequence[int | None]) -> dict[int | None, int
     if any(width is not None for width in widths):
         raise UsageError(
             f"widths {[width for width in widths if width]} were asked of a model of kind "
-            f"{model.kind}, which has no vectors to cut",
+            f"{model.kind}, which has no prefixes to cut to",
             todo="leave the widths out",
         )
     return {None: 0}

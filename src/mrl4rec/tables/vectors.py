@@ -36,6 +36,14 @@ def _side(side: str) -> tuple[Expectation, ...]:
 
 
 FACTORS_SUITE = Suite("vectors", ("models",), (*_EVERY, *_side("user"), *_side("item")))
+MIXTURE_SUITE = Suite(
+    "vectors",
+    ("models",),
+    (
+        *FACTORS_SUITE.expectations,
+        none("shares", "shares_amiss", "each item's shares of the concepts are ≥ 0 and sum to 1"),
+    ),
+)
 ITEM_ITEM_SUITE = Suite(
     "vectors",
     ("models",),
@@ -46,5 +54,10 @@ COUNTS_SUITE = Suite(
     ("models",),
     (*_EVERY, none("counts_not_negative", "counts_negative", "no count is negative")),
 )
-VECTOR_SUITES = {"factors": FACTORS_SUITE, "item_item": ITEM_ITEM_SUITE, "counts": COUNTS_SUITE}
+VECTOR_SUITES = {
+    "factors": FACTORS_SUITE,
+    "mixture": MIXTURE_SUITE,
+    "item_item": ITEM_ITEM_SUITE,
+    "counts": COUNTS_SUITE,
+}
 """By the scorer's kind."""

@@ -20,7 +20,6 @@ from mrl4rec.kernels import fused as kernel
 from mrl4rec.kernels.lazy_adam import UNTOUCHED, Tables, fresh_all, near_gaps, schedule
 from mrl4rec.methods import AUTO
 from mrl4rec.models.factors import xavier
-from mrl4rec.negatives import WIDTHS
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
@@ -136,7 +135,7 @@ class FusedLearner:
 def recipe(plan: Plan) -> kernel.Recipe:
     """What kind of step the plan's method takes."""
     method = plan.factors
-    widths_L = WIDTHS[method.negatives](plan.dim, plan.levels)
+    widths_L = method.scored_at(plan.levels)
     if method.objective == "mrl":
         widths_P = plan.levels or (plan.dim,)
     else:

@@ -46,9 +46,8 @@ def look(vectors: Arrays, task: Task, device: str = "cpu", memory_mb: int = 512)
     from mrl4rec.ranking.evaluate import recall_at
 
     assert task.truth is not None
-    users, items = vectors["user_vectors"], vectors["item_vectors"]
     return recall_at(
-        users, items, task.seen, task.truth, STOP_RECALL_AT, device=device, memory_mb=memory_mb
+        vectors, task.seen, task.truth, STOP_RECALL_AT, device=device, memory_mb=memory_mb
     )
 
 
@@ -72,7 +71,14 @@ class Loop:
 
         Raises Interrupted after SIGTERM, Mrl4recError where the loss is not finite.
         """
-        phases = tasks(data, self.plan.protocol, everything=self.plan.everything)
+        method = self.plan.factors
+        phases = tasks(
+            data,
+            self.plan.protocol,
+            everything=self.plan.everything,
+            examples=method.examples,
+            epoch_steps=method.epoch_steps,
+        )
         if self.group.leads:
             self.store.sweep()
         self.state, arrays = self.store.load()

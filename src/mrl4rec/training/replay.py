@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from mrl4rec.hashing import SALT_ORDER, chain, permutation
+from mrl4rec.hashing import SALT_ORDER, SALT_USERS, chain, chain_array, permutation
 from mrl4rec.kernels import draws_torch
 from mrl4rec.training.group import Group
 from mrl4rec.training.tasks import Task
@@ -181,23 +183,42 @@ def runs_ahead(group: Group) -> bool:
 
 
 class Pairs:
-    """A task's training pairs in the order of an epoch, a hash of seed and epoch."""
+    """A task's examples in the order of an epoch, a hash of seed and epoch."""
 
     def __init__(self, task: Task, seed: int, batch: int, device: torch.device) -> None:
-        """``batch``: pairs asked for a step; those beyond the last whole one are left out."""
+        """``batch``: examples asked for a step; those beyond the last whole one are left out."""
         steps, size = task.steps(batch)
         self.task, self.seed, self.device, self.kept = task, seed, device, steps * size
         self._there: tuple[Tensor, Tensor] | None = None
 
     def epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
         """(users, items) of the whole steps of an epoch, on the device."""
-        return self.by_host(epoch) if self.device.type == "cpu" else self.by_device(epoch)
+        whole = self.task.examples == "pairs" and self.kept <= self.task.n_pairs
+        if whole and self.device.type != "cpu":
+            return self.by_device(epoch)
+        users, items = self.by_host(epoch)
+        return users.to(self.device), items.to(self.device)
 
     def by_host(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """Put in order by NumPy."""
-        order = permutation(self.task.n_pairs, self.seed, SALT_ORDER, epoch)[: self.kept]
+        """Put in order by NumPy; an epoch of more than all examples goes over them again."""
+        n = self.task.n_examples
+        order = permutation(n, self.seed, SALT_ORDER, epoch)[: self.kept]
+        for again in range(1, -(-self.kept // n)):
+            order = np.concatenate([order, permutation(n, self.seed, SALT_ORDER, epoch, again)])
+        order = order[: self.kept]
+        if self.task.examples == "users":
+            order = self._of_users(order, epoch)
         users, items = self.task.users_P[order], self.task.items_P[order]
         return torch.from_numpy(users), torch.from_numpy(items)
+
+    def _of_users(self, order: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+        """A place among the pairs for each of these users: one of its own, drawn evenly."""
+        ends_E = np.append(self.task.begins_E[1:], self.task.n_pairs)
+        begins = self.task.begins_E[order]
+        words = chain_array(chain(self.seed, SALT_USERS, epoch), np.arange(len(order)))
+        counts = (ends_E[order] - begins).astype(np.uint64)
+        drawn = ((words >> np.uint64(32)) * counts) >> np.uint64(32)
+        return begins + drawn.astype(np.int64)
 
     def by_device(self, epoch: int) -> tuple[Tensor, Tensor]:
         """The same on the device, where the pairs then stay: only the epoch's number goes there."""

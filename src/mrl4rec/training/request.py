@@ -24,6 +24,8 @@ FITTED = ("train", "valid")
 
 ENGINES = ("auto", "fused", "autograd")
 DEVICES = ("auto", "cpu", "cuda")
+FUSED_OBJECTIVES, FUSED_NEGATIVES = ("bpr", "mrl"), ("uniform", "dns")
+"""What the fused engine has loops for, on matrix factorisation; negatives a level or once."""
 log = logging.getLogger("mrl4rec")
 
 
@@ -139,6 +141,7 @@ def plan(request: TrainRequest, settings: Settings) -> Plan:
         raise UsageError(f"{epochs} epochs were asked for", where="--epochs", todo="at least 1")
     device = resolve_device(request.device, settings)
     check_devices(device, request.devices)
+    check_ranks(method, request.devices)
     levels = _levels(method, request.levels)
     return Plan(
         method=method,
@@ -189,6 +192,12 @@ def resolve_device(device: str, settings: Settings) -> str:
 
 def not_fused(method: Factors, device: str, ranks: int) -> str | None:
     """Why the fused engine cannot take these steps, or None where it can."""
+    if method.trained_as != "pairwise":
+        return f"{method.name} has a loss of its own"
+    if method.objective not in FUSED_OBJECTIVES:
+        return f"it has no loop for the objective {method.objective}"
+    if method.kind not in FUSED_NEGATIVES:
+        return f"it has no loop for {method.kind} negatives"
     if method.layers:
         return f"{method.name} propagates over {method.layers} layers, and it does mf alone"
     if device != "cpu":
@@ -237,6 +246,17 @@ def check_devices(device: str, devices: int) -> None:
             f"{devices} devices were asked for, and this machine has {there} ({device})",
             where="--devices",
             todo=f"at most {there}",
+        )
+
+
+def check_ranks(method: Factors, devices: int) -> None:
+    """Raise UsageError where several processes would each need the whole batch."""
+    if devices > 1 and not method.sums_over_examples:
+        raise UsageError(
+            f"{method.name} compares the examples of a batch with each other, and {devices} "
+            "processes would each see a part of it",
+            where="--devices",
+            todo="--devices 1",
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from mrl4rec import __version__, model_folder
 from mrl4rec.interactions import FOLDS, Interactions, load
 from mrl4rec.model_folder import ModelCard
-from mrl4rec.scorers import FactorModel, Scorer
+from mrl4rec.scorers import Scorer, from_arrays
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from mrl4rec.training import warm
@@ -91,13 +91,7 @@ def _train(
         if line is not None:
             line.close()
     vectors = {name: np.asarray(array, dtype=np.float32) for name, array in trained.vectors.items()}
-    layer_0 = (vectors.get("user_vectors_0"), vectors.get("item_vectors_0"))
-    model = FactorModel(
-        vectors["user_vectors"],
-        vectors["item_vectors"],
-        *layer_0,
-        widths=order.plan.method.widths(order.plan.levels),
-    )
+    model = from_arrays(vectors, order.plan.method.widths(order.plan.levels))
     return model, trained.epoch, trained.history
 
 

@@ -8,7 +8,8 @@ everything is that last phase alone, on every fold, whatever the protocol.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,24 +35,50 @@ class Task:
     """The same pairs as rows: never drawn as negatives, masked when looking."""
     truth: Csr | None
     truth_fold: str | None
+    examples: str = "pairs"
+    """What an epoch goes over: ``pairs``, or ``users``, each with one of its pairs."""
+    epoch_steps: int = 0
+    """Steps an epoch; 0: as many as the examples fill."""
 
     @property
     def n_pairs(self) -> int:
         """Number of training pairs."""
         return len(self.users_P)
 
+    @cached_property
+    def begins_E(self) -> NDArray[np.int64]:
+        """Where each user's pairs begin, of the users that have any."""
+        return np.flatnonzero(np.diff(self.users_P, prepend=-1))
+
+    @property
+    def n_examples(self) -> int:
+        """Number of examples: pairs, or users with any."""
+        return self.n_pairs if self.examples == "pairs" else len(self.begins_E)
+
     def steps(self, batch: int) -> tuple[int, int]:
-        """(steps an epoch, pairs a step): a last partial batch is dropped unless it is the only."""
-        return max(1, self.n_pairs // batch), min(batch, self.n_pairs)
+        """(steps an epoch, examples a step): a last partial batch is dropped, unless it is the
+        only one.
+        """
+        steps = self.epoch_steps or max(1, self.n_examples // batch)
+        return steps, min(batch, self.n_examples)
 
 
-def tasks(data: Interactions, protocol: str, *, everything: bool = False) -> list[Task]:
+def tasks(
+    data: Interactions,
+    protocol: str,
+    *,
+    everything: bool = False,
+    examples: str = "pairs",
+    epoch_steps: int = 0,
+) -> list[Task]:
     """The phases in order. Raises Mrl4recError where a fold that a phase needs is empty."""
     if everything:
-        return [_task(data, "refit", FOLDS, None)]
-    if protocol == "paper":
-        return [_task(data, "search", FITTED, "test")]
-    return [_task(data, "search", ("train",), "valid"), _task(data, "refit", FITTED, None)]
+        phases = [_task(data, "refit", FOLDS, None)]
+    elif protocol == "paper":
+        phases = [_task(data, "search", FITTED, "test")]
+    else:
+        phases = [_task(data, "search", ("train",), "valid"), _task(data, "refit", FITTED, None)]
+    return [replace(task, examples=examples, epoch_steps=epoch_steps) for task in phases]
 
 
 def _task(data: Interactions, phase: str, folds: tuple[str, ...], truth: str | None) -> Task:

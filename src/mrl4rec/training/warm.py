@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,9 @@ from mrl4rec.methods import Factors
 from mrl4rec.model_folder import ModelCard
 from mrl4rec.scorers import FactorModel
 from mrl4rec.stage import Commit
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger("mrl4rec")
 
@@ -46,6 +49,15 @@ class Start:
 
     users: Known
     items: Known
+
+    def put(self, users: Tensor, items: Tensor) -> None:
+        """Write the known rows into tables, in place."""
+        import torch
+
+        with torch.no_grad():
+            for table, known in ((users, self.users), (items, self.items)):
+                rows = torch.from_numpy(known.rows_K).to(table.device)
+                table[rows] = torch.from_numpy(known.vectors_KD).to(table)
 
     def pack(self) -> dict[str, NDArray[Any]]:
         """Arrays for another process."""

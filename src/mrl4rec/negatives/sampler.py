@@ -1,4 +1,4 @@
-"""Negatives: drawn uniformly among a user's unseen items, the hardest of several kept.
+"""One negative a level: of several uniform draws among a user's unseen items, by a rule.
 
 Matryoshka negative sampling (the paper's Algorithm 1) is the same sampler applied to each level's
 slice with its own candidates: only the list of widths differs. Equations: METHODS.md 1.1.
@@ -9,7 +9,6 @@ Shapes: B examples, d dimensions, K negatives an example (1, or one a level).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.util import find_spec
@@ -18,43 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mrl4rec.hashing import SALT_DRAW, chain
 from mrl4rec.interactions import Csr
-from mrl4rec.kernels import draws, draws_torch
-
-Levels = tuple[int, ...] | None
+from mrl4rec.kernels import draws, draws_torch, rules, rules_torch
+from mrl4rec.kernels.rules import HARDEST, PLAIN, Rule
+from mrl4rec.negatives.place import Place
 
 TRITON = "MRL4REC_TRITON"
 """Environment variable: 0 draws by tensor operations on a GPU, where no C compiler is there."""
-
-WIDTHS: dict[str, Callable[[int, Levels], tuple[int, ...]]] = {
-    "uniform": lambda dim, levels: (dim,),
-    "dns": lambda dim, levels: (dim,),
-    "per_level": lambda dim, levels: levels or (dim,),
-}
-"""At which widths each kind of negatives scores its candidates: one negative a width."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where in training a batch stands: all that its draws depend on."""
-
-    seed: int
-    step: int | Tensor
-    """Step since the start of training, over all epochs; a tensor () on the device where the step
-    is not known to the host, as in a CUDA graph."""
-    first: int
-    """Place of this process's first example in the global batch."""
-
-    def prefix(self) -> int:
-        """The hash word that all draws of the step begin with."""
-        return chain(self.seed, SALT_DRAW, int(self.step))
-
-    def word(self) -> Tensor | int:
-        """The same word, left on the device where the step is there."""
-        if isinstance(self.step, Tensor):
-            return draws_torch.step_word(self.seed, self.step)
-        return self.prefix()
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +37,8 @@ class Sampler:
     widths: tuple[int, ...]
     candidates: int
     device: torch.device
+    rule: Rule = PLAIN
+    """Which candidate is taken; what is not the hardest needs the positives too."""
 
     @cached_property
     def _indptr(self) -> Tensor:
@@ -94,10 +65,18 @@ class Sampler:
         return {}
 
     def choose(
-        self, users_B: Tensor, user_vectors: Tensor, item_vectors: Tensor, place: Place
+        self,
+        users_B: Tensor,
+        user_vectors: Tensor,
+        item_vectors: Tensor,
+        place: Place,
+        positives_B: Tensor | None = None,
     ) -> Tensor:
-        """(B, K) negatives, int64: one fused loop on the CPU, one kernel on a GPU."""
+        """(B, K) negatives, int64: one loop on the CPU; on a GPU one kernel for the hardest."""
         user_vectors, item_vectors = user_vectors.detach(), item_vectors.detach()
+        if self.rule.kind != HARDEST:
+            assert positives_B is not None
+            return self._choose_by_rule(users_B, positives_B, user_vectors, item_vectors, place)
         if self.device.type == "cpu":
             return self._choose_fused(users_B, user_vectors, item_vectors, place)
         if self.device.type == "cuda" and has_triton():
@@ -108,7 +87,28 @@ class Sampler:
         self, users_B: Tensor, user_vectors: Tensor, item_vectors: Tensor, place: Place
     ) -> Tensor:
         """The same choice as tensor operations, on any device."""
-        candidates_BLn = draws_torch.drawn(
+        candidates_BLn = self.draw_tensors(users_B, place)
+        return draws_torch.hardest(users_B, user_vectors, item_vectors, candidates_BLn, self.widths)
+
+    def draw(self, users_B: Tensor, place: Place) -> Tensor:
+        """(B, L, n) the candidates that ``choose`` chooses from."""
+        if self.device.type != "cpu":
+            return self.draw_tensors(users_B, place)
+        drawn = draws.drawn(
+            users_B.numpy(),
+            self.seen.indptr,
+            self.seen.indices,
+            self.seen.n_columns,
+            len(self.widths),
+            self.candidates,
+            np.uint64(place.prefix()),
+            place.first,
+        )
+        return torch.from_numpy(drawn)
+
+    def draw_tensors(self, users_B: Tensor, place: Place) -> Tensor:
+        """The same draws as tensor operations, on any device."""
+        return draws_torch.drawn(
             users_B,
             self._indptr,
             self._keys,
@@ -118,7 +118,51 @@ class Sampler:
             place.word(),
             place.first,
         )
-        return draws_torch.hardest(users_B, user_vectors, item_vectors, candidates_BLn, self.widths)
+
+    def seen_among(self, users_B: Tensor, items_N: Tensor) -> Tensor:
+        """(B, N) True where the user has seen the item."""
+        if self.device.type != "cpu":
+            return rules_torch.seen_among(users_B, items_N, self._keys, self.seen.n_columns)
+        found = rules.seen_among(
+            users_B.numpy(), items_N.numpy(), self.seen.indptr, self.seen.indices
+        )
+        return torch.from_numpy(found)
+
+    def _choose_by_rule(
+        self,
+        users_B: Tensor,
+        positives_B: Tensor,
+        user_vectors: Tensor,
+        item_vectors: Tensor,
+        place: Place,
+    ) -> Tensor:
+        if self.device.type != "cpu":
+            candidates_BLn = self.draw_tensors(users_B, place)
+            return rules_torch.chosen(
+                users_B,
+                positives_B,
+                user_vectors,
+                item_vectors,
+                candidates_BLn,
+                self.widths,
+                self.rule,
+                place.word(),
+                place.first,
+            )
+        chosen = rules.chosen(
+            users_B.numpy(),
+            positives_B.numpy(),
+            user_vectors.numpy(),
+            item_vectors.numpy(),
+            self.seen.indptr,
+            self.seen.indices,
+            self._widths,
+            self.candidates,
+            self.rule,
+            np.uint64(place.prefix()),
+            place.first,
+        )
+        return torch.from_numpy(chosen)
 
     def _choose_kernel(
         self, users_B: Tensor, user_vectors: Tensor, item_vectors: Tensor, place: Place
@@ -164,8 +208,3 @@ class Sampler:
 def has_triton() -> bool:
     """False in builds of torch that come without it, as for Windows, and where it is turned off."""
     return os.environ.get(TRITON, "1") != "0" and find_spec("triton") is not None
-
-
-def open_users(seen: Csr) -> np.ndarray:
-    """(U,) True where a user has an unseen item, so that a negative can be drawn."""
-    return seen.degrees < seen.n_columns

@@ -1,11 +1,9 @@
-"""Losses of a batch, an example at a time: the caller averages. Equations: METHODS.md 1.1.
+"""Losses over pairs of a positive and its negatives. Equations: METHODS.md 1.1, 2.1, 4.
 
 Shapes: B examples, d dimensions, K negatives an example, L levels.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -31,6 +29,20 @@ def mrl(user_Bd: Tensor, positive_Bd: Tensor, negative_BKd: Tensor, levels: Leve
     return softplus(negative_BL - positive_BL).mean(dim=1)
 
 
+def bpr_each(user_Bd: Tensor, positive_Bd: Tensor, negative_BKd: Tensor, levels: Levels) -> Tensor:
+    """(B,) Σ_k sp(s_uj_k − s_ui): a loss for every negative, as DNS(M, N) is published."""
+    positive_B = (user_Bd * positive_Bd).sum(1)
+    negative_BK = (user_Bd[:, None] * negative_BKd).sum(2)
+    return softplus(negative_BK - positive_B[:, None]).sum(1)
+
+
+def bce(user_Bd: Tensor, positive_Bd: Tensor, negative_BKd: Tensor, levels: Levels) -> Tensor:
+    """(B,) sp(−s_ui) + Σ_k sp(s_uj_k): positives and negatives classified each on its own."""
+    positive_B = (user_Bd * positive_Bd).sum(1)
+    negative_BK = (user_Bd[:, None] * negative_BKd).sum(2)
+    return softplus(-positive_B) + softplus(negative_BK).sum(1)
+
+
 def prefix_scores(user_Bd: Tensor, item_BKd: Tensor, levels: Levels) -> Tensor:
     """(B, L) inner products of the first d_l coordinates, with the level's own item where K = L."""
     if item_BKd.shape[1] == 1:
@@ -52,6 +64,3 @@ def squared_norms(user_Bd: Tensor, positive_Bd: Tensor, negative_BKd: Tensor) ->
 
 def _steps(levels: Levels) -> list[int]:
     return [width - before for before, width in zip((0, *levels), levels, strict=False)]
-
-
-OBJECTIVES: dict[str, Callable[[Tensor, Tensor, Tensor, Levels], Tensor]] = {"bpr": bpr, "mrl": mrl}

@@ -1,0 +1,19 @@
+"""Negatives: items the user has not seen, and which of several drawn ones is taken."""
+
+from __future__ import annotations
+
+from mrl4rec.negatives.place import Place, open_users
+from mrl4rec.negatives.sampler import TRITON, Sampler, has_triton
+from mrl4rec.negatives.several import BestSampler, EverySampler, PopularSampler, shared
+
+__all__ = [
+    "TRITON",
+    "BestSampler",
+    "EverySampler",
+    "Place",
+    "PopularSampler",
+    "Sampler",
+    "has_triton",
+    "open_users",
+    "shared",
+]
