@@ -40,7 +40,7 @@ def test_the_papers_rows() -> None:
 
 def test_which_take_levels_and_seeds() -> None:
     assert {name for name, m in METHODS.items() if m.has_levels} == {"BPR-M", "MRL-D", "MRL-M"}
-    assert {name for name, m in METHODS.items() if m.deterministic} == {"Pop", "EASE"}
+    assert {name for name, m in METHODS.items() if m.deterministic} == {"Pop", "EASE", "RecentPop"}
 
 
 def test_every_word_of_a_method_has_its_code() -> None:

@@ -7,11 +7,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 from mrl4rec.errors import UsageError, nearest
-from mrl4rec.methods import closed_forms, factors
+from mrl4rec.methods import closed_forms, factors, recent
 from mrl4rec.methods.base import Method
 from mrl4rec.methods.factors import AUTO, FOLLOW, Factors, layers_of
 
-FAMILIES = (closed_forms, factors)
+FAMILIES = (closed_forms, factors, recent)
 """Each has its methods as ``ROWS``."""
 METHODS: dict[str, Method] = {method.name: method for room in FAMILIES for method in room.ROWS}
 
