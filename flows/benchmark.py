@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +145,10 @@ def benchmark(
         "as_of": as_of,
     }
     asked = {"methods": methods, "levels": levels, "seeds": seeds, "protocol": protocol}
+    known = {item.name for item in fields(Request)}
     for option, value in presets.values(preset, asked).items():
-        shared[option] = tuple(value) if isinstance(value, list) else value
+        if option in known:
+            shared[option] = tuple(value) if isinstance(value, list) else value
     requests = [Request(dataset=name, **shared) for name in datasets]
     outcome = run_benchmark(requests, settings, prefect_step(settings))
     create_markdown_artifact(records.leaderboard_markdown(outcome.rows), key="leaderboard")

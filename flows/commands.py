@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from argparse import Namespace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +28,12 @@ log = logging.getLogger("mrl4rec")
 
 
 def _request(arguments: Namespace) -> Request:
-    from flows.options import _names, _seeds
-
+    """What the options and the preset come to; an option that was given wins."""
+    known = {item.name for item in fields(Request) if item.init}
     told = {name: getattr(arguments, name) for name in getattr(arguments, "told", ())}
-    chosen = {**vars(arguments), **presets.values(arguments.preset, told)}
-    methods, seeds = chosen["methods"], chosen["seeds"]
+    asked = {**vars(arguments), **presets.values(arguments.preset, told)}
     return Request(
-        dataset=arguments.dataset,
-        source=tuple(arguments.source),
-        format=arguments.format,
-        kcore=arguments.kcore,
-        split=arguments.split,
-        split_files=arguments.split_files,
-        since=arguments.since,
-        methods=tuple(_names(methods) if isinstance(methods, str) else methods),
-        levels=tuple(chosen["levels"]),
-        seeds=tuple(_seeds(seeds) if isinstance(seeds, str) else seeds),
-        split_seed=arguments.split_seed,
-        protocol=chosen["protocol"],
-        overrides=tuple(arguments.overrides),
-        epochs=arguments.epochs,
-        device=arguments.device,
-        devices=arguments.devices,
-        engine=arguments.engine,
-        min_rating=arguments.min_rating,
-        as_of=arguments.as_of,
+        **{n: tuple(v) if isinstance(v, list) else v for n, v in asked.items() if n in known}
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from flows import console
@@ -54,25 +55,14 @@ def tune(arguments: Namespace) -> Any:
 
 
 def _request(arguments: Namespace) -> Request:
-    return Request(
-        dataset=arguments.dataset,
-        source=tuple(arguments.source),
-        format=arguments.format,
-        kcore=arguments.kcore,
-        split=arguments.split,
-        split_files=arguments.split_files,
-        since=arguments.since,
-        methods=(arguments.method,),
-        levels=(arguments.levels,),
-        seeds=(arguments.seed,),
-        split_seed=arguments.split_seed,
-        overrides=tuple(arguments.overrides),
-        epochs=arguments.epochs,
-        device=arguments.device,
-        engine=arguments.engine,
-        min_rating=arguments.min_rating,
-        as_of=arguments.as_of,
-    )
+    known = {item.name for item in fields(Request) if item.init}
+    asked = {
+        **{name: value for name, value in vars(arguments).items() if name in known},
+        "methods": (arguments.method,),
+        "levels": (arguments.levels,),
+        "seeds": (arguments.seed,),
+    }
+    return Request(**{n: tuple(v) if isinstance(v, list) else v for n, v in asked.items()})
 
 
 def _answer(arguments: Namespace, found: Tuning) -> Any:

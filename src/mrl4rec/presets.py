@@ -11,6 +11,8 @@ from mrl4rec.errors import UsageError, nearest
 FULL = "4,8,16,32,64"
 LEVEL_SETS = ("32,64", "16,32,64", "8,16,32,64", FULL)
 """Table 4's 2 to 5 levels. Only that of 5 is printed; the suffixes for fewer are a guess."""
+WIDTHS = (4, 8, 16, 32, 64, 128, 256)
+"""A model is evaluated at those that it has."""
 AUTHORS_SEED = 2022
 THREE = (2022, 2023, 2024)
 FIVE = (0, 1, 2, 3, 4)
@@ -25,15 +27,17 @@ class Preset:
     protocol: str
     seeds: tuple[int, ...]
     levels: tuple[str, ...] = (FULL,)
+    widths: tuple[int, ...] = ()
+    """Widths to evaluate every model with vectors at; empty: those of its method."""
+    rotate: bool = False
+    """Whether to evaluate each of them once more, rotated."""
 
     def values(self) -> dict[str, Any]:
         """What it says of a request, by the request's own names."""
-        return {
-            "methods": self.methods,
-            "levels": self.levels,
-            "protocol": self.protocol,
-            "seeds": self.seeds,
-        }
+        said = {name: getattr(self, name) for name in ("methods", "levels", "protocol", "seeds")}
+        if self.widths:
+            said["widths"] = self.widths
+        return said | ({"rotate": True} if self.rotate else {})
 
 
 _TABLE_2 = ("BCE", "BPR", "SSM", "UIB", "DAU", "MacridVAE", "DGCF", "DENS", "DCCF", "MRL-M")
@@ -55,8 +59,8 @@ PRESETS: Mapping[str, Preset] = {
     "paper-table-4": Preset("Table 4: MRL-M with 2 to 5 levels", ("MRL-M",), "paper", THREE,
                             LEVEL_SETS),
     "paper-figure-3": Preset(
-        "Figure 3, recall by width, with what it leaves out: wide models cut down", _FIGURE_3,
-        "paper", THREE,
+        "Figure 3, recall by width, with what it leaves out: rotated and wide models cut down",
+        _FIGURE_3, "paper", THREE, widths=WIDTHS, rotate=True,
     ),
     "strong-baselines": Preset(
         "what a user would pick instead, beside the nested model, under the clean protocol",

@@ -37,9 +37,7 @@ def test_contained_by_hand() -> None:
     narrow = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     inside = np.array([0, 0, 1, 1, 2, 2, 3, 3])
     assert contained(narrow, inside, 0) == 1
-    across = np.array(
-        [0, 1, 2, 3, 0, 1, 2, 3]
-    )  # each wide cluster is half in either: ½ is the least
+    across = np.array([0, 1, 2, 3, 0, 1, 2, 3])
     assert contained(narrow, across, 0) <= 0
 
 

@@ -26,6 +26,7 @@ def draw(found: Evidence) -> dict[str, Any]:
 def standing(found: Evidence) -> Any:
     """Each group's mean with its interval; a bar at the right joins those not told apart."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     n = len(found.groups)
     figure = Figure(figsize=(SIZE[0], 1.0 + 0.24 * n), layout="constrained")
@@ -42,6 +43,7 @@ def standing(found: Evidence) -> Any:
         axes.plot([at, at], [first - 0.18, last + 0.18], color=INK, linewidth=2.2,
                   solid_capstyle="butt")  # fmt: skip
     axes.set_xlim(low - step, high + step * (2.5 + len(found.runs)))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_yticks(range(n), [group.name for group in found.groups])
     axes.set_ylim(n - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
@@ -65,7 +67,6 @@ def slices(found: Evidence, parts: Sequence[Slice], axis: str) -> Any:
             **look_of[group.name],
         )
     axes.set_xticks(range(len(parts)), [f"{part.name}\n{part.users:,} users" for part in parts])
-    axes.set_ylim(bottom=0)
     axes.margins(x=0.06)
     axes.set_xlabel(axis)
     axes.set_ylabel(name_of(found.place.metric, found.place.k))

@@ -2,7 +2,7 @@
 
 The first trial has the defaults, so that what is found is never worse than they are on valid.
 A study's name holds the digest of all that its values hang on (split, method, levels, seed,
-epochs, ranges): other data or another range is another study. Optuna keeps it in SQLite in the
+epochs, engine, ranges): other data or another range is another study. Optuna keeps it in SQLite in the
 warehouse; the same command again goes on where it stood, a trial that was killed first.
 """
 
@@ -73,6 +73,8 @@ class Asked:
             "levels": self.levels,
             "seed": request.seed,
             "epochs": request.epochs,
+            "engine": request.engine,
+            "device": request.device,
             "space": {name: asdict(span) for name, span in space(request.method).items()},
             "metric": METRIC,
         }
@@ -221,7 +223,7 @@ def _take_up(study: optuna.Study, method: Method, spans: dict[str, Span]) -> Non
             _tell(study, trial.number, row["state"], row["value"])
             continue
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(trial.params)
+        study.enqueue_trial(trial.params or trial.system_attrs.get("fixed_params", {}))
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial({name: getattr(method, name) for name in spans})
 
