@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import ahead, alerting, records
 from flows.pipeline import Done, Pipeline, Step, stop_spark
-from flows.request import DEFAULT_LEVELS, DEFAULT_METHODS, Request
+from flows.request import Request
+from mrl4rec import presets
 from mrl4rec.settings import Settings
 from mrl4rec.tracking import Tracker
 
@@ -105,11 +106,12 @@ def benchmark(
     split: str | None = None,
     split_files: str | None = None,
     since: str | None = None,
-    methods: list[str] = list(DEFAULT_METHODS),  # noqa: B006
-    levels: list[str] = list(DEFAULT_LEVELS),  # noqa: B006
-    seeds: list[int] = [0],  # noqa: B006
+    preset: str | None = None,
+    methods: list[str] | None = None,
+    levels: list[str] | None = None,
+    seeds: list[int] | None = None,
     split_seed: int = 0,
-    protocol: str = "clean",
+    protocol: str | None = None,
     overrides: list[str] = [],  # noqa: B006
     epochs: int = 300,
     device: str = "auto",
@@ -119,7 +121,11 @@ def benchmark(
     as_of: str | None = None,
     warehouse: str | None = None,
 ) -> Outcome:
-    """Run every method × level set × seed on every data set; the options are those of the CLI."""
+    """Run every method × level set × seed on every data set; the options are those of the CLI.
+
+    What ``methods``, ``levels``, ``seeds`` and ``protocol`` leave open is the preset's; without a
+    preset it is the default of the CLI.
+    """
     log.setLevel(logging.INFO)  # a worker's process would show warnings alone
     settings = Settings(warehouse=Path(warehouse)) if warehouse else Settings()
     shared: dict[str, Any] = {
@@ -129,11 +135,7 @@ def benchmark(
         "split": split,
         "split_files": split_files,
         "since": since,
-        "methods": tuple(methods),
-        "levels": tuple(levels),
-        "seeds": tuple(seeds),
         "split_seed": split_seed,
-        "protocol": protocol,
         "overrides": tuple(overrides),
         "epochs": epochs,
         "device": device,
@@ -142,6 +144,11 @@ def benchmark(
         "min_rating": min_rating,
         "as_of": as_of,
     }
+    asked = {"methods": methods, "levels": levels, "seeds": seeds, "protocol": protocol}
+    known = {item.name for item in fields(Request)}
+    for option, value in presets.values(preset, asked).items():
+        if option in known:
+            shared[option] = tuple(value) if isinstance(value, list) else value
     requests = [Request(dataset=name, **shared) for name in datasets]
     outcome = run_benchmark(requests, settings, prefect_step(settings))
     create_markdown_artifact(records.leaderboard_markdown(outcome.rows), key="leaderboard")

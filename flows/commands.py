@@ -5,48 +5,35 @@ from __future__ import annotations
 import logging
 import signal
 from argparse import Namespace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from flows import ahead, console, ephemeral
+from flows.hierarchy_commands import hierarchy
 from flows.registry_commands import ledger, promote, recommend, registry, rollback, vacuum
 from flows.request import Request
 from flows.retrain_commands import retrain
 from flows.simulate_commands import simulate
+from flows.tune_commands import tune
+from mrl4rec import presets
 from mrl4rec.errors import UsageError
 from mrl4rec.masking import masked
 from mrl4rec.settings import Settings
 
-__all__ = ["ledger", "promote", "recommend", "registry", "retrain", "rollback", "simulate",
-           "vacuum"]  # fmt: skip
+__all__ = ["hierarchy", "ledger", "promote", "recommend", "registry", "retrain", "rollback",
+           "simulate", "tune", "vacuum"]  # fmt: skip
 
 log = logging.getLogger("mrl4rec")
 
 
 def _request(arguments: Namespace) -> Request:
-    from flows.options import _names, _seeds
-
-    methods, seeds = arguments.methods, arguments.seeds
+    """What the options and the preset come to; an option that was given wins."""
+    known = {item.name for item in fields(Request) if item.init}
+    told = {name: getattr(arguments, name) for name in getattr(arguments, "told", ())}
+    asked = {**vars(arguments), **presets.values(arguments.preset, told)}
     return Request(
-        dataset=arguments.dataset,
-        source=tuple(arguments.source),
-        format=arguments.format,
-        kcore=arguments.kcore,
-        split=arguments.split,
-        split_files=arguments.split_files,
-        since=arguments.since,
-        methods=tuple(_names(methods) if isinstance(methods, str) else methods),
-        levels=tuple(arguments.levels),
-        seeds=tuple(_seeds(seeds) if isinstance(seeds, str) else seeds),
-        split_seed=arguments.split_seed,
-        protocol=arguments.protocol,
-        overrides=tuple(arguments.overrides),
-        epochs=arguments.epochs,
-        device=arguments.device,
-        devices=arguments.devices,
-        engine=arguments.engine,
-        min_rating=arguments.min_rating,
-        as_of=arguments.as_of,
+        **{n: tuple(v) if isinstance(v, list) else v for n, v in asked.items() if n in known}
     )
 
 
@@ -176,9 +163,13 @@ def datasets(arguments: Namespace) -> Any:
 
 
 def compare(arguments: Namespace) -> Any:
-    """The leaderboard of what has been run."""
+    """The leaderboard of what has been run; with names, the paired tests between them."""
     from mrl4rec import report
 
+    if arguments.models:
+        from flows.compare_commands import paired
+
+        return paired(arguments)
     rows = report.leaderboard(Settings(), arguments.dataset)
     if arguments.json:
         return rows
@@ -187,10 +178,18 @@ def compare(arguments: Namespace) -> Any:
 
 
 def report(arguments: Namespace) -> Any:
-    """The HTML page."""
+    """The HTML page, or its tables as Markdown."""
     from mrl4rec import report as pages
 
     chosen = [arguments.dataset] if arguments.dataset else None
+    if arguments.markdown:
+        from mrl4rec.report import markdown
+
+        written = markdown.write(Settings(), chosen, Path(arguments.markdown))
+        if arguments.json:
+            return {"markdown": str(written)}
+        print(written)
+        return None
     page = pages.build(Settings(), chosen, Path(arguments.out) if arguments.out else None)
     if arguments.json:
         return {"report": str(page)}

@@ -11,14 +11,11 @@ from mrl4rec.settings import Settings
 NIGHTLY = "nightly"
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
     "full-benchmark": {
-        "description": "MovieLens 100K and the planted hierarchy: every method, two level sets, "
-        "three seeds, protocol clean. Takes any data set of the catalogue.",
-        "parameters": {
-            "datasets": ["ml-100k", "planted"],
-            "levels": ["4,8,16,32,64", "16,32,64"],
-            "seeds": [0, 1, 2],
-            "protocol": "clean",
-        },
+        "description": "MovieLens 100K and the planted hierarchy: the methods of Table 3, two "
+        "level sets, three seeds, protocol clean. Takes any data set of the catalogue, and any "
+        "preset: paper-table-2, paper-table-3, paper-table-4, paper-figure-3, strong-baselines, "
+        "all. Methods, levels, seeds and protocol win over the preset's where they are given.",
+        "parameters": {"datasets": ["ml-100k", "planted"], "preset": "demo"},
     },
     "smoke": {
         "description": "A few methods for a few epochs on the planted hierarchy: is it all wired?",

@@ -7,8 +7,9 @@ import json
 import sys
 from typing import Any, NoReturn
 
-from flows import registry_options, retrain_options
+from flows import compare_options, registry_options, retrain_options
 from flows.request import DEFAULT_LEVELS, DEFAULT_METHODS, DEVICES, ENGINES, PROTOCOLS, STRATEGIES
+from mrl4rec.presets import PRESETS
 
 EPILOG = "Exit codes: 0 done, 1 failed with a reason, 2 wrong usage, 3 stopped by a gate."
 
@@ -33,6 +34,21 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         return (
             action.help if action.default in (None, False, []) else super()._get_help_string(action)
         )
+
+
+class _Told(argparse.Action):
+    """Stores a value and remembers that it was given, so that it wins over a preset's."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep the value under its option's name, and the name in ``told``."""
+        setattr(namespace, self.dest, values)
+        namespace.told = {*getattr(namespace, "told", ()), self.dest}
 
 
 def _names(text: str) -> list[str]:
@@ -67,14 +83,21 @@ def build_parser() -> Parser:
     }
     for name, text in helps.items():
         _pipeline_options(_command(commands, name, text), name)
-    _compare(_command(commands, "compare", "the leaderboard of what has been run"))
+    _tune(commands)
+    text = "the leaderboard of what has been run; with names, are these models really different?"
+    _compare(_command(commands, "compare", text))
     report = _command(commands, "report", "one self-contained HTML page of what has been run")
     report.add_argument("--dataset", help="only this data set; unset: every one in the warehouse")
     report.add_argument("--out", help="where to write it; unset: report.html in the warehouse")
+    report.add_argument(
+        "--markdown", metavar="FILE", help="write its tables there instead, as docs/results.md is"
+    )
     _command(commands, "datasets", "the catalogue of known data sets")
     tables = _command(commands, "tables", "tables, their versions, rows and stage keys")
     tables.add_argument("name", nargs="?", help="one table: its whole history")
     tables.add_argument("--dataset", help="only this data set")
+    text = "clusters of each prefix against planted groups, and against each other"
+    _hierarchy(_command(commands, "hierarchy", text))
     _export(_command(commands, "export", "the vectors to serve, at a width you can afford"))
     retrain_options.add(commands, _command, _names, _seeds)
     _simulate(commands)
@@ -107,6 +130,49 @@ def _command(
 
 def _pipeline_options(command: argparse.ArgumentParser, name: str) -> None:
     add = command.add_argument
+    _data_options(command, name)
+    add(
+        "--preset",
+        metavar="NAME",
+        help="methods, levels, protocol and seeds by name, what is given beside it wins: "
+        + ", ".join(PRESETS),
+    )
+    add(
+        "--methods",
+        type=_names,
+        action=_Told,
+        default=",".join(DEFAULT_METHODS),
+        help="comma-separated",
+    )
+    add(
+        "--levels",
+        nargs="+",
+        action=_Told,
+        default=list(DEFAULT_LEVELS),
+        metavar="SET",
+        help="level sets like 4,8,16,32,64, several apart by spaces",
+    )
+    add(
+        "--seeds",
+        type=_seeds,
+        action=_Told,
+        default="0",
+        help="training seeds, comma-separated",
+    )
+    add(
+        "--protocol",
+        choices=PROTOCOLS,
+        action=_Told,
+        default="clean",
+        help="clean: epoch chosen on valid, then refit; paper: stopped on test, as the authors do",
+    )
+    _training_options(command)
+    add("--devices", type=int, default=1, help="processes to train with (DDP)")
+
+
+def _data_options(command: argparse.ArgumentParser, name: str) -> None:
+    """Which data, and how they are split."""
+    add = command.add_argument
     add(
         "--dataset",
         default="ml-100k" if name == "run" else None,
@@ -134,22 +200,18 @@ def _pipeline_options(command: argparse.ArgumentParser, name: str) -> None:
     )
     add("--split-files", metavar="DIR", help="train.txt and test.txt of --split predefined")
     add("--since", metavar="TIME", help="ISO time: with --split since, pairs from then on are test")
-    add("--methods", type=_names, default=",".join(DEFAULT_METHODS), help="comma-separated")
-    add(
-        "--levels",
-        nargs="+",
-        default=list(DEFAULT_LEVELS),
-        metavar="SET",
-        help="level sets like 4,8,16,32,64, several apart by spaces",
-    )
-    add("--seeds", type=_seeds, default="0", help="training seeds, comma-separated")
     add("--split-seed", type=int, default=0, help="seed of the split, not of the training")
+    add("--min-rating", type=float, help="reviews rated below are no interactions; unset: all are")
     add(
-        "--protocol",
-        choices=PROTOCOLS,
-        default="clean",
-        help="clean: epoch chosen on valid, then refit; paper: stopped on test, as the authors do",
+        "--as-of",
+        metavar="TIME",
+        help="reviews after this ISO time are in the future; unset: the time of ingestion",
     )
+
+
+def _training_options(command: argparse.ArgumentParser) -> None:
+    """How a model is trained."""
+    add = command.add_argument
     add(
         "--set",
         dest="overrides",
@@ -160,18 +222,36 @@ def _pipeline_options(command: argparse.ArgumentParser, name: str) -> None:
     )
     add("--epochs", type=int, default=300, help="most epochs of a training")
     add("--device", choices=DEVICES, default="auto", help="where to train")
-    add("--devices", type=int, default=1, help="processes to train with (DDP)")
     add("--engine", choices=ENGINES, default="auto", help="how training steps are taken")
-    add("--min-rating", type=float, help="reviews rated below are no interactions; unset: all are")
-    add(
-        "--as-of",
-        metavar="TIME",
-        help="reviews after this ISO time are in the future; unset: the time of ingestion",
-    )
+
+
+def _tune(commands: Any) -> None:
+    text = "settings of one method tried on valid, the same number for each method you compare"
+    command = _command(commands, "tune", text)
+    add = command.add_argument
+    _data_options(command, "tune")
+    add("--method", required=True, help="the method to tune; what --set fixes is not searched")
+    add("--trials", type=int, default=20, help="settings in all, those of earlier calls counted")
+    add("--levels", default=DEFAULT_LEVELS[0], metavar="SET", help="level set, if it takes one")
+    add("--seed", type=int, default=0, help="training seed of every trial, and of the proposals")
+    _training_options(command)
 
 
 def _compare(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dataset", help="only this data set; unset: every one")
+    compare_options.add(command)
+
+
+def _hierarchy(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add(
+        "models",
+        nargs="*",
+        default=["MRL-M", "BPR-D"],
+        metavar="MODEL",
+        help="methods that were run, or stage keys of models",
+    )
+    add("--dataset", default="planted", help="data set they were run on")
 
 
 def _export(command: argparse.ArgumentParser) -> None:

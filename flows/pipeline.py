@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flows import needs
 from flows.request import CUTOFFS, Cell, Request
 from mrl4rec.errors import UsageError, nearest
 from mrl4rec.settings import Settings
@@ -116,6 +117,8 @@ class Pipeline:
         ingest = self._ingest()
         core = self._core(ingest) if until != "ingest" else None
         split = self._split(ingest, core) if core is not None and until != "kcore" else None
+        if split is not None:
+            needs.check(self.request, ingest, split, self.settings)
         self._prepared = Prepared(ingest, core, split)
         return self._prepared
 

@@ -7,9 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mrl4rec.errors import UsageError
+from mrl4rec.promotion.slices import POPULARITY, truth_by_popularity
+from mrl4rec.ranking.metrics import PER_USER
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, find, stage_key
 from mrl4rec.tables import RESULTS
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
 CODE = 1
 """Raised when the numbers of this stage change for the same model and split."""
+
+SLICED = ("recall", "ndcg")
+"""Metrics that are kept by slice too."""
 
 log = logging.getLogger("mrl4rec")
 
@@ -76,16 +83,18 @@ def run(
     _check_unseen(model_folder.read_card(folder), split)
     model, card, _, _ = model_folder.load(folder)
     interactions = data()
+    seen, truth = interactions.csr("train", "valid"), interactions.csr("test")
     evaluation = evaluate(
         model,
-        interactions.csr("train", "valid"),
-        interactions.csr("test"),
+        seen,
+        truth,
         ks=ks,
         device=device,
         memory_mb=settings.ranking_memory_mb,
+        slices=truth_by_popularity(seen, truth),
     )
     path = per_user_path(settings, dataset, this)
-    _write_per_user(path, evaluation.per_user)
+    _write_per_user(path, with_slices(evaluation, seen.degrees[evaluation.users]))
     run_id = on_evaluated(evaluation, card, this, path) if on_evaluated else None
     commit = Commit(
         stage="evaluate",
@@ -97,6 +106,27 @@ def run(
     rows = _rows(evaluation, card, this, run_id)
     version = commit_rows(uri, RESULTS, rows, commit.metadata())
     return Commit(**{**commit.__dict__, "version": version})
+
+
+def with_slices(evaluation: Evaluation, history_E: NDArray[np.int64]) -> pa.Table:
+    """The per-user values, each user's training pairs (``history``), and the metrics by slice.
+
+    ``recall_head``, ``ndcg_tail`` …: judged by the test items of one slice of popularity alone, on
+    the rows of the whole model; null on other rows and for users without such items.
+    """
+    table = evaluation.per_user
+    n_widths, n_ks = len(evaluation.widths), len(evaluation.ks)
+    each = n_widths * n_ks
+    columns = {"history": pa.array(np.repeat(history_E, each), pa.int32())}
+    assert evaluation.sliced_GECM is not None
+    for g, name in enumerate(POPULARITY):
+        for metric in SLICED:
+            values = np.full((evaluation.n_users, n_widths, n_ks), np.nan)
+            values[:, -1] = evaluation.sliced_GECM[g, :, :, PER_USER.index(metric)]
+            columns[f"{metric}_{name}"] = pa.array(values.reshape(-1), from_pandas=True)
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return table
 
 
 def _check_unseen(card: ModelCard, split: Commit) -> None:

@@ -61,8 +61,18 @@ LEVEL_SETS: Mapping[int, tuple[int, ...]] = {L: LEVELS[5 - L :] for L in (2, 3, 
 """Table 4's L as level sets. Only that of 5 is printed; the suffixes for fewer are a guess."""
 GUESSED = "the paper gives the number of levels only; this level set is a guess"
 
-_METHODS = ("BCE", "BPR", "SSM", "UIB", "DAU", "MVAE", "DGCF", "DENS", "DCCF", "BPR-D", "BPR-M",
-            "MRL-D", "MRL-M")  # fmt: skip
+REASONS: Mapping[str, str] = {
+    "UIB": "the authors' code lets every user's boundary meet every other user's positive",
+    "SSM": "not in the authors' code; temperature and negatives are not printed",
+    "MacridVAE": "not in the authors' code; its settings are not printed",
+    "DGCF": "not in the authors' code; its settings are not printed",
+    "DCCF": "not in the authors' code; its settings are not printed",
+    "BPR-M": "as coded: one loss over the negatives of all levels at full width",
+}
+"""Why a measured row may differ from the printed one, where that was found by reading the code."""
+
+_METHODS = ("BCE", "BPR", "SSM", "UIB", "DAU", "MacridVAE", "DGCF", "DENS", "DCCF", "BPR-D",
+            "BPR-M", "MRL-D", "MRL-M")  # fmt: skip
 _TABLE_3 = ("BPR-D", "BPR-M", "MRL-D", "MRL-M")
 _NESTED = ("BPR-M", "MRL-D", "MRL-M", "MRL-M@lightgcn-1")
 # Recall@20 / NDCG@20, in the order of _METHODS.

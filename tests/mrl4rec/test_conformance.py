@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def checkerboard() -> Interactions:
     users, items = (rng.random((N_USERS, N_ITEMS)) < likes).nonzero()
     fold = rng.choice(3, len(users), p=[0.6, 0.15, 0.25])
     folds = [list(zip(users[fold == f], items[fold == f], strict=True)) for f in range(3)]
-    return from_pairs(*folds, N_USERS, N_ITEMS)
+    made = from_pairs(*folds, N_USERS, N_ITEMS)
+    days = rng.integers(0, 365, len(made.users_P)).astype("timedelta64[D]")
+    return replace(made, reviewed_at_P=(np.datetime64("2014-01-01") + days).astype("M8[us]"))
 
 
 def small(name: str) -> Method:
@@ -83,7 +86,7 @@ def test_every_method_learns_saves_and_cuts(name: str, settings: Settings) -> No
 
     degrees = seen.degrees
     chance = float(np.mean(K / (N_ITEMS - degrees)))
-    factor = 1.3 if name == "Pop" else 2.5
+    factor = 1.25 if method.model == "pop" else 2.5  # pop: one list for everybody
     assert hits(scores) > factor * chance
 
     assert (card.stage_key, card.method_name) == (commit.key, method.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.interactions import Interactions
-from mrl4rec.methods import Ease, Method, Popularity
+from mrl4rec.methods import Ease, Fitted, Method, Popularity
 from mrl4rec.scorers import CountModel, ItemItemModel, Scorer
 
 
@@ -15,6 +15,8 @@ def fit(method: Method, data: Interactions, folds: tuple[str, ...]) -> Scorer:
         raise Mrl4recError(
             f"there is no pair to fit on in {' and '.join(folds)}", where="table splits"
         )
+    if isinstance(method, Fitted):
+        return method.fit(data, folds, 0)
     if isinstance(method, Popularity):
         from mrl4rec.closed_form.popularity import counts
 

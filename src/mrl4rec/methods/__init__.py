@@ -3,7 +3,7 @@
 Adding a method is adding one entry to the ``ROWS`` of its family.
 """
 
-from mrl4rec.methods.base import Method
+from mrl4rec.methods.base import NEEDS, Fitted, Method
 from mrl4rec.methods.closed_forms import Ease, Popularity
 from mrl4rec.methods.factors import AUTO, FOLLOW, Factors, layers_of
 from mrl4rec.methods.known import METHODS, from_dict, resolve
@@ -13,8 +13,10 @@ __all__ = [
     "AUTO",
     "FOLLOW",
     "METHODS",
+    "NEEDS",
     "Ease",
     "Factors",
+    "Fitted",
     "Method",
     "Popularity",
     "default_levels",

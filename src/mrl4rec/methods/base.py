@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mrl4rec.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from mrl4rec.interactions import Interactions
+    from mrl4rec.scorers import Scorer
+
+NEEDS = {"times": "the times of its pairs", "ratings": "the ratings of its reviews"}
+"""What a method may need of the data besides pairs, in words."""
 
 
 def value(default: Any, unit: str, low: float | None = None, high: float | None = None) -> Any:
@@ -41,6 +48,8 @@ class Method:
 
     name: str
     model: str
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Of ``NEEDS``: on data without, it is refused before anything is trained."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -76,3 +85,12 @@ class Method:
     def parameters(self) -> dict[str, str]:
         """What ``--set`` can change, each with its unit."""
         return {item.name: item.metadata["unit"] for item in fields(self) if item.metadata}
+
+
+@dataclass(frozen=True)
+class Fitted(Method):
+    """A method with its solver beside it, in the same file: docs/adding-a-method.md."""
+
+    def fit(self, data: Interactions, folds: tuple[str, ...], seed: int) -> Scorer:
+        """The model of the pairs in these folds; ``seed`` is 0 for a deterministic method."""
+        raise NotImplementedError

@@ -7,11 +7,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 from mrl4rec.errors import UsageError, nearest
-from mrl4rec.methods import autoencoders, closed_forms, factors, graphs, losses, samplers
+from mrl4rec.methods import autoencoders, closed_forms, factors, graphs, losses, recent, samplers
 from mrl4rec.methods.base import Method
 from mrl4rec.methods.factors import AUTO, FOLLOW, Factors, layers_of
 
-FAMILIES = (closed_forms, factors, losses, samplers, graphs, autoencoders)
+FAMILIES = (closed_forms, factors, losses, samplers, graphs, autoencoders, recent)
 """Each has its methods as ``ROWS``."""
 METHODS: dict[str, Method] = {method.name: method for room in FAMILIES for method in room.ROWS}
 

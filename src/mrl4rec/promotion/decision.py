@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.promotion import words
 from mrl4rec.promotion.admissible import admissible
-from mrl4rec.promotion.bootstrap import resampled_means
 from mrl4rec.promotion.change import Change
 from mrl4rec.promotion.per_user import SIDES, Duel
 from mrl4rec.promotion.rules import Rules
 from mrl4rec.promotion.seeds import shares
 from mrl4rec.promotion.slices import POPULARITY, by_activity
+from mrl4rec.ranking.bootstrap import resampled_means
 
 __all__ = ["Decision", "Rules", "admissible", "decide"]
 

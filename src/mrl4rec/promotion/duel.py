@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.interactions import Csr, Interactions, csr
+from mrl4rec.interactions import Csr, Interactions
 from mrl4rec.model_folder import Loaded
 from mrl4rec.promotion.per_user import METRICS, Duel, K, Recipe, Side, Values
 from mrl4rec.promotion.served import Served
-from mrl4rec.promotion.slices import POPULARITY, by_popularity
+from mrl4rec.promotion.slices import POPULARITY, truth_by_popularity
 from mrl4rec.ranking.metrics import PER_USER, per_user
 from mrl4rec.ranking.topk import Query, columns, search
 from mrl4rec.scorers import FactorModel, Scorer
@@ -86,9 +86,7 @@ class Field:
             )
         pairs = np.bincount(seen.indices, minlength=data.n_items)
         offered = pairs + np.bincount(truth.indices, minlength=data.n_items) > 0
-        slice_of = by_popularity(pairs)
-        parts = [_only(truth, slice_of == g) for g in range(len(POPULARITY))]
-        return Field(users, seen, [truth, *parts], offered, widths)
+        return Field(users, seen, [truth, *truth_by_popularity(seen, truth)], offered, widths)
 
     def rank(
         self,
@@ -127,13 +125,6 @@ def _judged(items_BWK: NDArray[np.int32], users_B: NDArray[np.int64], truth: Csr
     cutoff = np.array([K], dtype=np.int64)
     items = np.ascontiguousarray(items_BWK)
     return per_user(items, rows, truth.indices, cutoff, shown)[:, :, 0]
-
-
-def _only(pairs: Csr, wanted_I: NDArray[np.bool_]) -> Csr:
-    """The pairs whose items are wanted."""
-    rows = np.repeat(np.arange(pairs.n_rows), pairs.degrees)
-    kept = wanted_I[pairs.indices]
-    return csr(rows[kept], pairs.indices[kept], pairs.n_rows, pairs.n_columns)
 
 
 def _stacked(models: Sequence[tuple[Values, Values, Values]]) -> list[Values]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrl4rec.interactions import Csr, csr
+
 ACTIVITY = (("new", 0, 0), ("1-4", 1, 4), ("5-9", 5, 9), ("10-19", 10, 19), ("20+", 20, None))
 """Users by their training pairs before the window: name, least, most (None: no limit)."""
 POPULARITY = ("head", "middle", "tail", "new")
@@ -35,3 +37,14 @@ def by_popularity(pairs_I: NDArray[np.integer]) -> NDArray[np.int8]:
     third = 3 * above // max(1, int(held.sum()))
     third[counts == 0] = POPULARITY.index("new")
     return third.astype(np.int8)[places]
+
+
+def truth_by_popularity(seen: Csr, truth: Csr) -> list[Csr]:
+    """The held-out items in each slice of ``POPULARITY``; ``seen`` has the training pairs."""
+    slice_of = by_popularity(np.bincount(seen.indices, minlength=seen.n_columns))
+    rows = np.repeat(np.arange(truth.n_rows), truth.degrees)
+    parts = []
+    for g in range(len(POPULARITY)):
+        kept = slice_of[truth.indices] == g
+        parts.append(csr(rows[kept], truth.indices[kept], truth.n_rows, truth.n_columns))
+    return parts

@@ -46,6 +46,9 @@ class Evaluation:
     ks: tuple[int, ...]
     values_EWCM: NDArray[np.float64]
     """Values of each user for the metrics of ``PER_USER``."""
+    sliced_GECM: NDArray[np.float64] | None = None
+    """The same of the whole model, judged by the held-out items in each slice alone; NaN for users
+    without any. None where no slices were asked for."""
 
     @property
     def n_users(self) -> int:
@@ -91,11 +94,13 @@ def evaluate(
     metrics: Sequence[str] = METRICS,
     progress: Progress | None = None,
     n_threads: int | None = None,
+    slices: Sequence[Csr] = (),
 ) -> Evaluation:
     """Rank all unseen items for every user who has test items, and average.
 
     ``seen`` holds the items left out (train ∪ valid when testing), ``truth`` the held-out ones.
-    ``widths`` None takes the model's own. The values do not depend on memory or threads. Raises
+    ``widths`` None takes the model's own. ``slices`` are parts of ``truth``, by which the widest
+    lists are judged besides. The values do not depend on memory or threads. Raises
     UsageError for an unknown metric, cut-off or width, Mrl4recError where nobody has test items.
     """
     ks = _cutoffs(ks)
@@ -110,7 +115,7 @@ def evaluate(
         )
     dims = tuple(sorted(set(cut.values())))
     query = Query(min(ks[-1], model.n_items), dims, seen)
-    tally = _Tally(users, truth, dims, ks, model.n_items)
+    tally = _Tally(users, truth, dims, ks, model.n_items, slices)
     chunks = search(model, users, query, device=device, memory_mb=memory_mb, n_threads=n_threads)
     for begin, lists in chunks:
         tally.add(begin, lists)
@@ -165,10 +170,14 @@ class _Tally:
         dims: tuple[int, ...],
         ks: tuple[int, ...],
         n_items: int,
+        slices: Sequence[Csr] = (),
     ) -> None:
         self.users, self.truth, self.dims, self.ks = users, truth, dims, ks
         self.values_EWCM = np.empty((len(users), len(dims), len(ks), len(PER_USER)))
         self.shown_WCI = np.zeros((len(dims), len(ks), n_items), dtype=bool)
+        self.slices = slices
+        each = (len(slices), len(users), len(ks), len(PER_USER))
+        self.sliced_GECM = np.full(each, np.nan)
 
     def add(self, begin: int, lists: Lists) -> None:
         """Take in the lists of a chunk of users."""
@@ -178,6 +187,14 @@ class _Tally:
         rows = np.stack([self.truth.indptr[users], self.truth.indptr[users + 1]], axis=1)
         cutoffs = np.array(self.ks, dtype=np.int64)
         self.values_EWCM[chunk] = per_user(items, rows, self.truth.indices, cutoffs, self.shown_WCI)
+        nobody = np.zeros((1, len(self.ks), self.shown_WCI.shape[2]), dtype=bool)
+        for g, part in enumerate(self.slices):
+            some = part.degrees[users] > 0
+            whole = np.ascontiguousarray(items[some, -1:])
+            of = users[some]
+            rows = np.stack([part.indptr[of], part.indptr[of + 1]], axis=1)
+            found = per_user(whole, rows, part.indices, cutoffs, nobody)[:, 0]
+            self.sliced_GECM[g, begin + np.flatnonzero(some)] = found
 
     def evaluation(self, cut: dict[int | None, int], metrics: Sequence[str]) -> Evaluation:
         """The means, with coverage."""
@@ -197,7 +214,9 @@ class _Tally:
                     )
                     values.append(Value(metric, k, width, float(value)))
         order = [place[dim] for dim in cut.values()]
-        return Evaluation(values, self.users, tuple(cut), self.ks, self.values_EWCM[:, order])
+        sliced = self.sliced_GECM if self.slices else None
+        by_user = self.values_EWCM[:, order]
+        return Evaluation(values, self.users, tuple(cut), self.ks, by_user, sliced)
 
 
 def _cutoffs(ks: Sequence[int]) -> tuple[int, ...]:

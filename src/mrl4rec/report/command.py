@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,13 +14,17 @@ from mrl4rec.report.warehouse import Context
 from mrl4rec.settings import Settings
 
 
-def commands(settings: Settings, context: Context) -> list[str]:
-    """One ``mrl4rec run`` for each protocol of the context's runs (or one up to the split)."""
+def commands(settings: Settings, context: Context, *, relative: bool = False) -> list[str]:
+    """One ``mrl4rec run`` for each protocol of the context's runs (or one up to the split).
+
+    ``relative``: for a page that is kept with the code, so paths are as seen from here and the
+    warehouse is not named.
+    """
     protocols: dict[str, list[Run]] = {}
     for run in context.runs:
         protocols.setdefault(run.protocol, []).append(run)
-    data = _data(context)
-    place = ["--warehouse", str(settings.warehouse)]
+    data = _data(context, relative)
+    place = [] if relative else ["--warehouse", str(settings.warehouse)]
     if not protocols:
         return [_line(["mrl4rec", "split", *data, *place])]
     return [
@@ -28,12 +33,13 @@ def commands(settings: Settings, context: Context) -> list[str]:
     ]
 
 
-def _data(context: Context) -> list[str]:
+def _data(context: Context, relative: bool) -> list[str]:
     words = ["--dataset", context.dataset]
     ingest = context.ingest.summary if context.ingest else {}
     for source in ingest.get("sources") or ():
         if isinstance(source, Mapping) and source.get("path"):
-            words += ["--source", str(source["path"])]
+            path = str(source["path"])
+            words += ["--source", os.path.relpath(path) if relative else path]
     core = context.core.summary if context.core else {}
     if core.get("k") is not None:
         words += ["--kcore", str(core["k"])]

@@ -49,7 +49,8 @@ def compare(context: Context, groups: Sequence[Group]) -> Comparison | None:
 
 
 def _measured(known: paper.PaperSet, groups: Sequence[Group]) -> tuple[Table, set[str]]:
-    head = ["method", "metric", "level set", "paper", "measured", "seeds", "difference", "Table"]
+    head = ["method", "metric", "level set", "paper", "measured", "seeds", "difference", "Table",
+            "what is known of it"]  # fmt: skip
     table = Table(head, numeric=frozenset({3, 4, 5, 6}))
     seen = set()
     for number in paper.printed(known.name):
@@ -70,6 +71,7 @@ def _measured(known: paper.PaperSet, groups: Sequence[Group]) -> tuple[Table, se
                     str(stat.n) if group.seeds else "–",
                     _percent(stat.mean / number.value),
                     number.table,
+                    paper.REASONS.get(number.method, "–"),
                 ]
             )
     table.rows.sort(key=lambda row: (row[0], row[2], row[1].split("@")[0] != "recall"))

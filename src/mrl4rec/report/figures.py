@@ -19,6 +19,8 @@ METHODS = ("MRL-M", "MRL-D", "BPR-D", "BPR-M", "BPR", "EASE", "Pop", "MRL-M@ligh
 """Methods whose colour is the same in every report."""
 INK, RULE = "#222222", "#d9d9d9"
 LINES, MARKS = ("-", "--", ":", "-."), ("o", "s", "^", "D", "v", "P")
+MOST = 12
+"""Rows of a leaderboard that are drawn as lines, the best; the tables have all."""
 SIZE = (4.8, 3.2)  # inches: one panel, readable when a phone shows it at full width
 STYLE = {
     "font.size": 9, "axes.titlesize": 9, "legend.fontsize": 7.5, "svg.fonttype": "none",
@@ -34,12 +36,13 @@ def results(groups: Sequence[Group]) -> dict[str, Any]:
     """The figures of one protocol's groups, by name; those without data are left out."""
     runs = [run for group in groups for run in group.runs]
     metric, k = headline(runs)
+    best = groups[:MOST]
     with style():
         found = {
-            "recall_by_width": by_width(groups, metric, k),
+            "recall_by_width": by_width(best, metric, k),
             "level_sweep": level_sweep(groups, metric, k),
-            "learning_curve": curves(groups, watched(runs)),
-            "loss": curves(groups, "loss"),
+            "learning_curve": curves(best, watched(runs)),
+            "loss": curves(best, "loss"),
         }
     return {name: figure for name, figure in found.items() if figure is not None}
 
@@ -63,9 +66,9 @@ def by_width(groups: Sequence[Group], metric: str, k: int) -> Any:
     if not nested:
         return None
     figure, axes = panel()
-    looks = _looks(groups)
+    look_of = looks(groups)
     for group in groups:
-        look = looks[group.name]
+        look = look_of[group.name]
         widths = group.widths
         stats = [(w, s) for w in widths if (s := group.stat(metric, k, w)) is not None]
         if len(widths) > 1:
@@ -84,7 +87,7 @@ def by_width(groups: Sequence[Group], metric: str, k: int) -> Any:
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
     axes.set_xlabel("width: first so many dimensions of a vector")
-    axes.set_ylabel(_name(metric, k))
+    axes.set_ylabel(name_of(metric, k))
     legend(figure, axes)
     return figure
 
@@ -102,14 +105,14 @@ def level_sweep(groups: Sequence[Group], metric: str, k: int) -> Any:
         axes.errorbar(
             [s.mean for _, s in points], [at for at, _ in points],
             xerr=[s.sd or 0 for _, s in points] if any(s.sd for _, s in points) else None,
-            linestyle="none", marker=MARKS[number % len(MARKS)], color=_colour(method, number),
+            linestyle="none", marker=MARKS[number % len(MARKS)], color=colour(method, number),
             capsize=2, elinewidth=0.8, label=method,
         )  # fmt: skip
     axes.set_yticks(range(len(sets)), sets)
     axes.set_ylim(-0.5, len(sets) - 0.5)
     axes.margins(x=0.1)
     axes.set_ylabel("level set")
-    axes.set_xlabel(f"{_name(metric, k)} at full width")
+    axes.set_xlabel(f"{name_of(metric, k)} at full width")
     legend(figure, axes)
     return figure
 
@@ -121,10 +124,10 @@ def curves(groups: Sequence[Group], name: str | None) -> Any:
     if not drawn:
         return None
     figure, axes = panel()
-    looks = _looks(groups)
+    look_of = looks(groups)
     named: set[str] = set()
     for group, _, points in drawn:
-        look = {**looks[group.name], "marker": ""}
+        look = {**look_of[group.name], "marker": ""}
         label = group.name if group.name not in named else None
         named.add(group.name)
         xs, ys = [x for x, _ in points], [y for _, y in points]
@@ -277,25 +280,34 @@ def legend(figure: Any, axes: Any) -> None:
         figure.set_figheight(figure.get_figheight() + 0.17 * rows)
 
 
-def _looks(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
-    """Colour by method, line and marker by its level set (or variant)."""
+def looks(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+    """Colour by method, line and marker by its level set (or variant).
+
+    Where there are more methods than colours, line and marker tell those of one colour apart.
+    """
     seen: dict[str, list[str]] = {}
-    looks = {}
+    found = {}
     for group in groups:
         kin = seen.setdefault(group.method, [])
         kin.append(group.name)
-        number = len(kin) - 1
-        looks[group.name] = {
-            "color": _colour(group.method, len(seen) - 1),
+        at = place_of(group.method, len(seen) - 1)
+        number = len(kin) - 1 + at // len(PALETTE)
+        found[group.name] = {
+            "color": PALETTE[at % len(PALETTE)],
             "linestyle": LINES[number % len(LINES)],
             "marker": MARKS[number % len(MARKS)],
         }
-    return looks
+    return found
 
 
-def _colour(method: str, number: int) -> str:
-    at = METHODS.index(method) if method in METHODS else len(METHODS) + number
-    return PALETTE[at % len(PALETTE)]
+def colour(method: str, number: int) -> str:
+    """The colour of a method: its own in every report, else that of the number."""
+    return PALETTE[place_of(method, number) % len(PALETTE)]
+
+
+def place_of(method: str, number: int) -> int:
+    """A method's place among colours and markers."""
+    return METHODS.index(method) if method in METHODS else len(METHODS) + number
 
 
 def _order(levels: str) -> tuple[int, tuple[int, ...]]:
@@ -303,7 +315,8 @@ def _order(levels: str) -> tuple[int, tuple[int, ...]]:
     return len(numbers), numbers
 
 
-def _name(metric: str, k: int) -> str:
+def name_of(metric: str, k: int) -> str:
+    """``Recall@20``, ``NDCG@20``."""
     return f"{metric.upper() if len(metric) <= 4 else metric.capitalize()}@{k}"
 
 

@@ -21,7 +21,8 @@ def digest(settings: Settings, names: Sequence[str], beside: Path) -> str:
     """The SHA-256 of what a page of these data sets in the folder ``beside`` depends on.
 
     Tables count by the files of their logs, which are never written twice; model folders, written
-    whole by one rename, by their cards; this package by its content.
+    whole by one rename, by their cards; the users' values by their files; this package by its
+    content.
     """
     said = [mrl4rec.__version__, str(settings.warehouse.absolute()), str(beside), list(names)]
     found = [list(_inputs(settings.dataset_dir(name))) for name in names]
@@ -39,7 +40,7 @@ def made_of(page: Path) -> str | None:
 
 
 def _inputs(folder: Path) -> Iterator[tuple[str, int, int]]:
-    for pattern in ("*/_delta_log/*.json", "models/*/model.json"):
+    for pattern in ("*/_delta_log/*.json", "models/*/model.json", "results_per_user/*.parquet"):
         yield from _stamps(folder, folder.glob(pattern))
     for path in sorted((folder / "gx").rglob("*.html")):  # links to what is not there are left out
         yield path.relative_to(folder).as_posix(), 0, 0

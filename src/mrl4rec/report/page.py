@@ -13,31 +13,19 @@ from typing import Any
 import mrl4rec
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.report import inputs, views
+from mrl4rec.report.boards import board
 from mrl4rec.report.command import commands
 from mrl4rec.report.compare import Comparison, compare
+from mrl4rec.report.panels import panels, slug
 from mrl4rec.report.portrait import portrait
-from mrl4rec.report.runs import Group, chosen, gate_rows, group, headline, load_runs
+from mrl4rec.report.runs import Group, chosen, gate_rows, group, load_runs
+from mrl4rec.report.split_views import over_splits
 from mrl4rec.report.warehouse import Context, contexts, source_rows
 from mrl4rec.settings import Settings
+from mrl4rec.tuning.kept import tunings
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
-MAIN, MORE = ("recall", "ndcg"), ("hr", "mrr", "map", "precision", "coverage")
-TITLES = {
-    "recall_by_width": "{metric} by width",
-    "level_sweep": "{metric} by level set",
-    "learning_curve": "What chose the epoch",
-    "loss": "Training loss",
-    "user_degrees": "Reviews of a user",
-    "item_degrees": "Reviews of an item",
-    "rows_over_time": "Reviews over time",
-    "ratings": "Ratings",
-    "quarantine": "Quarantine by rule",
-    "champion_over_time": "Champion and challenger",
-    "drift": "How each dump differs from the rows before it",
-    "drift_rows": "New rows of each dump",
-    "drift_auc": "What the champion makes of each dump",
-}
 
 
 def build(
@@ -70,8 +58,20 @@ def _dataset(settings: Settings, name: str, beside: Path) -> dict[str, Any]:
         "parts": parts,
         "gates": gates,
         "failed": failed,
+        "splits": over_splits(found) if several else None,
+        "hierarchy": _hierarchy(settings, name),
         "promotions": _promotions(settings, name),
     }
+
+
+def _hierarchy(settings: Settings, name: str) -> list[dict[str, Any]]:
+    """What clusters of the prefixes say, where `mrl4rec hierarchy` has measured it."""
+    from mrl4rec.hierarchy.kept import rows_of
+    from mrl4rec.report import hierarchy
+
+    rows = rows_of(settings, name)
+    drawn, tables = hierarchy.figures(rows), hierarchy.figure_tables(rows)
+    return panels(drawn, tables, f"{name}-hierarchy", "")
 
 
 def _promotions(settings: Settings, name: str) -> dict[str, Any] | None:
@@ -84,23 +84,26 @@ def _promotions(settings: Settings, name: str) -> dict[str, Any] | None:
     tables = {
         "champion_over_time": promotions.champion_table(found),
         "drift": promotions.drift_table(found),
+        "drift_rows": promotions.dump_table(found),
+        "drift_auc": promotions.dump_table(found),
     }
     return {
         "ledger": promotions.ledger_table(found),
         "dumps": promotions.dump_table(found),
-        "figures": _figures(promotion_figures.draw(found), tables, f"{name}-retraining", ""),
+        "figures": panels(promotion_figures.draw(found), tables, f"{name}-retraining", ""),
     }
 
 
 def _context(settings: Settings, context: Context, anchor: str, several: bool) -> dict[str, Any]:
     groups = group(context.runs)
+    studies = tunings(settings, context.dataset)
     by_protocol: dict[str, list[Group]] = {}
     for found in groups:
         by_protocol.setdefault(found.protocol, []).append(found)
     comparison = compare(context, groups)
     split = context.split.summary if context.split else {}
     return {
-        "anchor": _slug(anchor),
+        "anchor": slug(anchor),
         "title": f"split {split.get('strategy', '?')}, seed {split.get('split_seed', '?')}"
         if several
         else None,
@@ -108,43 +111,15 @@ def _context(settings: Settings, context: Context, anchor: str, several: bool) -
         "missing": _missing(context),
         "sources": views.sources(source_rows(settings, context)),
         "stages": views.stages(context),
-        "boards": [_board(p, g, comparison, anchor) for p, g in by_protocol.items()],
+        "boards": [
+            board(settings, p, g, comparison, anchor, studies) for p, g in by_protocol.items()
+        ],
         "comparison": comparison,
         "portrait": _portrait(settings, context, anchor),
         "commands": commands(settings, context),
-    }
-
-
-def _board(
-    protocol: str, groups: Sequence[Group], comparison: Comparison | None, anchor: str
-) -> dict[str, Any]:
-    from mrl4rec.report import figures
-
-    metric, k = headline([run for found in groups for run in found.runs])
-    swept = figures.sweep(groups)
-    known = comparison.known if comparison else None
-    tables = {
-        "recall_by_width": views.by_width(groups),
-        "level_sweep": views.level_sweep(swept, known) if swept else None,
-        "learning_curve": views.learning(groups),
-    }
-    notes = []
-    if not swept and any(found.levels for found in groups):
-        notes.append(
-            "Only one level set was trained, so there is no level sweep: give --levels twice."
-        )
-    if not any(run.curve for found in groups for run in found.runs):
-        notes.append("No learning curves: these models have no epochs, or their folders are gone.")
-    drawn = figures.results(groups)
-    more = views.board(groups, MORE)
-    return {
-        "protocol": protocol,
-        "meaning": views.PROTOCOLS.get(protocol, ""),
-        "table": views.board(groups, MAIN),
-        "more": more if len(more.head) > 4 else None,
-        "runs": views.each_run(groups),
-        "figures": _figures(drawn, tables, f"{anchor}-{protocol}", f"{metric.capitalize()}@{k}"),
-        "notes": notes,
+        "made": f"This page: mrl4rec {mrl4rec.__version__}. Models: "
+        f"{views.created_with(context) or 'none'}. Every number is read from the tables and model "
+        "folders above; nothing is typed by hand.",
     }
 
 
@@ -154,8 +129,11 @@ def _portrait(settings: Settings, context: Context, anchor: str) -> dict[str, An
     found = portrait(settings, context)
     degrees = views.degree_table(found)
     tables = {
+        "user_degrees": degrees,
+        "item_degrees": degrees,
         "rows_over_time": views.time_table(found),
         "ratings": views.rating_table(found),
+        "quarantine": views.rules(found),
     }
     notes = []
     if found.rows and not found.timed:
@@ -164,23 +142,8 @@ def _portrait(settings: Settings, context: Context, anchor: str) -> dict[str, An
         notes.append("The dump has no ratings.")
     if context.ingest is not None and not found.rules:
         notes.append("No record was quarantined.")
-    drawn = _figures(figures.dump(found), tables, anchor, "")
+    drawn = panels(figures.dump(found), tables, anchor, "")
     return {"degrees": degrees, "rules": views.rules(found), "figures": drawn, "notes": notes}
-
-
-def _figures(
-    drawn: Mapping[str, Any], tables: Mapping[str, Any], anchor: str, metric: str
-) -> list[dict[str, Any]]:
-    from markupsafe import Markup
-
-    from mrl4rec.report.svg import to_svg
-
-    out = []
-    for name, figure in drawn.items():
-        title = TITLES[name].format(metric=metric)
-        svg = to_svg(figure, _slug(f"{anchor}-{name}"), title)
-        out.append({"title": title, "svg": Markup(svg), "table": tables.get(name)})
-    return out
 
 
 def _facts(
@@ -290,7 +253,3 @@ def _write(path: Path, html: str) -> None:
             where=str(path),
             todo="name another place: mrl4rec report --out FILE",
         ) from error
-
-
-def _slug(text: str) -> str:
-    return "".join(c if c.isascii() and c.isalnum() else "-" for c in text.lower())

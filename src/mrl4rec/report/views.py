@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mrl4rec import paper
+from mrl4rec.report.costs import Cost, megabytes, seconds_text
 from mrl4rec.report.figures import curve, watched
 from mrl4rec.report.leaderboard import SORTED
 from mrl4rec.report.portrait import Portrait
@@ -20,6 +21,8 @@ PROTOCOLS = {
     "to hold against the paper's tables and for nothing else",
 }
 SPREAD = " ± "
+SPENT = ("candidates", "seconds", "MiB", "tuned")
+"""Columns of cost: negatives drawn a positive, to train one model, at the peak, trials."""
 KEY = 12
 """Digits of a stage key that are shown."""
 
@@ -44,17 +47,23 @@ class Table:
         return {at for row in self.rows for at, cell in enumerate(row) if SPREAD in cell}
 
 
-def board(groups: Sequence[Group], metrics: Sequence[str]) -> Table:
-    """The leaderboard of one protocol at full width, mean ± sd over seeds; the best marked."""
+def board(
+    groups: Sequence[Group], metrics: Sequence[str], spent: Mapping[str, Cost] | None = None
+) -> Table:
+    """The leaderboard of one protocol at full width, mean ± sd over seeds; the best marked.
+
+    ``spent``, by the groups' names, adds what each row took.
+    """
     places = sorted(
         {(m, k) for g in groups for run in g.runs for m, k, _ in run.values if m in metrics},
         key=lambda place: (SORTED.get(place[0], 9), place),
     )
     table = Table(
         # What matters most stands where a phone shows it.
-        ["method", "levels", *(f"{m}@{k}" for m, k in places), "seeds", "epoch"],
-        numeric=frozenset(range(2, 4 + len(places))),
-    )
+        ["method", "levels", *(f"{m}@{k}" for m, k in places), "seeds", "epoch",
+         *(SPENT if spent else ())],
+        numeric=frozenset(range(2, 7 + len(places))),
+    )  # fmt: skip
     for group in groups:
         stats = [group.stat(m, k, group.full) for m, k in places]
         table.rows.append(
@@ -64,6 +73,7 @@ def board(groups: Sequence[Group], metrics: Sequence[str]) -> Table:
                 *map(stat_text, stats),
                 _seeds(group),
                 _epochs(group),
+                *(_spent(spent[group.name]) if spent else ()),
             ]
         )
     for at, (metric, k) in enumerate(places):
@@ -299,6 +309,16 @@ def _median(found: Sequence[tuple[int, int]], total: int) -> int:
 
 def _plain(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
+
+
+def _spent(cost: Cost) -> list[str]:
+    """The cells of ``SPENT``."""
+    return [
+        text(cost.candidates),
+        seconds_text(cost.seconds),
+        megabytes(cost.peak_mb),
+        cost.tuned,
+    ]
 
 
 def _seeds(group: Group) -> str:

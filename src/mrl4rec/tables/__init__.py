@@ -3,6 +3,7 @@
 from mrl4rec.tables.drift import DRIFT, DRIFT_SUITE
 from mrl4rec.tables.expectation import Expectation, Suite
 from mrl4rec.tables.gates import GATES
+from mrl4rec.tables.hierarchy import HIERARCHY
 from mrl4rec.tables.interactions import CORE_SUITE, INTERACTIONS
 from mrl4rec.tables.items import ITEMS
 from mrl4rec.tables.promotions import PROMOTIONS
@@ -13,6 +14,7 @@ from mrl4rec.tables.reviews import REVIEWS, REVIEWS_SUITE
 from mrl4rec.tables.sources import SOURCES
 from mrl4rec.tables.splits import SPLITS, split_suite
 from mrl4rec.tables.table import Column, Table
+from mrl4rec.tables.tunings import TUNINGS
 from mrl4rec.tables.users import USERS
 from mrl4rec.tables.vectors import VECTOR_SUITES
 
@@ -26,6 +28,8 @@ _ALL = (
     SPLITS,
     GATES,
     RESULTS,
+    TUNINGS,
+    HIERARCHY,
     DRIFT,
     PROMOTIONS,
     RECOMMENDATIONS,
@@ -37,6 +41,7 @@ __all__ = [
     "DRIFT",
     "DRIFT_SUITE",
     "GATES",
+    "HIERARCHY",
     "INTERACTIONS",
     "ITEMS",
     "PROMOTIONS",
@@ -49,6 +54,7 @@ __all__ = [
     "SOURCES",
     "SPLITS",
     "TABLES",
+    "TUNINGS",
     "USERS",
     "VECTOR_SUITES",
     "Column",

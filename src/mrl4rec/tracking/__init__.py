@@ -3,6 +3,7 @@
 from mrl4rec.tracking.record import RunRecord
 from mrl4rec.tracking.runs import benchmark_run, model_run, retraining_run
 from mrl4rec.tracking.tracker import EXPERIMENT, Tracker
+from mrl4rec.tracking.tuning import trial_run, tuning_run
 from mrl4rec.tracking.view import run_link, view_link
 
 __all__ = [
@@ -13,5 +14,7 @@ __all__ = [
     "model_run",
     "retraining_run",
     "run_link",
+    "trial_run",
+    "tuning_run",
     "view_link",
 ]

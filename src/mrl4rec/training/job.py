@@ -31,6 +31,8 @@ class Job:
     settings: Settings
     start: Start | None = None
     """What a plan that is warm starts from."""
+    only: str | None = None
+    """One phase alone, in one process; None: all of the protocol."""
 
     def identity(self, data: Interactions) -> dict[str, Any]:
         """All that a checkpoint must agree with."""
@@ -55,7 +57,8 @@ def train_here(job: Job, data: Interactions, group: Group, progress: Progress | 
     device, memory = job.plan.device or "cpu", job.settings.ranking_memory_mb
     watch = functools.partial(look, device=device, memory_mb=memory)
     with on_sigterm() as stop:
-        return Loop(job.plan, group, store, stop, watch, progress, job.start).train(data)
+        loop = Loop(job.plan, group, store, stop, watch, progress, job.start, job.only)
+        return loop.train(data)
 
 
 def pack(data: Interactions) -> dict[str, np.ndarray]:

@@ -63,6 +63,8 @@ class Loop:
     progress: Progress | None = None
     start: Start | None = None
     """Where both phases start from; None: cold."""
+    only: str | None = None
+    """One phase alone: ``search`` for tuning, which needs no refit. None: all of the protocol."""
     state: State = field(default_factory=State)
     best: Arrays = field(default_factory=dict)
 
@@ -79,6 +81,7 @@ class Loop:
             examples=method.examples,
             epoch_steps=method.epoch_steps,
         )
+        phases = [task for task in phases if self.only in (None, task.phase)]
         if self.group.leads:
             self.store.sweep()
         self.state, arrays = self.store.load()

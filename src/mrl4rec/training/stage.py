@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mrl4rec import __version__, model_folder
+from mrl4rec.cost import Meter
 from mrl4rec.interactions import FOLDS, Interactions, load
 from mrl4rec.model_folder import ModelCard
 from mrl4rec.scorers import Scorer, from_arrays
@@ -55,6 +57,7 @@ def run(
     history: list[dict[str, Any]]
     interactions = data() if data is not None else load(settings, dataset, split)
     store_folder = settings.dataset_dir(dataset) / "checkpoints" / key
+    meter = Meter(made.device or "cpu")
     if made.method.closed_form:
         from mrl4rec import closed_form
 
@@ -70,7 +73,7 @@ def run(
         model, epoch, history = _train(order, trained_on, progress)
     until = _newest(interactions, made.folds)
     until = warm.latest(until, old.trained_until) if old else until
-    card = _card(key, dataset, split, made, epoch, history, until)
+    card = replace(_card(key, dataset, split, made, epoch, history, until), cost=meter.read())
     ids = (interactions.user_ids, interactions.item_ids)
     model_folder.save(folder, model, card, ids, interactions.csr(*made.folds))
     from mrl4rec.training.checkpoint import Store

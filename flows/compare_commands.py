@@ -1,0 +1,71 @@
+"""``mrl4rec compare A B``: models held against each other, user by user."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from flows import console
+from mrl4rec.settings import Settings
+
+HEAD = ["A", "B", "A's mean", "B's mean", "A − B", "95 % interval", "relative", "d_z", "p",
+        "p (Holm)", "seeds ±", "better"]  # fmt: skip
+
+
+def paired(arguments: Namespace) -> Any:
+    """Every pair of the models named, on each data set that has them all."""
+    from mrl4rec.report.contest import contests
+    from mrl4rec.report.per_user import Place
+    from mrl4rec.report.sides import heats
+
+    settings = Settings()
+    place = Place(arguments.metric, arguments.k, arguments.width)
+    found = heats(
+        settings, arguments.models, dataset=arguments.dataset, protocol=arguments.protocol
+    )
+    answers = []
+    for heat in found:
+        pairs = contests(settings, heat.groups, place, draws=arguments.draws, seed=arguments.seed)
+        answers.append(
+            {
+                "dataset": heat.dataset,
+                "split": heat.split,
+                "protocol": heat.protocol,
+                "metric": place.metric,
+                "k": place.k,
+                "width": place.width,
+                "comparisons": [pair.as_dict() for pair in pairs],
+            }
+        )
+        if not arguments.json:
+            users = f"{pairs[0].found.users:,} users"
+            title = f"{heat.dataset} · split {heat.split} · protocol {heat.protocol} · {place.name}"
+            console.table(f"{title} · {users}", HEAD, [_row(pair) for pair in pairs])
+            for note in dict.fromkeys(pair.seeds_note for pair in pairs if pair.seeds_note):
+                print(f"note  {note}")
+    if arguments.json:
+        return answers
+    print(
+        "interval: users drawn again; p: signs flipped, two-sided; p (Holm): corrected for the "
+        "comparisons of its table\nd_z: mean difference / its standard deviation over users; "
+        "seeds ±: what other training seeds add to A − B"
+    )
+    return None
+
+
+def _row(pair: Any) -> list[str]:
+    found = pair.found
+    return [
+        pair.a.name,
+        pair.b.name,
+        f"{found.mean_a:.4f}",
+        f"{found.mean_b:.4f}",
+        f"{found.difference:+.4f}",
+        f"{found.low:+.4f} … {found.high:+.4f}",
+        "–" if found.relative is None else f"{100 * found.relative:+.1f} %",
+        "–" if found.d_z is None else f"{found.d_z:+.3f}",
+        f"{found.p:.4f}",
+        f"{pair.p_holm:.4f}",
+        "–" if pair.seeds_sd is None else f"{pair.seeds_sd:.4f}",
+        pair.better.name if pair.better else "neither",
+    ]

@@ -1,0 +1,54 @@
+"""``mrl4rec hierarchy``: clusters of each prefix against planted groups and each other."""
+
+from __future__ import annotations
+
+import logging
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+from flows import console
+from mrl4rec.errors import UsageError, nearest
+from mrl4rec.settings import Settings
+
+log = logging.getLogger("mrl4rec")
+
+
+def hierarchy(arguments: Namespace) -> Any:
+    """Measure models, raw and rotated (or find them measured), and print what came of it."""
+    from mrl4rec.hierarchy import measured
+
+    settings = Settings()
+    found: list[dict[str, Any]] = []
+    for run in _runs(settings, arguments.dataset, arguments.models):
+        for rotated in (False, True):
+            log.info("%s%s, seed %s", run.method, ", rotated" if rotated else "", run.seed)
+            found += measured(settings, arguments.dataset, run.model, rotated=rotated)
+    if arguments.json:
+        return found
+    from mrl4rec.report.hierarchy import tables
+
+    for title, table in tables(found).items():
+        console.table(f"{arguments.dataset}: {title}", list(table.head), table.rows)
+    return None
+
+
+def _runs(settings: Settings, dataset: str, names: Sequence[str]) -> list[Any]:
+    """Evaluated models by method or the beginning of a key."""
+    from mrl4rec.report.runs import chosen, load_runs, need_runs
+
+    chosen(settings, [dataset])
+    runs = [run for run in load_runs(settings, dataset) if run.model]
+    need_runs(runs, str(settings.dataset_dir(dataset)))
+    out = []
+    for name in names:
+        said = name.strip().lower()
+        hits = [r for r in runs if r.method.lower() == said]
+        hits = hits or [r for r in runs if len(said) > 5 and str(r.model).startswith(said)]
+        if not hits:
+            methods = list(dict.fromkeys(run.method for run in runs))
+            raise UsageError(
+                f"no model {name!r} was evaluated on {dataset}", todo=nearest(name, methods)
+            )
+        out += hits
+    return list({run.model: run for run in out}.values())

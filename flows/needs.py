@@ -1,0 +1,39 @@
+"""Methods that need more of the data than pairs: refused before anything is trained."""
+
+from __future__ import annotations
+
+from flows.request import Request
+from mrl4rec.errors import UsageError
+from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit, local_rows
+
+WHERE = {"times": ("splits", "reviewed_at"), "ratings": ("reviews", "rating")}
+"""Table and column in which each need shows."""
+
+
+def check(request: Request, ingest: Commit, split: Commit, settings: Settings) -> None:
+    """Raise UsageError where a method of the request needs what these tables hold nowhere.
+
+    The tables are looked at only where some method needs something.
+    """
+    from mrl4rec.methods import NEEDS
+
+    for need, (table, column) in WHERE.items():
+        names = [cell.method.name for cell in request.cells if need in cell.method.needs]
+        if not names:
+            continue
+        commit = split if table == split.table else ingest
+        uri = settings.table_uri(request.dataset, table)
+        if not _has_any(uri, commit.table_version(table), column):
+            raise UsageError(
+                f"{' and '.join(dict.fromkeys(names))} needs {NEEDS[need]}, and there are none",
+                where=f"{request.dataset}, table {table}, column {column}",
+                todo="leave it out of --methods, or bring a dump that has them",
+            )
+
+
+def _has_any(uri: str, version: int, column: str) -> bool:
+    import pyarrow.compute as pc
+
+    found = local_rows(uri, version).filter(pc.field(column).is_valid()).head(1, columns=[column])
+    return bool(found.num_rows)

@@ -1,0 +1,95 @@
+"""``mrl4rec tune``: the data's stages, then trials on valid, each a run under one in MLflow."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from flows import console
+from flows.request import Request
+from mrl4rec.settings import Settings
+
+if TYPE_CHECKING:
+    from mrl4rec.tuning import Trial, Tuning
+
+
+def tune(arguments: Namespace) -> Any:
+    """Try settings of one method; print the best as ``--set`` flags."""
+    from flows.pipeline import Pipeline, stop_spark
+    from mrl4rec import tuning
+    from mrl4rec.lease import Lease
+    from mrl4rec.methods.spaces import space
+    from mrl4rec.tracking import Tracker, trial_run, tuning_run
+    from mrl4rec.training import TrainRequest
+
+    request, settings = _request(arguments), Settings()
+    cell = request.cells[0]
+    space(cell.method)  # refused before any data are read
+    pipeline = Pipeline(request, settings)
+    pipeline.prepare()
+    stop_spark()
+    split = pipeline.prepared.split
+    assert split is not None
+    wanted = TrainRequest(
+        cell.method,
+        cell.levels,
+        cell.seed,
+        epochs=request.epochs,
+        device=request.device,
+        engine=request.engine,
+    )
+    asked = tuning.Asked(request.dataset, split, wanted, arguments.trials)
+    tracker, began = Tracker(settings), time.time()
+    tracker.replay()
+
+    def on_trial(trial: Trial, so_far: Tuning) -> None:
+        tracker.log(trial_run(so_far, trial, time.time()))
+
+    lease = settings.dataset_dir(request.dataset) / ".leases" / f"tune_{asked.study}.json"
+    with Lease(lease, settings.lease_stale_seconds):
+        found = tuning.tune(asked, settings, lambda: pipeline.data, on_trial)
+    tracker.log(tuning_run(found, began, time.time()))
+    return _answer(arguments, found)
+
+
+def _request(arguments: Namespace) -> Request:
+    known = {item.name for item in fields(Request) if item.init}
+    asked = {
+        **{name: value for name, value in vars(arguments).items() if name in known},
+        "methods": (arguments.method,),
+        "levels": (arguments.levels,),
+        "seeds": (arguments.seed,),
+    }
+    return Request(**{n: tuple(v) if isinstance(v, list) else v for n, v in asked.items()})
+
+
+def _answer(arguments: Namespace, found: Tuning) -> Any:
+    best = found.best
+    assert best is not None
+    if arguments.json:
+        return {
+            "study": found.study,
+            "trials": found.tried,
+            "pruned": found.pruned,
+            "failed": found.failed,
+            "metric": f"valid {found.metric}",
+            "default": found.default,
+            "best": best.value,
+            "epoch": best.epoch,
+            "settings": dict(best.settings),
+            "set": found.flags,
+            "seconds": found.seconds,
+        }
+    default = "–" if found.default is None else f"{found.default:.4f}"
+    facts = [
+        ["study", found.study],
+        ["trials", f"{found.tried}, {found.pruned} cut off, {found.failed} failed"],
+        ["seconds", f"{found.seconds:.1f}"],
+        [f"defaults, valid {found.metric}", default],
+        [f"best, valid {found.metric}", f"{best.value:.4f} (trial {best.trial})"],
+    ]
+    console.table(f"{found.method} on {found.dataset}", ["fact", "value"], facts)
+    print("best    " + " ".join(f"--set {flag}" for flag in found.flags))
+    return None

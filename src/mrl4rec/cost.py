@@ -1,0 +1,54 @@
+"""What a piece of work takes: seconds by the clock, and the most memory its process held.
+
+The kernel keeps the high-water mark of a process (VmHWM); where it lets us, it is set back when the
+work begins. The mark is of the whole process: Python, its libraries and the data are in it, other
+processes (Spark's, torchrun's ranks) are not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+SELF = Path("/proc/self")
+MIB = 1 << 20
+
+
+class Meter:
+    """Runs from when it is made."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        """``device`` is where the work is done: on a GPU its memory is told too."""
+        with contextlib.suppress(OSError):  # some containers do not let it be set back
+            (SELF / "clear_refs").write_text("5")
+        self.device = device
+        if device == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+        self.began = time.monotonic()
+
+    def read(self) -> dict[str, float]:
+        """What is known of ``seconds``, ``peak_mb`` and, on a GPU, ``gpu_peak_mb`` (MiB)."""
+        found = {"seconds": round(time.monotonic() - self.began, 3)}
+        peak = peak_bytes()
+        if peak is not None:
+            found["peak_mb"] = round(peak / MIB, 1)
+        if self.device == "cuda":
+            import torch
+
+            found["gpu_peak_mb"] = round(torch.cuda.max_memory_allocated() / MIB, 1)
+        return found
+
+
+def peak_bytes() -> int | None:
+    """The most memory this process has held since it was set back; None where it is not told."""
+    try:
+        lines = (SELF / "status").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None

@@ -1,0 +1,41 @@
+"""Popularity that forgets: what sells now, not what ever sold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from mrl4rec.methods.base import Fitted, Method, value
+
+if TYPE_CHECKING:
+    from mrl4rec.interactions import Interactions
+    from mrl4rec.scorers import CountModel
+
+
+@dataclass(frozen=True)
+class RecentPopularity(Fitted):
+    """Score of an item: Σ over its training pairs of 2^(−age/h), age counted from the newest."""
+
+    half_life: float = value(180.0, "h, in days: a pair this old counts half; > 0", low=1e-6)
+    needs: ClassVar[tuple[str, ...]] = ("times",)
+
+    def fit(self, data: Interactions, folds: tuple[str, ...], seed: int) -> CountModel:
+        """Weigh and count the pairs of these folds; one without a time counts as the oldest."""
+        import numpy as np
+
+        from mrl4rec.interactions import FOLDS
+        from mrl4rec.scorers import CountModel
+
+        chosen_P = np.isin(data.fold_P, [FOLDS.index(name) for name in folds])
+        assert data.reviewed_at_P is not None, "refused before: it needs times"
+        times_P = data.reviewed_at_P[chosen_P]
+        known_P = ~np.isnat(times_P)
+        times_P = np.where(known_P, times_P, times_P[known_P].min())
+        days_P = (times_P.max() - times_P) / np.timedelta64(1, "D")
+        counts_I = np.bincount(
+            data.items_P[chosen_P], 2.0 ** (-days_P / self.half_life), data.n_items
+        )
+        return CountModel(counts_I.astype(np.float32), data.n_users)
+
+
+ROWS: tuple[Method, ...] = (RecentPopularity("RecentPop", "pop"),)

@@ -1,0 +1,81 @@
+"""What the page says of one protocol's rows: the leaderboard, how sure it is, what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mrl4rec.report import evidence_views, views
+from mrl4rec.report.compare import Comparison
+from mrl4rec.report.costs import cost
+from mrl4rec.report.evidence import Evidence, evidence
+from mrl4rec.report.panels import panels
+from mrl4rec.report.runs import Group, headline
+from mrl4rec.settings import Settings
+from mrl4rec.tuning.kept import Tuning
+
+MAIN, MORE = ("recall", "ndcg"), ("hr", "mrr", "map", "precision", "coverage")
+
+
+def board(
+    settings: Settings,
+    protocol: str,
+    groups: Sequence[Group],
+    comparison: Comparison | None,
+    anchor: str,
+    studies: Sequence[Tuning],
+) -> dict[str, Any]:
+    """Leaderboard, evidence, cost and figures of one protocol's groups."""
+    from mrl4rec.report import evidence_figures, figures
+
+    metric, k = headline([run for found in groups for run in found.runs])
+    swept = figures.sweep(groups)
+    known = comparison.known if comparison else None
+    spent = {found.name: cost(found, studies) for found in groups}
+    proof = evidence(settings, groups)
+    tables = {
+        "recall_by_width": views.by_width(groups),
+        "level_sweep": views.level_sweep(swept, known) if swept else None,
+        "learning_curve": views.learning(groups),
+        "loss": views.learning(groups),
+        "cost": evidence_views.costs(groups, spent),
+    }
+    drawn = figures.results(groups)
+    with figures.style():
+        pictures = {"cost": evidence_figures.cost(groups, spent)}
+        if isinstance(proof, Evidence):
+            tables |= evidence_views.tables(proof)
+            pictures |= evidence_figures.draw(proof)
+    drawn |= {name: figure for name, figure in pictures.items() if figure is not None}
+    more = views.board(groups, MORE)
+    return {
+        "protocol": protocol,
+        "meaning": views.PROTOCOLS.get(protocol, ""),
+        "table": views.board(groups, MAIN, spent),
+        "costs": tables["cost"],
+        "more": more if len(more.head) > 4 else None,
+        "pairs": evidence_views.pairs(proof) if isinstance(proof, Evidence) else None,
+        "runs": views.each_run(groups),
+        "figures": panels(drawn, tables, f"{anchor}-{protocol}", f"{metric.capitalize()}@{k}"),
+        "notes": _notes(groups, swept, proof),
+    }
+
+
+def _notes(groups: Sequence[Group], swept: Mapping[str, Any], proof: Evidence | str) -> list[str]:
+    from mrl4rec.report import figures
+
+    notes = []
+    if not swept and any(found.levels for found in groups):
+        notes.append(
+            "Only one level set was trained, so there is no level sweep: give --levels twice."
+        )
+    if not any(run.curve for found in groups for run in found.runs):
+        notes.append("No learning curves: these models have no epochs, or their folders are gone.")
+    if len(groups) > figures.MOST:
+        notes.append(f"Lines are drawn for the best {figures.MOST} rows; the tables have all.")
+    if isinstance(proof, str):
+        notes.append(proof)
+    elif not proof.popularity:
+        notes.append("No slices of users and items: these models were evaluated by an older "
+                     "version, or their users' values are gone.")  # fmt: skip
+    return notes

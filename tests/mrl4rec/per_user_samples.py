@@ -1,0 +1,39 @@
+"""Per-user values beside the results of a warehouse made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from mrl4rec.evaluation import _write_per_user, per_user_path
+from mrl4rec.ranking.metrics import PER_USER
+from mrl4rec.report.runs import Run
+from mrl4rec.settings import Settings
+
+
+def write(
+    settings: Settings,
+    run: Run,
+    values: Sequence[float] | np.ndarray,
+    users: Sequence[int] | None = None,
+    extra: Mapping[str, Sequence[float]] | None = None,
+) -> None:
+    """Give a run's users these values in every metric, k and width it has."""
+    column = np.asarray(values, dtype=np.float64)
+    who = np.arange(len(column)) if users is None else np.asarray(users)
+    places = sorted({(k, w) for _, k, w in run.values}, key=str)
+    rows: dict[str, list[object]] = {"user_idx": [], "width": [], "k": []}
+    for k, width in places:
+        rows["user_idx"] += who.tolist()
+        rows["width"] += [width] * len(who)
+        rows["k"] += [k] * len(who)
+    table = {
+        "user_idx": pa.array(rows["user_idx"], pa.int32()),
+        "width": pa.array(rows["width"], pa.int32()),
+        "k": pa.array(rows["k"], pa.int32()),
+        **{name: np.tile(column, len(places)) for name in PER_USER},
+        **{name: np.tile(np.asarray(v, float), len(places)) for name, v in (extra or {}).items()},
+    }
+    _write_per_user(per_user_path(settings, run.dataset, run.stage_key), pa.table(table))

@@ -1,0 +1,76 @@
+"""Presets are data: what is asked for wins, names are those of methods, unknown ones are near."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from flows.commands import _request
+from flows.options import build_parser
+from flows.request import Request
+from mrl4rec import presets
+from mrl4rec.errors import UsageError
+from mrl4rec.methods import METHODS, resolve
+from mrl4rec.presets import PRESETS
+
+PENDING = {
+    "BCE", "SSM", "UIB", "DAU", "MacridVAE", "DGCF", "DENS", "DCCF", "BPR-D80", "iALS", "iALS-wide",
+    "EASE-SVD", "ItemCF", "RP3beta", "SLIM", "BSL", "XSimGCL", "AHNS", "LHANS", "DNS-MN", "MixGCF",
+}  # fmt: skip
+"""Rows that presets name and that need not be there yet."""
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_names_methods_that_can_be_run(name: str) -> None:
+    preset = PRESETS[name]
+    there = [method for method in preset.methods if method in METHODS or method not in PENDING]
+    assert there
+    for method in there:
+        assert resolve(method).name == method
+    known = {item.name for item in fields(Request)}
+    said = {name: value for name, value in preset.values().items() if name in known}
+    values = {**said, "methods": tuple(there)}
+    request = Request("d", **values)
+    assert {cell.method.name for cell in request.cells} == set(there)
+    assert len(set(preset.methods)) == len(preset.methods)
+
+
+def test_the_issues_presets_are_there() -> None:
+    assert {"paper-table-2", "paper-table-3", "paper-table-4", "paper-figure-3",
+            "strong-baselines", "all"} <= set(PRESETS)  # fmt: skip
+    every = set(PRESETS["all"].methods)
+    assert all(set(preset.methods) <= every | {"MRL-M"} for preset in PRESETS.values())
+
+
+def asked(*words: str) -> Request:
+    return _request(build_parser().parse_args(["run", *words]))
+
+
+def test_what_is_said_wins_over_the_preset() -> None:
+    request = asked("--preset", "paper-table-4")
+    assert (request.methods, request.protocol) == (("MRL-M",), "paper")
+    assert request.seeds == (2022, 2023, 2024)
+    assert len(request.levels) == 4
+    # the same value as the default is an answer too
+    said = asked("--preset", "Paper-Table-4", "--protocol", "clean", "--seeds", "0")
+    assert (said.protocol, said.seeds, said.methods) == ("clean", (0,), ("MRL-M",))
+    other = asked("--preset", "paper-table-4", "--methods", "BPR", "--levels", "8,64")
+    assert (other.methods, other.levels) == (("BPR",), ("8,64",))
+
+
+def test_without_a_preset_nothing_changes() -> None:
+    assert asked() == Request("ml-100k")
+
+
+def test_unknown_presets_have_near_names() -> None:
+    with pytest.raises(UsageError, match="paper-table-2"):
+        presets.values("paper-tabel-2", {})
+    with pytest.raises(UsageError, match="strong-baselines"):
+        asked("--preset", "strong")
+
+
+def test_values_of_none_say_nothing() -> None:
+    values = presets.values("paper-table-4", {"seeds": None, "protocol": "clean"})
+    assert (values["seeds"], values["protocol"]) == ((2022, 2023, 2024), "clean")
+    assert presets.values(None, {"seeds": None}) == {}
