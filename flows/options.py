@@ -162,6 +162,18 @@ def _pipeline_options(command: argparse.ArgumentParser, name: str) -> None:
     add("--device", choices=DEVICES, default="auto", help="where to train")
     add("--devices", type=int, default=1, help="processes to train with (DDP)")
     add("--engine", choices=ENGINES, default="auto", help="how training steps are taken")
+    add(
+        "--widths",
+        type=_seeds,
+        default=[],
+        metavar="LIST",
+        help="evaluate every model with vectors at these widths, like 4,8,16; unset: the method's",
+    )
+    add(
+        "--rotate",
+        action="store_true",
+        help="evaluate it once more after the exact SVD rotation, under the name `… rotated`",
+    )
     add("--min-rating", type=float, help="reviews rated below are no interactions; unset: all are")
     add(
         "--as-of",
@@ -172,6 +184,7 @@ def _pipeline_options(command: argparse.ArgumentParser, name: str) -> None:
 
 def _compare(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dataset", help="only this data set; unset: every one")
+    command.add_argument("--markdown", action="store_true", help="as Markdown, with all widths")
 
 
 def _export(command: argparse.ArgumentParser) -> None:
