@@ -219,11 +219,14 @@ def leaderboard_markdown(rows: list[dict[str, Any]]) -> str:
     head = "| data set | method | levels | seed | protocol | epoch | " + " | ".join(
         f"{metric}@{k}" for metric in ("recall", "ndcg") for k in CUTOFFS
     )
+    full: dict[tuple[Any, ...], int] = {}
+    for row in rows:
+        name = tuple(row[n] for n in ROW[:6])
+        full[name] = max(full.get(name, 0), row["width"] or 0)
     cells: dict[tuple[Any, ...], dict[tuple[str, int], float]] = {}
     for row in rows:
         name = tuple(row[n] for n in ROW[:6])
-        wide = max(r["width"] or 0 for r in rows if tuple(r[n] for n in ROW[:6]) == name)
-        if (row["width"] or 0) == wide:
+        if (row["width"] or 0) == full[name]:
             cells.setdefault(name, {})[row["metric"], row["k"]] = row["value"]
     lines = [head + " |", "|" + "---|" * (6 + 2 * len(CUTOFFS))]
     for name, values in sorted(cells.items(), key=lambda c: -c[1].get(("recall", 20), 0)):

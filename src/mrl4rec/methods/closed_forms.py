@@ -41,7 +41,7 @@ class Slim(Method):
     """SLIM (Ning 2011): ½‖x_j − Xw‖² + l1·Σw + ½·l2·‖w‖² for each item j, w ≥ 0, w_j = 0."""
 
     l1: float = value(0.5, "weight of Σw, in users; 0: none", low=0)
-    l2: float = value(100.0, "weight of ½‖w‖², in users; > 0", low=1e-9)
+    l2: float = value(200.0, "weight of ½‖w‖², in users; > 0", low=1e-9)
     sweeps: int = value(100, "at most so many passes over a column's weights", low=1)
 
 
