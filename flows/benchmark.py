@@ -84,10 +84,11 @@ def _train_all(pipeline: Pipeline, bench: records.Benchmark) -> list[Done]:
         log.info("[%d/%d] %s: %s", number, len(cells), pipeline.request.dataset, cell.label)
         began = time.time()
         train = pipeline.train(cell)
-        result = pipeline.evaluate(train, cell, bench.on_evaluated(pipeline, cell, train, began))
-        finished = Done(cell, train, result)
-        bench.log_found(pipeline, finished)
-        done.append(finished)
+        for cut in pipeline.cuts(train):
+            hook = bench.on_evaluated(pipeline, cell, train, began, cut)
+            finished = Done(cell, train, pipeline.evaluate(train, cell, hook, cut), cut)
+            bench.log_found(pipeline, finished)
+            done.append(finished)
     return done
 
 
@@ -119,6 +120,8 @@ def benchmark(
     engine: str = "auto",
     min_rating: float | None = None,
     as_of: str | None = None,
+    widths: list[int] = [],  # noqa: B006
+    rotate: bool = False,
     warehouse: str | None = None,
 ) -> Outcome:
     """Run every method × level set × seed on every data set; the options are those of the CLI.
@@ -143,6 +146,8 @@ def benchmark(
         "engine": engine,
         "min_rating": min_rating,
         "as_of": as_of,
+        "widths": tuple(widths),
+        "rotate": rotate,
     }
     asked = {"methods": methods, "levels": levels, "seeds": seeds, "protocol": protocol}
     known = {item.name for item in fields(Request)}

@@ -60,6 +60,8 @@ def run(arguments: Namespace) -> Any:
     from mrl4rec import report
 
     report.print_leaderboard(outcome.rows)
+    if request.widths or request.rotate:
+        report.print_widths(outcome.rows)
     for note in outcome.notes:
         print(f"data    {note}")
     print(f"report  {outcome.report}")
@@ -103,10 +105,14 @@ def stage(arguments: Namespace, until: str) -> Any:
     answers = []
     for cell in request.cells:
         train = pipeline.train(cell)
-        done = pipeline.evaluate(train, cell) if until == "evaluate" else train
-        answers.append(
-            {"model": cell.label, "stage_key": done.key, "found": done.found, **dict(done.summary)}
-        )
+        found = [(cell.label, train)]
+        if until == "evaluate":
+            cuts = pipeline.cuts(train)
+            found = [(c.name(cell.label), pipeline.evaluate(train, cell, cut=c)) for c in cuts]
+        answers += [
+            {"model": label, "stage_key": done.key, "found": done.found, **dict(done.summary)}
+            for label, done in found
+        ]
     if arguments.json:
         return answers
     console.table(
@@ -173,6 +179,11 @@ def compare(arguments: Namespace) -> Any:
     rows = report.leaderboard(Settings(), arguments.dataset)
     if arguments.json:
         return rows
+    if arguments.markdown:
+        from flows.records import leaderboard_markdown
+
+        print(leaderboard_markdown(rows) + "\n" + report.widths_markdown(rows))
+        return None
     report.print_leaderboard(rows)
     return None
 

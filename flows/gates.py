@@ -246,9 +246,8 @@ def _measure_results(
     table = DeltaTable(uri, results.version).to_pyarrow_table(
         columns=["metric", "k", "width", "value"], filters=[("stage_key", "=", results.key)]
     )
-    widths = model_folder.read_card(
-        settings.dataset_dir(dataset) / "models" / results.summary["model"]
-    ).widths
+    folder = settings.dataset_dir(dataset) / "models" / results.summary["model"]
+    widths = results.summary.get("widths") or model_folder.read_card(folder).widths
     asked = [(metric, k, width) for metric in METRICS for k in ks for width in widths]
     split = _split_of(settings, dataset, {"split": results.summary["split"]})
     per_user = pd.read_parquet(per_user_path(settings, dataset, results.key))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from flows import compare_options, registry_options, retrain_options
@@ -49,6 +50,23 @@ class _Told(argparse.Action):
         """Keep the value under its option's name, and the name in ``told``."""
         setattr(namespace, self.dest, values)
         namespace.told = {*getattr(namespace, "told", ()), self.dest}
+
+
+class _ToldTrue(_Told):
+    """The same for a flag."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **options)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store True."""
+        super().__call__(parser, namespace, True, option_string)
 
 
 def _names(text: str) -> list[str]:
@@ -166,6 +184,20 @@ def _pipeline_options(command: argparse.ArgumentParser, name: str) -> None:
         default="clean",
         help="clean: epoch chosen on valid, then refit; paper: stopped on test, as the authors do",
     )
+    add(
+        "--widths",
+        type=_seeds,
+        action=_Told,
+        default=[],
+        metavar="LIST",
+        help="evaluate every model with vectors at these widths, like 4,8,16; unset: the method's",
+    )
+    add(
+        "--rotate",
+        action=_ToldTrue,
+        default=False,
+        help="evaluate it once more after the exact SVD rotation, under the name `… rotated`",
+    )
     _training_options(command)
     add("--devices", type=int, default=1, help="processes to train with (DDP)")
 
@@ -239,6 +271,7 @@ def _tune(commands: Any) -> None:
 
 def _compare(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dataset", help="only this data set; unset: every one")
+    command.add_argument("--markdown", action="store_true", help="as Markdown, with all widths")
     compare_options.add(command)
 
 

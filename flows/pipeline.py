@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flows import needs
 from flows.request import CUTOFFS, Cell, Request
+from mrl4rec.cut import AS_TRAINED, Cut, can_rotate
 from mrl4rec.errors import UsageError, nearest
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, canonical
@@ -91,6 +92,7 @@ class Done:
     cell: Cell
     train: Commit
     result: Commit | None
+    cut: Cut = AS_TRAINED
 
 
 class Pipeline:
@@ -281,15 +283,28 @@ class Pipeline:
         )
         return commit
 
-    def evaluate(self, train: Commit, cell: Cell, on_evaluated: Any = None) -> Commit:
+    def cuts(self, train: Commit) -> tuple[Cut, ...]:
+        """How a trained cell is to be looked at: as it is, and where asked also rotated."""
+        raw = Cut(self.request.widths)
+        if not self.request.rotate:
+            return (raw,)
+        from mrl4rec.model_folder import read_card
+
+        folder = self.settings.dataset_dir(self.request.dataset) / "models" / train.key
+        return (raw, Cut(raw.widths, rotated=True)) if can_rotate(read_card(folder)) else (raw,)
+
+    def evaluate(
+        self, train: Commit, cell: Cell, on_evaluated: Any = None, cut: Cut = AS_TRAINED
+    ) -> Commit:
         """Evaluate one trained cell on test (or find it evaluated) and gate its results."""
         from flows import gates
         from mrl4rec import evaluation
 
         split = self.prepared.split
         assert split is not None
+        label = cut.name(cell.label)
         commit: Commit = self._leased(
-            f"evaluate {cell.label}",
+            f"evaluate {label}",
             evaluation.run,
             self.request.dataset,
             split,
@@ -299,9 +314,10 @@ class Pipeline:
             data=lambda: self.data,
             on_evaluated=on_evaluated,
             device=self.request.device,
+            cut=cut,
         )
         self.step(
-            f"gate results {cell.label}",
+            f"gate results {label}",
             gates.check_results,
             self.request.dataset,
             commit,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flows.pipeline import Done, Pipeline
 from flows.request import CUTOFFS, Cell
 from mrl4rec import evaluation
+from mrl4rec.cut import Cut
 from mrl4rec.gate import Verdict, markdown
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, canonical
@@ -43,14 +44,14 @@ class Benchmark:
     # ------------------------------------------------------------------ MLflow
 
     def on_evaluated(
-        self, pipeline: Pipeline, cell: Cell, train: Commit, began: float
+        self, pipeline: Pipeline, cell: Cell, train: Commit, began: float, cut: Cut
     ) -> Callable[[Evaluation, ModelCard, str, Path], str | None]:
         """The hook that logs a fresh evaluation and gives its run id to the results table."""
 
         def hook(result: Evaluation, card: ModelCard, key: str, per_user: Path) -> str | None:
             self.fresh = True
             values = [(v.metric, v.k, v.width, v.value) for v in result.values]
-            return self.tracker.log(self._child(pipeline, cell, train, key, values, began))
+            return self.tracker.log(self._child(pipeline, cell, train, key, values, began, cut))
 
         return hook
 
@@ -61,8 +62,8 @@ class Benchmark:
             return
         rows = self.result_rows(pipeline.request.dataset, done.result.key)
         values = [(row["metric"], row["k"], row["width"], row["value"]) for row in rows]
-        record = self._child(pipeline, done.cell, done.train, done.result.key, values, None)
-        self.tracker.log(record)
+        key, cut = done.result.key, done.cut
+        self.tracker.log(self._child(pipeline, done.cell, done.train, key, values, None, cut))
 
     def finish(self, status: str, page: Path | None) -> None:
         """Close the parent run: what was asked, the report and its plots, links to Data Docs.
@@ -112,6 +113,7 @@ class Benchmark:
         key: str,
         values: list[tuple[str, int, int | None, float]],
         began: float | None,
+        cut: Cut,
     ) -> RunRecord:
         dataset, prepared = pipeline.request.dataset, pipeline.prepared
         folder = self.settings.dataset_dir(dataset) / "models" / train.key
@@ -122,7 +124,7 @@ class Benchmark:
             key=key,
             parent_key=self.key,
             dataset=dataset,
-            method_name=cell.method.name,
+            method_name=cut.name(cell.method.name),
             protocol=pipeline.request.protocol,
             values=values,
             levels=",".join(map(str, cell.levels)) if cell.levels else None,
@@ -136,6 +138,7 @@ class Benchmark:
                 "split": prepared.split.summary.get("strategy"),
                 "split_seed": pipeline.request.split_seed,
                 **({"since": pipeline.request.since} if pipeline.request.since else {}),
+                **({"rotated": True} if cut.rotated else {}),
             },
             datasets=[self._dataset_ref(dataset, prepared.split)],
             artifacts=[(evaluation.per_user_path(self.settings, dataset, key), "per_user")],
@@ -216,11 +219,14 @@ def leaderboard_markdown(rows: list[dict[str, Any]]) -> str:
     head = "| data set | method | levels | seed | protocol | epoch | " + " | ".join(
         f"{metric}@{k}" for metric in ("recall", "ndcg") for k in CUTOFFS
     )
+    full: dict[tuple[Any, ...], int] = {}
+    for row in rows:
+        name = tuple(row[n] for n in ROW[:6])
+        full[name] = max(full.get(name, 0), row["width"] or 0)
     cells: dict[tuple[Any, ...], dict[tuple[str, int], float]] = {}
     for row in rows:
         name = tuple(row[n] for n in ROW[:6])
-        wide = max(r["width"] or 0 for r in rows if tuple(r[n] for n in ROW[:6]) == name)
-        if (row["width"] or 0) == wide:
+        if (row["width"] or 0) == full[name]:
             cells.setdefault(name, {})[row["metric"], row["k"]] = row["value"]
     lines = [head + " |", "|" + "---|" * (6 + 2 * len(CUTOFFS))]
     for name, values in sorted(cells.items(), key=lambda c: -c[1].get(("recall", 20), 0)):

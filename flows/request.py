@@ -83,6 +83,10 @@ class Request:
     """Reviews rated below are no interactions; None: every review is one."""
     as_of: str | None = None
     """ISO time; reviews after it are in the future. None: the time of ingestion."""
+    widths: tuple[int, ...] = ()
+    """Widths at which every model with vectors is evaluated; empty: those of its method."""
+    rotate: bool = False
+    """Evaluate every model with vectors once more, rotated."""
     cells: tuple[Cell, ...] = field(init=False, repr=False, compare=False, default=())
     """The models to train, derived from the above."""
 
@@ -106,6 +110,7 @@ class Request:
         if (self.split == "since") != (self.since is not None):
             todo = "give --since TIME too" if self.since is None else "give --split since too"
             raise UsageError("--split since and --since TIME go together", todo=todo)
+        self._check_widths()
         self.as_of_time()
         self.since_time()
         object.__setattr__(self, "cells", tuple(self._cells()))
@@ -119,18 +124,24 @@ class Request:
         return _time("--since", self.since)
 
     def parameters(self) -> dict[str, Any]:
-        """What was asked, as JSON-ready values; ``since`` only where it was given.
+        """What was asked, as JSON-ready values; what came later only where it was given.
 
         A benchmark's run in MLflow is known by them, and so is one that was made before there
         was such an option.
         """
-        absent = {"cells"} if self.since else {"cells", "since"}
-        return {k: v for k, v in asdict_shallow(self).items() if k not in absent}
+        later = {name for name in ("since", "widths", "rotate") if not getattr(self, name)}
+        return {k: v for k, v in asdict_shallow(self).items() if k not in later | {"cells"}}
 
     def _check_name(self) -> None:
         from mrl4rec.settings import folder_name
 
         folder_name(self.dataset, "--dataset")
+
+    def _check_widths(self) -> None:
+        from mrl4rec.methods import parse_levels
+
+        if self.widths:
+            parse_levels(self.widths, None, "--widths")
 
     def _authors_folder_or_fail(self) -> None:
         folder = Path(self.source[0])
@@ -172,7 +183,7 @@ class Request:
 
     def _check_overrides(self, methods: Sequence[Method]) -> None:
         names = {method.name.lower() for method in methods}
-        names |= {name.split("@")[0] for name in names}
+        names |= {name.split(mark)[0] for name in names for mark in "@#"}
         for pair in self.overrides:
             owner = pair.partition("=")[0].rpartition(".")[0]
             if owner.lower() not in names:

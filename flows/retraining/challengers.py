@@ -186,7 +186,7 @@ def _train(
     folder = aside.folder if aside is not None else None
     if recipe.method.closed_form:
         models = [stages.fit(cell) for cell in cells]
-        values = [_closed_form(stages, recipe, aside) if ask_valid else None for _ in cells]
+        values = [_closed_form(stages, cell, aside) if ask_valid else None for cell in cells]
     else:
         warm = folder if start == WARM else None
         models = [stages.fit(cell, warm=warm, unseen_by=folder) for cell in cells]
@@ -195,12 +195,13 @@ def _train(
     return Contender(recipe, start, tuple(models), tuple(cells), tuple(values))
 
 
-def _closed_form(stages: Stages, recipe: Recipe, aside: Champion | None) -> float:
+def _closed_form(stages: Stages, cell: Cell, aside: Champion | None) -> float:
     from mrl4rec.training.request import resolve_device
 
     return valid.of_closed_form(
-        recipe.method,
+        cell.method,
         _unseen(stages, aside),
+        cell.seed,
         device=resolve_device(stages.request.device, stages.settings),
         memory_mb=stages.settings.ranking_memory_mb,
     )

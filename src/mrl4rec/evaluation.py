@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mrl4rec.cut import AS_TRAINED, Cut
 from mrl4rec.errors import UsageError
 from mrl4rec.promotion.slices import POPULARITY, truth_by_popularity
 from mrl4rec.ranking.metrics import PER_USER
@@ -37,13 +38,16 @@ OnEvaluated = Callable[["Evaluation", "ModelCard", str, Path], str | None]
 """Called before the commit with (evaluation, card, stage key, per-user file); gives the run id."""
 
 
-def key(split: Commit, train: Commit, ks: Sequence[int], device: str = "cpu") -> str:
+def key(
+    split: Commit, train: Commit, ks: Sequence[int], device: str = "cpu", cut: Cut = AS_TRAINED
+) -> str:
     """The stage key of evaluating this model on this split at these cut-offs.
 
-    A GPU is named in it: it sums scores in another order, so that lists may differ where two
-    are nearly equal. The CPU, which is the rule, is not.
+    ``cut`` is what was asked for as it comes to for this model. A GPU is named in the key: it sums
+    scores in another order, so that lists may differ where two are nearly equal. The CPU, which is
+    the rule, is not.
     """
-    asked = {"ks": list(ks)} | ({} if device == "cpu" else {"device": device})
+    asked = {"ks": list(ks), **cut.params()} | ({} if device == "cpu" else {"device": device})
     return stage_key("evaluate", CODE, {"split": split.key, "model": train.key}, asked)
 
 
@@ -62,16 +66,23 @@ def run(
     data: Callable[[], Interactions],
     on_evaluated: OnEvaluated | None = None,
     device: str = "auto",
+    cut: Cut = AS_TRAINED,
 ) -> Commit:
     """Rank the test users (train and valid items masked) and commit the rows of ``results``.
 
     ``data`` gives the split's interactions and is called only where there is work to do. ``device``
-    is where to rank, ``auto``, ``cpu`` or ``cuda``, as for training. Raises UsageError where a GPU
+    is where to rank, ``auto``, ``cpu`` or ``cuda``, as for training. ``cut`` says at which widths,
+    and whether rotated; each has rows, and a key, of its own. Raises UsageError where a GPU
     is asked for and there is none, or where the model was fitted on the test fold of this split.
     """
     device = resolve_device(device, settings)
     uri = settings.table_uri(dataset, RESULTS.name)
-    this = key(split, train, ks, device)
+    folder = settings.dataset_dir(dataset) / "models" / train.key
+    if cut != AS_TRAINED:
+        from mrl4rec.model_folder import read_card
+
+        cut = cut.of(read_card(folder))
+    this = key(split, train, ks, device, cut)
     done = find(uri, RESULTS.name, this)
     if done is not None and per_user_path(settings, dataset, this).exists():
         return done
@@ -79,16 +90,16 @@ def run(
     from mrl4rec import model_folder
     from mrl4rec.ranking.evaluate import evaluate
 
-    folder = settings.dataset_dir(dataset) / "models" / train.key
     _check_unseen(model_folder.read_card(folder), split)
     model, card, _, _ = model_folder.load(folder)
     interactions = data()
     seen, truth = interactions.csr("train", "valid"), interactions.csr("test")
     evaluation = evaluate(
-        model,
+        cut.apply(model),
         seen,
         truth,
         ks=ks,
+        widths=cut.widths or None,
         device=device,
         memory_mb=settings.ranking_memory_mb,
         slices=truth_by_popularity(seen, truth),
@@ -101,9 +112,10 @@ def run(
         key=this,
         table=RESULTS.name,
         version=-1,
-        summary={"model": train.key, "split": split.key, "users": evaluation.n_users},
+        summary={"model": train.key, "split": split.key, "users": evaluation.n_users}
+        | cut.params(),
     )
-    rows = _rows(evaluation, card, this, run_id)
+    rows = _rows(evaluation, card, cut.name(card.method_name), this, run_id)
     version = commit_rows(uri, RESULTS, rows, commit.metadata())
     return Commit(**{**commit.__dict__, "version": version})
 
@@ -148,7 +160,9 @@ def _write_per_user(path: Path, table: pa.Table) -> None:
     partial.rename(path)
 
 
-def _rows(evaluation: Evaluation, card: ModelCard, this: str, run_id: str | None) -> pa.Table:
+def _rows(
+    evaluation: Evaluation, card: ModelCard, method: str, this: str, run_id: str | None
+) -> pa.Table:
     levels = ",".join(map(str, card.levels)) if card.levels else None
     rows = [
         {
@@ -157,7 +171,7 @@ def _rows(evaluation: Evaluation, card: ModelCard, this: str, run_id: str | None
             "k": value.k,
             "width": value.width,
             "dataset": card.dataset,
-            "method": card.method_name,
+            "method": method,
             "levels": levels,
             "seed": card.seed,
             "protocol": card.protocol,

@@ -158,11 +158,24 @@ class ItemItemModel:
     def scores(self, users_B: NDArray[np.integer], width: int | None = None) -> Floats:
         """(B, I) sums of weight rows; there are no prefixes, so ``width`` must be None."""
         _no_prefix(self, width)
+        if not isinstance(self.weights, np.ndarray):
+            return self._sparse(users_B)
         out = np.zeros((len(users_B), self.n_items), dtype=np.float32)
         for row, user in enumerate(users_B):
             seen = self.history.row(int(user))
             if len(seen):
-                out[row] = np.asarray(self.weights[seen].sum(axis=0), dtype=np.float32).reshape(-1)
+                out[row] = self.weights[seen].sum(axis=0)
+        return out
+
+    def _sparse(self, users_B: NDArray[np.integer]) -> Floats:
+        from scipy.sparse import csr_matrix
+
+        rows = [self.history.row(int(user)) for user in users_B]
+        ends = np.cumsum([0, *map(len, rows)])
+        seen = np.concatenate([*rows, np.empty(0, np.int32)])
+        shape = (len(rows), self.history.n_columns)
+        picked = csr_matrix((np.ones(len(seen), np.float32), seen, ends), shape=shape)
+        out: Floats = np.asarray((picked @ self.weights).toarray(), dtype=np.float32)
         return out
 
 

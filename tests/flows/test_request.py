@@ -57,6 +57,23 @@ def test_bad_requests_say_what_to_do(options: dict[str, object], message: str) -
         Request(**{"dataset": "d", **options})  # type: ignore[arg-type]
 
 
+def test_what_a_run_is_known_by_has_the_later_options_only_where_they_are_given() -> None:
+    assert not {"widths", "rotate"} & Request("d").parameters().keys()
+    asked = Request("d", widths=(4, 8), rotate=True).parameters()
+    assert (asked["widths"], asked["rotate"]) == ([4, 8], True)
+    with pytest.raises(UsageError, match="rise strictly") as error:
+        Request("d", widths=(8, 4))
+    assert error.value.where == "--widths"
+
+
+def test_one_method_at_several_dimensions_is_several_cells() -> None:
+    request = Request("d", methods=("BPR-D", "BPR-D#16", "bpr-d#16"), overrides=("BPR-D#16.l2=0",))
+    assert [(cell.method.name, cell.method.as_dict()["dim"]) for cell in request.cells] == [
+        ("BPR-D", 64),
+        ("BPR-D#16", 16),
+    ]
+
+
 def test_a_folder_of_authors_files_defines_its_own_split(tmp_path: Path) -> None:
     assert Request("d", source=(str(tmp_path),), split="predefined").split == "predefined"
 

@@ -104,6 +104,21 @@ def test_mlflow_has_one_parent_for_each_benchmark(warehouse: Path) -> None:
     assert children == [4, 6]
 
 
+def test_other_widths_and_the_rotation_train_nothing(warehouse: Path, dump: Path) -> None:
+    before = models(warehouse)
+    asked = [*arguments(dump), "--widths", "4,16", "--rotate"]
+    rows = answer(mrl4rec(*asked, warehouse=warehouse, **WITHOUT_JAVA))
+    widths = {name: {r["width"] for r in rows if r["method"] == name} for name in
+              ("EASE", "BPR-D", "BPR-D rotated", "MRL-M rotated")}  # fmt: skip
+    assert widths == {
+        "EASE": {None},
+        "BPR-D": {4, 16, 64},
+        "BPR-D rotated": {4, 16, 64},
+        "MRL-M rotated": {4, 16, 64},
+    }
+    assert models(warehouse) == before
+
+
 def test_killed_in_the_middle_of_training_and_run_again(
     warehouse: Path, dump: Path, tmp_path: Path
 ) -> None:

@@ -47,7 +47,9 @@ def small(name: str) -> Method:
     """The method at a size for the toy."""
     method = resolve(name)
     if not isinstance(method, Factors):
-        return resolve(name, ["EASE.lam=5"])
+        sets = ["EASE.lam=5", "SLIM.l2=5", "EASE-SVD.lam=5"]
+        sets += [f"{n}.dim=8" for n in ("iALS", "iALS-wide", "EASE-SVD")]
+        return resolve(name, sets)
     sets = [f"{name}.dim=8", f"{name}.batch=256", f"{name}.lr=0.02"]
     sets += [f"{name}.{text}" for text in OF_ITS_OWN.get(name.split("-")[0], ())]
     if name == "DCCF-own":

@@ -43,13 +43,12 @@ def test_the_papers_rows() -> None:
 
 
 def test_which_take_levels_and_seeds() -> None:
-    assert {name for name, m in METHODS.items() if m.has_levels} >= {
+    assert {name for name, m in METHODS.items() if m.has_levels} == {
         "BPR-M", "MRL-D", "MRL-M", "LHANS",
     }  # fmt: skip
-    for room in (methods.factors, methods.losses, methods.samplers):
-        assert not any(m.deterministic for m in room.ROWS)
-    assert {name for name, m in METHODS.items() if m.deterministic} >= {"Pop", "EASE"}
-    assert not any(m.has_levels for m in methods.losses.ROWS)
+    fixed = {"Pop", "RecentPop", "EASE", "ItemCF", "RP3beta", "SLIM", "EASE-SVD"}
+    assert {name for name, m in METHODS.items() if m.deterministic} == fixed
+    assert {name for name, m in METHODS.items() if m.closed_form} == fixed | {"iALS", "iALS-wide"}
 
 
 def test_every_word_of_a_method_is_used_by_a_row_and_has_its_code() -> None:
@@ -109,9 +108,26 @@ def test_another_model_only_swaps_the_model() -> None:
     assert resolve("BPR@mf") is METHODS["BPR"]
 
 
+def test_a_dimension_in_the_name_makes_a_method_of_its_own() -> None:
+    narrow = factors("bpr-d#16", "BPR-D.lr=0.5", "BPR-D#16.l2=0")
+    assert (narrow.name, narrow.dim, narrow.lr, narrow.l2) == ("BPR-D#16", 16, 1e-3, 0)
+    assert narrow.widths(None) == (4, 8, 16)
+    graph = factors("MRL-M@lightgcn-1#16")
+    assert (graph.name, graph.layers, graph.dim) == ("MRL-M@lightgcn-1#16", 1, 16)
+    wide = resolve("iALS-wide#512")
+    assert wide.widths(None)[-2:] == (256, 512)
+    for method in (narrow, graph, wide):
+        assert from_dict(method.as_dict()) == method
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
+        ("EASE#16", "no dimension to set"),
+        ("BPR-D#", "no number of dimensions"),
+        ("BPR-D#0", "no number of dimensions"),
+        ("BPR-D#x", "BPR-D#16"),
+        ("MLR-M#8", "MRL-M"),
         ("MLR-M", "MRL-M"),
         ("", "known"),
         ("MRL-M@", "lightgcn-N"),
@@ -165,6 +181,11 @@ def test_overrides_change_their_own_method_only() -> None:
         "DNS-MN.top=0",
         "DENS.warm_up=1.5",
         "Pop.lam=1",
+        "ItemCF.shrink=-1",
+        "iALS.dim=levels",
+        "iALS.dim=0",
+        "iALS-wide.rotated=0",
+        "SLIM.l2=0",
     ],
 )
 def test_bad_overrides_are_refused_whichever_method_is_asked_for(override: str) -> None:

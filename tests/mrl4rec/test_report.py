@@ -135,9 +135,9 @@ def test_the_best_of_each_column_is_marked(page: Page) -> None:
 
 
 def test_widths_and_level_sets(page: Page) -> None:
-    by_width = page.table("method", "levels", "4", "8", "16")
+    by_width = page.table("method", "levels", "4 · 16 B", "8 · 32 B", "16 · 64 B")
     one = next(r for r in by_width if r["levels"] == "16,32,64")
-    assert (one["4"], one["16"]) == ("–", f"{value(0.069, 'recall', 20, 16):.4f}")
+    assert (one["4 · 16 B"], one["16 · 64 B"]) == ("–", f"{value(0.069, 'recall', 20, 16):.4f}")
     assert next(r for r in by_width if r["method"] == "EASE")["no prefixes"] == "0.0956"
     sweep = page.table("method", "level set", "levels")
     assert [r["levels"] for r in sweep] == ["3", "5"]

@@ -20,6 +20,7 @@ MEASUREMENTS = {
     "epoch-growth": "training:growth",
     "row": "whole:table_row",
     "ranking": "ranking:ranking",
+    "ials": "ials:ials",
     "kcore": "tables:kcore",
     "ingest": "tables:ingest",
     "again": "whole:again",

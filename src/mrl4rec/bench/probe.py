@@ -21,6 +21,8 @@ KINDS = {
     "rank": "ranking:ours",
     "rank-implicit": "ranking:implicit",
     "rank-torch": "ranking:torch_chunks",
+    "ials": "ials:ours",
+    "ials-implicit": "ials:implicit",
     "dump": "planted:dump",
     "without-broken": "planted:without_broken",
     "reviews": "planted:reviews",

@@ -4,8 +4,8 @@ Adding a method is adding one entry to the ``ROWS`` of its family.
 """
 
 from mrl4rec.methods.base import NEEDS, Fitted, Method
-from mrl4rec.methods.closed_forms import Ease, Popularity
-from mrl4rec.methods.factors import AUTO, FOLLOW, Factors, layers_of
+from mrl4rec.methods.closed_forms import Ease, EaseSvd, Ials, ItemCf, Popularity, Rp3Beta, Slim
+from mrl4rec.methods.factors import AUTO, FOLLOW, Factors, Negatives, Objective, layers_of
 from mrl4rec.methods.known import METHODS, from_dict, resolve
 from mrl4rec.methods.levels import default_levels, parse_levels
 
@@ -15,10 +15,17 @@ __all__ = [
     "METHODS",
     "NEEDS",
     "Ease",
+    "EaseSvd",
     "Factors",
     "Fitted",
+    "Ials",
+    "ItemCf",
     "Method",
+    "Negatives",
+    "Objective",
     "Popularity",
+    "Rp3Beta",
+    "Slim",
     "default_levels",
     "from_dict",
     "layers_of",

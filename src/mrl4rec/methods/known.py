@@ -19,8 +19,9 @@ METHODS: dict[str, Method] = {method.name: method for room in FAMILIES for metho
 def resolve(name: str, overrides: Sequence[str] = ()) -> Method:
     """The method of this name with its own ``METHOD.name=value`` overrides applied.
 
-    ``X@lightgcn-N`` and ``X@mf`` take the factor method X on another model. Overrides of other
-    methods are checked for their spelling and left alone. Raises UsageError.
+    ``X@lightgcn-N`` and ``X@mf`` take the factor method X on another model, ``X#D`` the method X
+    with D dimensions: each is a method of its own. Overrides of other methods are checked for
+    their spelling and left alone. Raises UsageError.
     """
     method = _named(name)
     for override in overrides:
@@ -37,6 +38,20 @@ def from_dict(values: Mapping[str, Any]) -> Method:
 
 
 def _named(name: str) -> Method:
+    rest, hash_, dim = name.strip().partition("#")
+    method = _on_model(rest)
+    if not hash_:
+        return method
+    if "dim" not in method.parameters():
+        raise UsageError(f"{method.name} has no dimension to set: {name!r}", where="--methods")
+    if not (dim.strip().isdecimal() and int(dim) > 0):
+        raise UsageError(
+            f"{dim!r} is no number of dimensions", where="--methods", todo=f"e.g. {rest}#16"
+        )
+    return replace(method, name=f"{method.name}#{int(dim)}", dim=int(dim))  # type: ignore[call-arg]
+
+
+def _on_model(name: str) -> Method:
     base, at, model = name.strip().partition("@")
     by_lower = {known.lower(): method for known, method in METHODS.items()}
     method = by_lower.get(base.strip().lower())

@@ -22,7 +22,9 @@ def default_levels(dim: int) -> tuple[int, ...]:
     return (*levels, dim)
 
 
-def parse_levels(levels: str | Sequence[int], dim: int | str | None) -> tuple[int, ...]:
+def parse_levels(
+    levels: str | Sequence[int], dim: int | str | None, option: str = "--levels"
+) -> tuple[int, ...]:
     """A level set, validated: positive whole numbers that rise strictly, the last equal to ``dim``.
 
     ``dim`` None or ``levels``: the dimension follows the list. Raises UsageError.
@@ -35,13 +37,13 @@ def parse_levels(levels: str | Sequence[int], dim: int | str | None) -> tuple[in
     example = "e.g. 4,8,16,32,64"
     if not words or not all(re.fullmatch(r"\d{1,9}", str(word)) for word in words):
         raise UsageError(
-            f"level set {shown!r} is not a list of whole numbers", where="--levels", todo=example
+            f"level set {shown!r} is not a list of whole numbers", where=option, todo=example
         )
     numbers = tuple(int(word) for word in words)
     if numbers[0] < 1 or any(a >= b for a, b in pairwise(numbers)):
         raise UsageError(
             f"level set {shown!r} does not rise strictly from 1 or more",
-            where="--levels",
+            where=option,
             todo=example,
         )
     if isinstance(dim, int) and numbers[-1] != dim:

@@ -23,10 +23,15 @@ def of_history(history: list[dict[str, Any]]) -> float | None:
 
 
 def of_closed_form(
-    method: Method, data: Interactions, *, device: str = "cpu", memory_mb: int = 512
+    method: Method,
+    data: Interactions,
+    seed: int | None = None,
+    *,
+    device: str = "cpu",
+    memory_mb: int = 512,
 ) -> float:
     """What a closed form reaches on valid when it is fitted on train alone."""
-    model = closed_form.fit(method, data, ("train",))
+    model = closed_form.fit(method, data, ("train",), seed)
     seen, truth = data.csr("train"), data.csr("valid")
     found = evaluate(
         model, seen, truth, ks=(K,), metrics=("recall",), device=device, memory_mb=memory_mb

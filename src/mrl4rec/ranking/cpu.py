@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.kernels import topk as kernel
+from mrl4rec.kernels import topk_sparse as sparse
 from mrl4rec.ranking.topk import Lists, Query, Searcher, Users, tie_order
 from mrl4rec.scorers import CountModel, FactorModel, ItemItemModel, Scorer
 
@@ -31,8 +32,10 @@ def cpu_searcher(model: Scorer, query: Query, memory: int, n_threads: int) -> Se
         counts = model.counts.astype(np.float32).reshape(-1, 1)
         whole = Query(query.k, (1,), query.seen)
         return FactorSearcher(ones, counts, whole, memory, n_threads)
-    if isinstance(model, ItemItemModel) and isinstance(model.weights, np.ndarray):
-        return ItemItemSearcher(model, query, n_threads)
+    if isinstance(model, ItemItemModel):
+        if isinstance(model.weights, np.ndarray):
+            return ItemItemSearcher(model, query, n_threads)
+        return SparseSearcher(model, query, n_threads)
     return RowSearcher(model, query)
 
 
@@ -136,6 +139,39 @@ class ItemItemSearcher(_Base):
         def run(users: Users, keys: Any, rows: Any, lists: Lists) -> None:
             kernel.item_item(
                 self.model.weights,
+                history.indptr,
+                history.indices,
+                users,
+                seen.indptr,
+                seen.indices,
+                self.ties,
+                keys,
+                rows,
+                *lists,
+            )
+
+        return self.spread(users_B, run)
+
+
+class SparseSearcher(_Base):
+    """Sums of the rows of a sparse item-item matrix."""
+
+    def __init__(self, model: ItemItemModel, query: Query, n_threads: int) -> None:
+        super().__init__(model.n_items, query, n_threads, lanes=1)
+        rows = model.weights.tocsr()
+        data = np.ascontiguousarray(rows.data, dtype=np.float32)
+        if not np.isfinite(data).all():
+            raise not_finite("the weights")
+        self.weights = (rows.indptr.astype(np.int64), rows.indices.astype(np.int32), data)
+        self.history = model.history
+
+    def search(self, users_B: Users) -> Lists:
+        """The lists of these users."""
+        seen, history = self.query.seen, self.history
+
+        def run(users: Users, keys: Any, rows: Any, lists: Lists) -> None:
+            sparse.item_item(
+                *self.weights,
                 history.indptr,
                 history.indices,
                 users,

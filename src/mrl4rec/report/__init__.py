@@ -7,5 +7,7 @@ from mrl4rec.report.inputs import made_of
 from mrl4rec.report.leaderboard import leaderboard, print_leaderboard
 from mrl4rec.report.page import build
 from mrl4rec.report.plots import plots
+from mrl4rec.report.widths import print_widths, widths_markdown
 
-__all__ = ["build", "leaderboard", "made_of", "plots", "print_leaderboard"]
+__all__ = ["build", "leaderboard", "made_of", "plots", "print_leaderboard", "print_widths",
+           "widths_markdown"]  # fmt: skip

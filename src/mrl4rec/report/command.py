@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mrl4rec.cut import ROTATED
 from mrl4rec.errors import UsageError
 from mrl4rec.methods import resolve
 from mrl4rec.report.runs import Run
@@ -56,7 +57,7 @@ def _data(context: Context, relative: bool) -> list[str]:
 
 
 def _models(runs: Sequence[Run]) -> list[str]:
-    words = ["--methods", ",".join(_once(run.method for run in runs))]
+    words = ["--methods", ",".join(_once(map(_method, runs)))]
     levels = _once(run.levels for run in runs if run.levels)
     seeds = _once(str(run.seed) for run in runs if run.seed is not None)
     for one in levels:
@@ -65,18 +66,33 @@ def _models(runs: Sequence[Run]) -> list[str]:
         words += ["--seeds", ",".join(seeds)]
     for override in _once(o for run in runs for o in _overrides(run)):
         words += ["--set", override]
+    widths = {width for run in runs for width in _asked_widths(run)}
+    if widths:
+        words += ["--widths", ",".join(map(str, sorted(widths)))]
+    if any(run.method.endswith(ROTATED) for run in runs):
+        words.append("--rotate")
     return words
+
+
+def _method(run: Run) -> str:
+    return run.method.removesuffix(ROTATED)
+
+
+def _asked_widths(run: Run) -> set[int]:
+    """The widths it was evaluated at, where they are not those of its method."""
+    found = {width for _, _, width in run.values if width is not None}
+    return set() if found == set((run.card or {}).get("widths") or found) else found
 
 
 def _overrides(run: Run) -> list[str]:
     """The method's values that are not its defaults, as ``--set`` takes them."""
     method: Mapping[str, Any] = dict((run.card or {}).get("method") or {})
     try:
-        defaults = resolve(run.method).as_dict()
+        defaults = resolve(_method(run)).as_dict()
     except UsageError:  # a method of an older version
         return []
     return [
-        f"{run.method}.{name}={value}"
+        f"{_method(run)}.{name}={value}"
         for name, value in method.items()
         if name in defaults and defaults[name] != value
     ]

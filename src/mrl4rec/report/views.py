@@ -13,6 +13,7 @@ from mrl4rec.report.leaderboard import SORTED
 from mrl4rec.report.portrait import Portrait
 from mrl4rec.report.runs import Group, Stat, headline
 from mrl4rec.report.warehouse import Context
+from mrl4rec.report.widths import memory
 
 PROTOCOLS = {
     "clean": "trained on train, epoch chosen on valid, then fitted again from the start on train "
@@ -109,12 +110,13 @@ def each_run(groups: Sequence[Group]) -> Table:
 
 
 def by_width(groups: Sequence[Group]) -> Table | None:
-    """The headline metric at every width."""
+    """The headline metric at every width, with the bytes of one user's or item's vector."""
     widths = sorted({w for group in groups for w in group.widths})
     if len(widths) < 2:
         return None
     metric, k = headline([run for group in groups for run in group.runs])
-    table = Table(["method", "levels", *map(str, widths), "no prefixes"])
+    heads = [f"{width} · {memory(width)}" for width in widths]
+    table = Table(["method", "levels", *heads, "no prefixes"])
     table.numeric = frozenset(range(2, 3 + len(widths)))
     for group in groups:
         stats = [group.stat(metric, k, w) for w in [*widths, None]]

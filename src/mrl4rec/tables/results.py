@@ -19,7 +19,9 @@ RESULTS = Table(
             pa.int32(), "first so many dimensions; null for a model without prefixes", nullable=True
         ),
         "dataset": Column(pa.string(), "name of the data set"),
-        "method": Column(pa.string(), "name of the method"),
+        "method": Column(
+            pa.string(), "name of the method; with ` rotated` where its vectors were turned"
+        ),
         "levels": Column(
             pa.string(),
             "nested widths it was trained with, as 4,8,16; null for a method without levels",

@@ -126,7 +126,8 @@ def plan(request: TrainRequest, settings: Settings) -> Plan:
         what = f"a refit of {request.refit_epochs} epochs was asked for"
         raise UsageError(what, todo="at least 1")
     if not isinstance(method, Factors):
-        return Plan(method, None, None, protocol, None, None, None, 1, None, None, everything)
+        seed = None if method.deterministic else _seed(method, request.seed)
+        return Plan(method, None, seed, protocol, None, None, None, 1, None, None, everything)
     if request.engine not in ENGINES:
         raise UsageError(
             f"unknown engine {request.engine!r}",

@@ -61,7 +61,7 @@ def run(
     if made.method.closed_form:
         from mrl4rec import closed_form
 
-        model = closed_form.fit(made.method, interactions, made.folds)
+        model = closed_form.fit(made.method, interactions, made.folds, made.seed)
         epoch, history = None, []
     else:
         from mrl4rec.training.job import Job
