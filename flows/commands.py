@@ -32,9 +32,10 @@ def _request(arguments: Namespace) -> Request:
     known = {item.name for item in fields(Request) if item.init}
     told = {name: getattr(arguments, name) for name in getattr(arguments, "told", ())}
     asked = {**vars(arguments), **presets.values(arguments.preset, told)}
-    return Request(
-        **{n: tuple(v) if isinstance(v, list) else v for n, v in asked.items() if n in known}
-    )
+    values: dict[str, Any] = {
+        n: tuple(v) if isinstance(v, list) else v for n, v in asked.items() if n in known
+    }
+    return Request(**values)
 
 
 def run(arguments: Namespace) -> Any:

@@ -62,7 +62,8 @@ def _request(arguments: Namespace) -> Request:
         "levels": (arguments.levels,),
         "seeds": (arguments.seed,),
     }
-    return Request(**{n: tuple(v) if isinstance(v, list) else v for n, v in asked.items()})
+    values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in asked.items()}
+    return Request(**values)
 
 
 def _answer(arguments: Namespace, found: Tuning) -> Any:

@@ -203,7 +203,8 @@ class CountModel:
 def from_arrays(arrays: Mapping[str, Floats], widths: tuple[int | None, ...] = (None,)) -> Scorer:
     """The model whose arrays these are, by their names: a mixture's or those of factors."""
     if "user_concepts" in arrays:
-        return MixtureModel(**arrays)
+        mixture: dict[str, Any] = dict(arrays)
+        return MixtureModel(**mixture)
     return FactorModel(**arrays, widths=widths)
 
 

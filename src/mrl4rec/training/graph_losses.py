@@ -55,7 +55,8 @@ class GraphLoss(StepLoss):
         negatives_BK = self.sampler.choose(users_B, users, items, place, positives_B)
         indices = (users_B, positives_B, negatives_BK)
         tables = zip(indices, (users, items, items), strict=True)
-        losses_B = bpr(*(embedding(index, table) for index, table in tables), ())
+        rows = [embedding(index, table) for index, table in tables]
+        losses_B = bpr(rows[0], rows[1], rows[2], ())
         layer_0 = zip(indices, (self.model.users, self.model.items, self.model.items), strict=True)
         norms = squared_norms(*(embedding(index, table) for index, table in layer_0))
         return (losses_B.sum() + self.l2 / 2 * norms) / batch
