@@ -145,7 +145,8 @@ def test_no_rank_outlives_the_process_that_started_it(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.fault("F23")
 def test_sigterm_stops_all_ranks_at_one_step_with_a_checkpoint(tmp_path: Path) -> None:
-    child = toy.start(tmp_path, seconds=1e9, devices=2)
+    # Ranks wait for nobody who reads what they report: this would take minutes to end by itself.
+    child = toy.start(tmp_path, seconds=1e9, devices=2, epochs=20_000)
     toy.read_until(child, "search 3")
     child.terminate()
     _, errors = child.communicate(timeout=60)

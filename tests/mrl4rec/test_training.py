@@ -54,9 +54,9 @@ def request(name: str = "MRL-M", patience: int = 10, **values: Any) -> TrainRequ
     return TrainRequest(resolve(name, overrides), **{**given, **values})
 
 
-def long(devices: int = 1) -> TrainRequest:
+def long(devices: int = 1, epochs: int = 100) -> TrainRequest:
     """One that lasts long enough to be cut off from outside."""
-    return request(patience=100, epochs=100, devices=devices, dtype="float64")
+    return request(patience=epochs, epochs=epochs, devices=devices, dtype="float64")
 
 
 def train(settings: Settings, asked: TrainRequest, progress: Any = None) -> Commit:
@@ -299,9 +299,10 @@ SCRIPT = textwrap.dedent(
     settings = t.Settings(warehouse=sys.argv[1], checkpoint_seconds={seconds})
     def progress(report):
         print(report.phase, report.epoch, flush=True)
-        time.sleep(0.1)  # who reads it acts in this epoch, also on one busy core
+        if {devices} == 1:
+            time.sleep(0.1)  # who reads it acts in this epoch, also on one busy core
     try:
-        t.train(settings, t.long(devices={devices}), progress)
+        t.train(settings, t.long({devices}, {epochs}), progress)
     except Mrl4recError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
@@ -309,8 +310,11 @@ SCRIPT = textwrap.dedent(
 )
 
 
-def start(warehouse: Path, seconds: float, devices: int = 1) -> subprocess.Popen[str]:
-    script = SCRIPT.format(tests=str(Path(__file__).parent), seconds=seconds, devices=devices)
+def start(
+    warehouse: Path, seconds: float, devices: int = 1, epochs: int = 100
+) -> subprocess.Popen[str]:
+    values = {"seconds": seconds, "devices": devices, "epochs": epochs}
+    script = SCRIPT.format(tests=str(Path(__file__).parent), **values)
     return subprocess.Popen(
         [sys.executable, "-c", script, str(warehouse)],
         stdout=subprocess.PIPE,
