@@ -92,7 +92,8 @@ def to_model(card: ModelCard, tensors: Tensors, n_users: int, where: str) -> Sco
                 widths=card.widths,
             )
         if card.kind == "mixture":
-            return MixtureModel(**{name: tensors[name] for name in MIXTURE})
+            users, items, mixing = (tensors[name] for name in MIXTURE)
+            return MixtureModel(users, items, mixing)
         if card.kind == "counts":
             return CountModel(tensors["counts"], n_users)
         if card.kind == "item_item":
