@@ -26,7 +26,6 @@ from mrl4rec.training.step_loss import StepLoss
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
 
-
 Rows = tuple[Tensor, Tensor, Tensor]
 """Something of the users, the positives and the negatives of a batch."""
 
