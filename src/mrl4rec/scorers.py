@@ -200,7 +200,7 @@ class CountModel:
         return np.tile(self.counts.astype(np.float32), (len(users_B), 1))
 
 
-def from_arrays(arrays: Mapping[str, Floats], widths: tuple[int | None, ...] = (None,)) -> Scorer:
+def from_arrays(arrays: Mapping[str, Any], widths: tuple[int | None, ...] = (None,)) -> Scorer:
     """The model whose arrays these are, by their names: a mixture's or those of factors."""
     if "user_concepts" in arrays:
         mixture: dict[str, Any] = dict(arrays)

@@ -1,8 +1,8 @@
 """Other losses over vectors of users and items. Equations and defaults: METHODS.md 2, 6.
 
 Rows have the settings that MRL4Rec trains every row of its Table 2 with (dimension, batch, step
-size, regulariser, stopping) and their own paper's where the loss has its own; ``X-own`` has all of
-its own paper's settings.
+size, regulariser, stopping) and their own paper's where the loss has its own; ``X-own`` has other
+settings of its own paper too, as far as they can be had here; ``X-mrl4rec`` is what MRL4Rec ran.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ ROWS: tuple[Method, ...] = (
     Factors("BCE", "mf", "bce", "uniform", candidates=1),
     Ssm("SSM", "mf", "ssm", "in_batch", candidates=1),
     Uib("UIB", "mf", "uib", "uniform", candidates=1),
+    Uib("UIB-mrl4rec", "mf", "uib", "uniform", candidates=1, a=0.2, form="broadcast"),
     DirectAu("DAU", "mf", "directau", "none", candidates=1),
+    DirectAu("DAU-cosine", "mf", "directau", "none", candidates=1, scoring="cosine"),
     DirectAu(
         "DAU-own", "mf", "directau", "none", candidates=1, batch=256, l2=0.0, patience=10,
         evaluate_every=1,

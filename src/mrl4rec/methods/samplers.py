@@ -31,7 +31,7 @@ class DnsMn(Factors):
 
 @dataclass(frozen=True)
 class Ahns(Factors):
-    """AHNS: the harder, the worse the pair is fitted: |s_uc − β(s_ui + α)^(p + 1)| least."""
+    """AHNS: least |s_uc − beta·(s_ui + alpha)^(p + 1)|: the worse a pair is fitted, the harder."""
 
     alpha: float = value(1.0, "added to the positive's score; > 0", low=1e-6)
     beta: float = value(0.1, "scale of the score that is looked for", low=0)

@@ -92,8 +92,8 @@ def to_model(card: ModelCard, tensors: Tensors, n_users: int, where: str) -> Sco
                 widths=card.widths,
             )
         if card.kind == "mixture":
-            mixture: dict[str, Any] = {name: tensors[name] for name in MIXTURE}
-            return MixtureModel(**mixture)
+            users, items, mixing = (tensors[name] for name in MIXTURE)
+            return MixtureModel(users, items, mixing)
         if card.kind == "counts":
             return CountModel(tensors["counts"], n_users)
         if card.kind == "item_item":

@@ -14,7 +14,6 @@ from torch.nn.functional import softplus
 
 from mrl4rec.hashing import uniform
 
-FORMS = ("convex", "paper", "broadcast")
 TABLE = 2
 """Number of the head among the tables that are drawn from a seed; users and items are 0 and 1."""
 

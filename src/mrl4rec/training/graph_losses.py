@@ -26,6 +26,9 @@ from mrl4rec.training.step_loss import StepLoss
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
 
+Rows = tuple[Tensor, Tensor, Tensor]
+"""Something of the users, the positives and the negatives of a batch."""
+
 
 class GraphLoss(StepLoss):
     """What the three share: one negative an example, BPR on pooled vectors, norms of layer 0."""
@@ -53,13 +56,20 @@ class GraphLoss(StepLoss):
         n_users = len(self.model.users)
         users, items = pooled_Nd[:n_users], pooled_Nd[n_users:]
         negatives_BK = self.sampler.choose(users_B, users, items, place, positives_B)
-        indices = (users_B, positives_B, negatives_BK)
-        tables = zip(indices, (users, items, items), strict=True)
-        rows = [embedding(index, table) for index, table in tables]
-        losses_B = bpr(rows[0], rows[1], rows[2], ())
-        layer_0 = zip(indices, (self.model.users, self.model.items, self.model.items), strict=True)
-        norms = squared_norms(*(embedding(index, table) for index, table in layer_0))
+        places = (users_B, positives_B, negatives_BK)
+        losses_B = bpr(*rows(places, users, items), ())
+        norms = squared_norms(*rows(places, self.model.users, self.model.items))
         return (losses_B.sum() + self.l2 / 2 * norms) / batch
+
+
+def rows(places: Rows, users: Tensor, items: Tensor) -> Rows:
+    """The rows of users, positives and negatives."""
+    users_B, positives_B, negatives_BK = places
+    return (
+        embedding(users_B, users),
+        embedding(positives_B, items),
+        embedding(negatives_BK, items),
+    )
 
 
 class XSimGCLLoss(GraphLoss):
