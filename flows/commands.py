@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import signal
 from argparse import Namespace
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from flows import ahead, console, ephemeral
 from flows.hierarchy_commands import hierarchy
 from flows.registry_commands import ledger, promote, recommend, registry, rollback, vacuum
-from flows.request import Request
+from flows.request import Request, from_options
 from flows.retrain_commands import retrain
 from flows.simulate_commands import simulate
 from flows.tune_commands import tune
@@ -29,12 +28,8 @@ log = logging.getLogger("mrl4rec")
 
 def _request(arguments: Namespace) -> Request:
     """What the options and the preset come to; an option that was given wins."""
-    known = {item.name for item in fields(Request) if item.init}
     told = {name: getattr(arguments, name) for name in getattr(arguments, "told", ())}
-    asked = {**vars(arguments), **presets.values(arguments.preset, told)}
-    return Request(
-        **{n: tuple(v) if isinstance(v, list) else v for n, v in asked.items() if n in known}
-    )
+    return from_options({**vars(arguments), **presets.values(arguments.preset, told)})
 
 
 def run(arguments: Namespace) -> Any:

@@ -78,7 +78,7 @@ def space(method: Method) -> dict[str, Span]:
     found: dict[str, Span] = {}
     for kind in type(method).__mro__:
         for name, span in SPACES.get(kind.__name__, {}).items():
-            default = defaults.get(name)
+            default: Any = defaults.get(name)
             free = default is not None and getattr(method, name) == default
             if free and name not in found and _searched(name, span, default):
                 low, high = min(span.low, default), max(span.high, default)

@@ -2,8 +2,8 @@
 
 The first trial has the defaults, so that what is found is never worse than they are on valid.
 A study's name holds the digest of all that its values hang on (split, method, levels, seed,
-epochs, engine, ranges): other data or another range is another study. Optuna keeps it in SQLite in the
-warehouse; the same command again goes on where it stood, a trial that was killed first.
+epochs, engine, ranges): other data or another range is another study. Optuna keeps it in SQLite in
+the warehouse; the same command again goes on where it stood, a trial that was killed first.
 """
 
 from __future__ import annotations
