@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import ahead, alerting, records
 from flows.pipeline import Done, Pipeline, Step, stop_spark
-from flows.request import Request
+from flows.request import Request, from_options
 from mrl4rec import presets
 from mrl4rec.settings import Settings
 from mrl4rec.tracking import Tracker
@@ -150,11 +150,8 @@ def benchmark(
         "rotate": rotate,
     }
     asked = {"methods": methods, "levels": levels, "seeds": seeds, "protocol": protocol}
-    known = {item.name for item in fields(Request)}
-    for option, value in presets.values(preset, asked).items():
-        if option in known:
-            shared[option] = tuple(value) if isinstance(value, list) else value
-    requests = [Request(dataset=name, **shared) for name in datasets]
+    shared |= presets.values(preset, asked)
+    requests = [from_options({**shared, "dataset": name}) for name in datasets]
     outcome = run_benchmark(requests, settings, prefect_step(settings))
     create_markdown_artifact(records.leaderboard_markdown(outcome.rows), key="leaderboard")
     create_link_artifact(outcome.report.absolute().as_uri(), "the HTML report", key="report")

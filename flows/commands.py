@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import signal
 from argparse import Namespace
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from flows import ahead, console, ephemeral
 from flows.hierarchy_commands import hierarchy
 from flows.registry_commands import ledger, promote, recommend, registry, rollback, vacuum
-from flows.request import Request
+from flows.request import Request, from_options
 from flows.retrain_commands import retrain
 from flows.simulate_commands import simulate
 from flows.tune_commands import tune
@@ -29,13 +28,8 @@ log = logging.getLogger("mrl4rec")
 
 def _request(arguments: Namespace) -> Request:
     """What the options and the preset come to; an option that was given wins."""
-    known = {item.name for item in fields(Request) if item.init}
     told = {name: getattr(arguments, name) for name in getattr(arguments, "told", ())}
-    asked = {**vars(arguments), **presets.values(arguments.preset, told)}
-    values: dict[str, Any] = {
-        n: tuple(v) if isinstance(v, list) else v for n, v in asked.items() if n in known
-    }
-    return Request(**values)
+    return from_options({**vars(arguments), **presets.values(arguments.preset, told)})
 
 
 def run(arguments: Namespace) -> Any:
@@ -61,8 +55,6 @@ def run(arguments: Namespace) -> Any:
     from mrl4rec import report
 
     report.print_leaderboard(outcome.rows)
-    if request.widths or request.rotate:
-        report.print_widths(outcome.rows)
     for note in outcome.notes:
         print(f"data    {note}")
     print(f"report  {outcome.report}")
@@ -106,14 +98,10 @@ def stage(arguments: Namespace, until: str) -> Any:
     answers = []
     for cell in request.cells:
         train = pipeline.train(cell)
-        found = [(cell.label, train)]
-        if until == "evaluate":
-            cuts = pipeline.cuts(train)
-            found = [(c.name(cell.label), pipeline.evaluate(train, cell, cut=c)) for c in cuts]
-        answers += [
-            {"model": label, "stage_key": done.key, "found": done.found, **dict(done.summary)}
-            for label, done in found
-        ]
+        done = pipeline.evaluate(train, cell) if until == "evaluate" else train
+        answers.append(
+            {"model": cell.label, "stage_key": done.key, "found": done.found, **dict(done.summary)}
+        )
     if arguments.json:
         return answers
     console.table(
@@ -180,11 +168,6 @@ def compare(arguments: Namespace) -> Any:
     rows = report.leaderboard(Settings(), arguments.dataset)
     if arguments.json:
         return rows
-    if arguments.markdown:
-        from flows.records import leaderboard_markdown
-
-        print(leaderboard_markdown(rows) + "\n" + report.widths_markdown(rows))
-        return None
     report.print_leaderboard(rows)
     return None
 

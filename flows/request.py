@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -191,6 +191,17 @@ class Request:
                     f"--set {pair}: {owner or pair!r} is not among the methods of this run",
                     todo=f"write METHOD.name=value; {nearest(owner, sorted(names))}",
                 )
+
+
+def from_options(options: Mapping[str, Any]) -> Request:
+    """The request of options under its own names; others are not looked at, lists become tuples."""
+    known = {item.name for item in fields(Request) if item.init}
+    asked: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in options.items()
+        if name in known
+    }
+    return Request(**asked)
 
 
 def asdict_shallow(value: Any) -> dict[str, Any]:

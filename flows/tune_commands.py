@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from flows import console
-from flows.request import Request
+from flows.request import Request, from_options
 from mrl4rec.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,15 +54,8 @@ def tune(arguments: Namespace) -> Any:
 
 
 def _request(arguments: Namespace) -> Request:
-    known = {item.name for item in fields(Request) if item.init}
-    asked = {
-        **{name: value for name, value in vars(arguments).items() if name in known},
-        "methods": (arguments.method,),
-        "levels": (arguments.levels,),
-        "seeds": (arguments.seed,),
-    }
-    values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in asked.items()}
-    return Request(**values)
+    one = {"methods": [arguments.method], "levels": [arguments.levels], "seeds": [arguments.seed]}
+    return from_options({**vars(arguments), **one})
 
 
 def _answer(arguments: Namespace, found: Tuning) -> Any:

@@ -64,14 +64,17 @@ GUESSED = "the paper gives the number of levels only; this level set is a guess"
 REASONS: Mapping[str, str] = {
     "UIB": "the authors' code lets every user's boundary meet every other user's positive",
     "SSM": "not in the authors' code; temperature and negatives are not printed",
-    "MacridVAE": "not in the authors' code; its settings are not printed",
+    "MVAE": "not in the authors' code; its settings are not printed",
     "DGCF": "not in the authors' code; its settings are not printed",
     "DCCF": "not in the authors' code; its settings are not printed",
     "BPR-M": "as coded: one loss over the negatives of all levels at full width",
 }
 """Why a measured row may differ from the printed one, where that was found by reading the code."""
 
-_METHODS = ("BCE", "BPR", "SSM", "UIB", "DAU", "MacridVAE", "DGCF", "DENS", "DCCF", "BPR-D",
+VARIANTS = ("mrl4rec", "own", "cosine", "recbole")
+"""``X-own``, ``X-mrl4rec`` …: the printed row X with other settings."""
+
+_METHODS = ("BCE", "BPR", "SSM", "UIB", "DAU", "MVAE", "DGCF", "DENS", "DCCF", "BPR-D",
             "BPR-M", "MRL-D", "MRL-M")  # fmt: skip
 _TABLE_3 = ("BPR-D", "BPR-M", "MRL-D", "MRL-M")
 _NESTED = ("BPR-M", "MRL-D", "MRL-M", "MRL-M@lightgcn-1")
@@ -126,6 +129,12 @@ def lookup(
         if place == (dataset, method, wanted, metric, k):
             return number
     return None
+
+
+def row_of(method: str) -> str:
+    """The printed row that a method is held against: ``UIB-mrl4rec`` against UIB."""
+    row, dash, variant = method.rpartition("-")
+    return row if dash and variant in VARIANTS else method
 
 
 def _table(method: str) -> str:

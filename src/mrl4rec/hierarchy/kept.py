@@ -22,11 +22,7 @@ def measured(
     settings: Settings, dataset: str, model: str, *, rotated: bool
 ) -> list[dict[str, Any]]:
     """The rows of one model, measured and kept where they are not there yet."""
-    known = [
-        row
-        for row in rows_of(settings, dataset)
-        if (row["model"], row["rotated"]) == (model, rotated)
-    ]
+    known = _of_model(settings, dataset, model, rotated)
     if known:
         return known
     loaded = model_folder.load(settings.dataset_dir(dataset) / "models" / model)
@@ -43,7 +39,12 @@ def measured(
     rows = [{**said, **asdict(row)} for row in measure(loaded, groups, rotated=rotated)]
     table = pa.Table.from_pylist(rows, schema=HIERARCHY.schema)
     commit_rows(settings.table_uri(dataset, HIERARCHY.name), HIERARCHY, table)
-    return rows
+    return _of_model(settings, dataset, model, rotated)
+
+
+def _of_model(settings: Settings, dataset: str, model: str, rotated: bool) -> list[dict[str, Any]]:
+    rows = rows_of(settings, dataset)
+    return [row for row in rows if (row["model"], row["rotated"]) == (model, rotated)]
 
 
 def rows_of(settings: Settings, dataset: str) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def _measured(known: paper.PaperSet, groups: Sequence[Group]) -> tuple[Table, se
     seen = set()
     for number in paper.printed(known.name):
         for group in groups:
-            if group.method != number.method or levels_of(group) != number.levels:
+            if paper.row_of(group.method) != number.method or levels_of(group) != number.levels:
                 continue
             stat = group.stat(number.metric, number.k, group.full)
             if stat is None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,8 @@ def run(
     history: list[dict[str, Any]]
     interactions = data() if data is not None else load(settings, dataset, split)
     store_folder = settings.dataset_dir(dataset) / "checkpoints" / key
+    # A process imports once: that is nothing of this model's cost.
+    import_module("mrl4rec.closed_form" if made.method.closed_form else "mrl4rec.training.job")
     meter = Meter(made.device or "cpu")
     if made.method.closed_form:
         from mrl4rec import closed_form
