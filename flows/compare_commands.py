@@ -67,5 +67,5 @@ def _row(pair: Any) -> list[str]:
         f"{found.p:.4f}",
         f"{pair.p_holm:.4f}",
         "–" if pair.seeds_sd is None else f"{pair.seeds_sd:.4f}",
-        pair.better.name if pair.better else "neither",
+        "neither" if pair.better is None else "A" if pair.better is pair.a else "B",
     ]

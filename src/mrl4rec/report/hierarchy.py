@@ -57,12 +57,15 @@ def _lines(rows: Sequence[Row]) -> dict[tuple[str, int], dict[int, Stat]]:
         values.setdefault((_name(row), depth), {}).setdefault(row["width"], []).append(row["value"])
         chance.setdefault((CHANCE, depth), {}).setdefault(row["width"], []).append(row["chance"])
     return {
-        place: {
-            width: Stat(statistics.fmean(v), statistics.stdev(v) if len(v) > 1 else None, len(v))
-            for width, v in sorted(by_width.items())
-        }
+        place: {width: _stat(v, place[0] != CHANCE) for width, v in sorted(by_width.items())}
         for place, by_width in {**dict(sorted(values.items())), **chance}.items()
     }
+
+
+def _stat(values: Sequence[float], several: bool) -> Stat:
+    """Mean and sd over seeds; random vectors are the same beside every model, so they have none."""
+    sd = statistics.stdev(values) if several and len(values) > 1 else None
+    return Stat(statistics.fmean(values), sd, len(values))
 
 
 def _name(row: Row) -> str:
