@@ -84,9 +84,14 @@ class Sampler:
         return self.choose_tensors(users_B, user_vectors, item_vectors, place)
 
     def choose_tensors(
-        self, users_B: Tensor, user_vectors: Tensor, item_vectors: Tensor, place: Place
+        self,
+        users_B: Tensor,
+        user_vectors: Tensor,
+        item_vectors: Tensor,
+        place: Place,
+        positives_B: Tensor | None = None,
     ) -> Tensor:
-        """The same choice as tensor operations, on any device."""
+        """The hardest as tensor operations, on any device; it does not hang on the positives."""
         candidates_BLn = self.draw_tensors(users_B, place)
         return draws_torch.hardest(users_B, user_vectors, item_vectors, candidates_BLn, self.widths)
 
