@@ -20,10 +20,24 @@ class _Line(logging.Formatter):
         return text
 
 
+class _ToStderr(logging.Handler):
+    """Writes to what stderr is at the time: whoever runs us may have put another in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; one that cannot be written is dropped.
+
+        Python's own handler would tell of it with the line's arguments as they are, unmasked.
+        """
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except (OSError, ValueError):
+            return
+
+
 def start_logging() -> None:
     """Send the project's own log lines to stderr, once."""
-    if not any(isinstance(h.formatter, _Line) for h in log.handlers):
-        handler = logging.StreamHandler(sys.stderr)
+    if not any(isinstance(handler, _ToStderr) for handler in log.handlers):
+        handler = _ToStderr()
         handler.setFormatter(_Line())
         log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -55,7 +55,7 @@ def search(
 
         device = resolve_device(request.device, settings)
         value = valid.of_closed_form(
-            made.method, data, device=device, memory_mb=settings.ranking_memory_mb
+            made.method, data, made.seed, device=device, memory_mb=settings.ranking_memory_mb
         )
         return Found(value, None, [])
 
