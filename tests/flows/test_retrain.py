@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -256,8 +257,8 @@ def _plain(row: Entry) -> Entry:
     """The row without what a clock says."""
     evidence: Mapping[str, Any] = row.evidence
     contenders = [{**told, "seconds": 0} for told in evidence.get("contenders", ())]
-    first = ledger.Entry(decision="kept", why="x").at.replace(year=2000)
-    return replace(row, at=first, evidence={**evidence, "contenders": contenders})
+    then = datetime(2000, 1, 1, tzinfo=UTC)
+    return replace(row, at=then, evidence={**evidence, "contenders": contenders})
 
 
 def _folder(settings: Settings, key: str | None) -> Path:
