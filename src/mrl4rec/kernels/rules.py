@@ -126,13 +126,6 @@ def seen_among(
     for b in prange(users_B.shape[0]):
         seen = indices[indptr[users_B[b]] : indptr[users_B[b] + 1]]
         for n in range(items_N.shape[0]):
-            item = items_N[n]
-            left, right = 0, seen.shape[0]
-            while left < right:
-                middle = (left + right) >> 1
-                if seen[middle] < item:
-                    left = middle + 1
-                else:
-                    right = middle
-            found[b, n] = left < seen.shape[0] and seen[left] == item
+            place = np.searchsorted(seen, items_N[n])
+            found[b, n] = place < seen.shape[0] and seen[place] == items_N[n]
     return found

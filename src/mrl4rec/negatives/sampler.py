@@ -53,6 +53,11 @@ class Sampler:
         return draws_torch.seen_keys(self._indptr, self._indices, self.seen.n_columns)
 
     @cached_property
+    def _ends(self) -> Tensor | None:
+        """Where each item's share of the draws ends; None: all shares are equal."""
+        return None
+
+    @cached_property
     def _widths(self) -> np.ndarray:
         return np.array(self.widths, dtype=np.int64)
 
@@ -122,6 +127,7 @@ class Sampler:
             self.candidates,
             place.word(),
             place.first,
+            self._ends,
         )
 
     def seen_among(self, users_B: Tensor, items_N: Tensor) -> Tensor:

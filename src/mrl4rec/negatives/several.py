@@ -82,21 +82,11 @@ class PopularSampler(Sampler):
     ) -> Tensor:
         """(B, L) negatives."""
         vectors = (user_vectors.detach(), item_vectors.detach())
-        return draws_torch.hardest(users_B, *vectors, self.draw(users_B, place), self.widths)
+        return self.choose_tensors(users_B, *vectors, place)
 
     def draw(self, users_B: Tensor, place: Place) -> Tensor:
         """(B, L, n) candidates."""
-        return draws_torch.drawn(
-            users_B,
-            self._indptr,
-            self._keys,
-            self.seen.n_columns,
-            len(self.widths),
-            self.candidates,
-            place.word(),
-            place.first,
-            self._ends,
-        )
+        return self.draw_tensors(users_B, place)
 
 
 def shared(place: Place, candidates: int, n_items: int, device: torch.device) -> Tensor:

@@ -33,9 +33,7 @@ def cpu_searcher(model: Scorer, query: Query, memory: int, n_threads: int) -> Se
         whole = Query(query.k, (1,), query.seen)
         return FactorSearcher(ones, counts, whole, memory, n_threads)
     if isinstance(model, ItemItemModel):
-        if isinstance(model.weights, np.ndarray):
-            return ItemItemSearcher(model, query, n_threads)
-        return SparseSearcher(model, query, n_threads)
+        return ItemItemSearcher(model, query, n_threads)
     return RowSearcher(model, query)
 
 
@@ -126,51 +124,21 @@ class FactorSearcher(_Base):
 
 
 class ItemItemSearcher(_Base):
-    """Sums of the rows of a dense item-item matrix."""
+    """Sums of the rows of an item-item matrix, dense or sparse."""
 
     def __init__(self, model: ItemItemModel, query: Query, n_threads: int) -> None:
         super().__init__(model.n_items, query, n_threads, lanes=1)
-        self.model = model
-
-    def search(self, users_B: Users) -> Lists:
-        """The lists of these users."""
-        seen, history = self.query.seen, self.model.history
-
-        def run(users: Users, keys: Any, rows: Any, lists: Lists) -> None:
-            kernel.item_item(
-                self.model.weights,
-                history.indptr,
-                history.indices,
-                users,
-                seen.indptr,
-                seen.indices,
-                self.ties,
-                keys,
-                rows,
-                *lists,
-            )
-
-        return self.spread(users_B, run)
-
-
-class SparseSearcher(_Base):
-    """Sums of the rows of a sparse item-item matrix."""
-
-    def __init__(self, model: ItemItemModel, query: Query, n_threads: int) -> None:
-        super().__init__(model.n_items, query, n_threads, lanes=1)
-        rows = model.weights.tocsr()
-        data = np.ascontiguousarray(rows.data, dtype=np.float32)
-        if not np.isfinite(data).all():
-            raise not_finite("the weights")
-        self.weights = (rows.indptr.astype(np.int64), rows.indices.astype(np.int32), data)
         self.history = model.history
+        dense = isinstance(model.weights, np.ndarray)
+        self.loop: Any = kernel.item_item if dense else sparse.item_item
+        self.weights = (model.weights,) if dense else sparse_rows(model.weights)
 
     def search(self, users_B: Users) -> Lists:
         """The lists of these users."""
         seen, history = self.query.seen, self.history
 
         def run(users: Users, keys: Any, rows: Any, lists: Lists) -> None:
-            sparse.item_item(
+            self.loop(
                 *self.weights,
                 history.indptr,
                 history.indices,
@@ -220,6 +188,18 @@ class RowSearcher(_Base):
                     w,
                 )
         return out
+
+
+def sparse_rows(weights: Any) -> tuple[NDArray[Any], ...]:
+    """Where each row of a sparse matrix begins, its columns and its values.
+
+    Raises Mrl4recError where a value is not finite.
+    """
+    rows = weights.tocsr()
+    data = np.ascontiguousarray(rows.data, dtype=np.float32)
+    if not np.isfinite(data).all():
+        raise not_finite("the weights")
+    return rows.indptr.astype(np.int64), rows.indices.astype(np.int32), data
 
 
 def check_finite(*vectors: NDArray[Any]) -> None:
