@@ -87,7 +87,9 @@ def test_more_than_one_process_is_refused_where_examples_are_compared(
 
 def test_what_the_fused_engine_takes() -> None:
     fused = {name for name, method in ROWS.items() if not_fused(method, "cpu", 1) is None}
-    assert fused == {"BPR", "BPR-D", "BPR-D80", "BPR-M", "MRL-D", "MRL-M"}
+    assert fused == {
+        "BPR", "BPR-D", "BPR-D80", "BPR-M", "MRL-D", "MRL-M", "BCE", "DNS-MN", "AHNS", "LHANS",
+    }  # fmt: skip
     assert "loss of its own" in str(not_fused(ROWS["SSM"], "cpu", 1))
     assert "no loop for popular negatives" in str(not_fused(ROWS["BPR-pop"], "cpu", 1))
     assert "no loop for the objective uib" in str(not_fused(ROWS["UIB"], "cpu", 1))

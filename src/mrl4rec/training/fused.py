@@ -21,6 +21,7 @@ from mrl4rec.kernels.lazy_adam import UNTOUCHED, Tables, fresh_all, near_gaps, s
 from mrl4rec.methods import AUTO
 from mrl4rec.models.factors import xavier
 from mrl4rec.training.request import Plan
+from mrl4rec.training.samplers import rule_of
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
 
@@ -141,7 +142,8 @@ def recipe(plan: Plan) -> kernel.Recipe:
     else:
         widths_P = (plan.dim,) * len(widths_L)
     return kernel.Recipe(
-        mean=method.objective == "mrl",
+        loss={"bpr": kernel.BPR, "mrl": kernel.MRL, "bce": kernel.BCE}[method.objective],
+        **rule_of(method)._asdict(),
         widths_L=np.array(widths_L, dtype=np.int64),
         widths_P=np.array(widths_P, dtype=np.int64),
         candidates=method.candidates,

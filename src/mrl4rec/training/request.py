@@ -24,7 +24,8 @@ FITTED = ("train", "valid")
 
 ENGINES = ("auto", "fused", "autograd")
 DEVICES = ("auto", "cpu", "cuda")
-FUSED_OBJECTIVES, FUSED_NEGATIVES = ("bpr", "mrl"), ("uniform", "dns")
+FUSED_OBJECTIVES = ("bpr", "mrl", "bce")
+FUSED_NEGATIVES = ("uniform", "dns", "dns_mn", "ahns")
 """What the fused engine has loops for, on matrix factorisation; negatives a level or once."""
 log = logging.getLogger("mrl4rec")
 
@@ -195,8 +196,10 @@ def not_fused(method: Factors, device: str, ranks: int) -> str | None:
     """Why the fused engine cannot take these steps, or None where it can."""
     if method.trained_as != "pairwise":
         return f"{method.name} has a loss of its own"
-    if method.objective not in FUSED_OBJECTIVES:
-        return f"it has no loop for the objective {method.objective}"
+    if method.objective not in FUSED_OBJECTIVES or (
+        method.objective == "bce" and method.has_levels
+    ):
+        return f"it has no loop for the objective {method.objective}, {method.negatives}"
     if method.kind not in FUSED_NEGATIVES:
         return f"it has no loop for {method.kind} negatives"
     if method.layers:

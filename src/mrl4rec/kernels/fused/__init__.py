@@ -10,14 +10,20 @@ n_p at a width w_p, of the gaps x_p = s_{u,n_p} − s_{ui}, each inner product c
 
     mrl: mean_p sp(x_p);    bpr: log(1 + Σ_p exp x_p);    n_p = p, or the only negative for all.
 
+bce has one pair and sees its two items each on its own: sp(−s_ui) + sp(s_uj). Which candidate is
+taken is a rule of ``mrl4rec.kernels.rules``.
+
 Shapes: B examples, U users, I items, d dimensions, L widths scored, one negative each, P pairs
 (ascending widths), n candidates, C chunks, E = B·(1 + L) places of items in the batch.
 """
 
 from mrl4rec.kernels.fused.look import look
 from mrl4rec.kernels.fused.memory import (
+    BCE,
+    BPR,
     FRESH,
     LAGGING,
+    MRL,
     UP_TO_DATE,
     Batch,
     Links,
@@ -28,8 +34,11 @@ from mrl4rec.kernels.fused.memory import (
 from mrl4rec.kernels.fused.step import link, measure, step
 
 __all__ = [
+    "BCE",
+    "BPR",
     "FRESH",
     "LAGGING",
+    "MRL",
     "UP_TO_DATE",
     "Batch",
     "Links",

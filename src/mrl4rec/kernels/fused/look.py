@@ -10,9 +10,19 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from mrl4rec.kernels.draws import _below, _fold, _unseen
-from mrl4rec.kernels.fused.memory import CHUNKS, FRESH, LAST_MARK, UP_TO_DATE, Batch, Recipe
+from mrl4rec.kernels.fused.memory import (
+    BCE,
+    CHUNKS,
+    FRESH,
+    LAST_MARK,
+    MRL,
+    UP_TO_DATE,
+    Batch,
+    Recipe,
+)
 from mrl4rec.kernels.fused.parts import add_negative, add_tails, block, prefetch_row
 from mrl4rec.kernels.lazy_adam import PLAIN, Schedule, Tables, fresh
+from mrl4rec.kernels.rules import HARDEST, NEAREST, pick
 from mrl4rec.kernels.vector import ROWS, dot, dots, prefetch
 
 
@@ -34,11 +44,14 @@ def _draw(
 
 
 @njit(inline="always")
-def _hardest(
+def _chosen(
     batch: Any, b: int, c: int, at: int, width: int, recipe: Any, items: Any, now: int,
-    schedule: Any,
+    schedule: Any, place: Any,
 ) -> int:  # fmt: skip
-    """The best-scored of the drawn items in row ``at``; ties: the lower draw."""
+    """Of the drawn items in row ``at`` the one that the rule takes; ties: the lower draw.
+
+    ``place`` is the word of the example's level.
+    """
     if recipe.candidates == 1:
         return int(batch.drawn_CN[at, 0])
     if recipe.scored == FRESH:
@@ -49,6 +62,17 @@ def _hardest(
     else:
         for first in range(0, recipe.candidates, ROWS):
             dots(batch.scores_CN, at, batch.users_BD, b, items.rows, batch.drawn_CN, first, width)
+    if recipe.kind != HARDEST:
+        own = batch.scores_CN.dtype.type(0)
+        if recipe.kind == NEAREST:
+            positive = batch.items_E[b * (1 + recipe.widths_L.shape[0])]
+            if recipe.scored == UP_TO_DATE:
+                own = dot(batch.users_BD, b, items.rows, positive, width)
+            else:
+                fresh(batch.sums_CD, c, items, positive, width, now, schedule)
+                own = dot(batch.users_BD, b, batch.sums_CD, c, width)
+        taken = pick(batch.scores_CN, at, recipe.candidates, recipe, own, place)
+        return int(batch.drawn_CN[at, taken])
     best = batch.scores_CN[at, 0]
     chosen = 0
     for draw in range(1, recipe.candidates):
@@ -60,11 +84,24 @@ def _hardest(
 
 
 @njit(inline="always")
-def _slopes(batch: Any, c: int, b: int, mean: bool, n_batch: int) -> float:
+def _apart(batch: Any, c: int, b: int, own: Any, n_batch: int) -> float:
+    """BCE of the positive's score and the negative's, which stands for the chunk's gap."""
+    loss, positive, negative = 0.0, -float(own), batch.gaps_CP[c, 0]
+    small = math.exp(-abs(positive))
+    loss += max(positive, 0.0) + math.log1p(small)
+    batch.tails_BP[b, 0] = (1.0 if positive > 0 else small) / (1.0 + small) / n_batch
+    small = math.exp(-abs(negative))
+    loss += max(negative, 0.0) + math.log1p(small)
+    batch.slopes_BP[b, 0] = (1.0 if negative > 0 else small) / (1.0 + small) / n_batch
+    return loss
+
+
+@njit(inline="always")
+def _slopes(batch: Any, c: int, b: int, kind: int, n_batch: int) -> float:
     """An example's loss from the chunk's gaps; its slopes and their tails are written."""
     n = batch.slopes_BP.shape[1]
     loss, product = 0.0, 1.0
-    if mean:
+    if kind == MRL:
         for p in range(n):
             gap = batch.gaps_CP[c, p]
             small = math.exp(-abs(gap))
@@ -153,7 +190,8 @@ def _look(
                     prefetch(items.rows, np.int64(batch.drawn_CN[at, draw]), width)
             if scoring:
                 at = (c * 2 + (b & 1)) * negatives + level
-                item = _hardest(batch, b, c, at, width, recipe, items, now, schedule)
+                word = _fold(_fold(prefix, b), level)
+                item = _chosen(batch, b, c, at, width, recipe, items, now, schedule, word)
                 _ask(items, item, whole, as_stored)
                 batch.items_E[b * stride + 1 + level] = item
         if ahead < end:
@@ -173,11 +211,17 @@ def _look(
                 fresh(batch.items_CD, row, items, item, dim, now, schedule)
                 squares += dot(batch.items_CD, row, batch.items_CD, row, dim)
         own = batch.rows_CS[c, 0]
-        for p in range(n_pairs):
-            other, width = batch.rows_CS[c, 1 + min(p, negatives - 1)], recipe.widths_P[p]
-            score = dot(batch.users_BD, g, rows, other, width)
-            batch.gaps_CP[c, p] = score - dot(batch.users_BD, g, rows, own, width)
-        loss = _slopes(batch, c, g, recipe.mean, users_B.shape[0])
+        if recipe.loss == BCE:
+            other = batch.rows_CS[c, 1]
+            batch.gaps_CP[c, 0] = dot(batch.users_BD, g, rows, other, dim)
+            own_score = dot(batch.users_BD, g, rows, own, dim)
+            loss = _apart(batch, c, g, own_score, users_B.shape[0])
+        else:
+            for p in range(n_pairs):
+                other, width = batch.rows_CS[c, 1 + min(p, negatives - 1)], recipe.widths_P[p]
+                score = dot(batch.users_BD, g, rows, other, width)
+                batch.gaps_CP[c, p] = score - dot(batch.users_BD, g, rows, own, width)
+            loss = _slopes(batch, c, g, recipe.loss, users_B.shape[0])
         batch.losses_B[g] = (loss + recipe.l2 / 2 * squares) / users_B.shape[0]
         for k in range(dim):
             batch.pulls_BD[g, k] = 0

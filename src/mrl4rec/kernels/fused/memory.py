@@ -14,6 +14,9 @@ CHUNKS = 64
 LAST_MARK = 2047
 """Marks of seen items go by the last bits of their numbers: they fit the first-level cache."""
 NOBODY = np.int32(-1)
+BPR, MRL, BCE = range(3)
+"""One loss over all pairs; the mean of the pairs' losses; the only pair's two items on their own.
+"""
 UP_TO_DATE, FRESH, LAGGING = range(3)
 """How item rows are read: every row is brought up to date in every step; rows are brought up to
 date while reading; candidates are scored from rows as stored, the rest as with ``FRESH``.
@@ -23,8 +26,15 @@ date while reading; candidates are scored from rows as stored, the rest as with 
 class Recipe(NamedTuple):
     """What kind of step is taken."""
 
-    mean: bool
-    """True: mrl, the mean of the pairs' losses. False: bpr, one loss over all pairs."""
+    loss: int
+    """``BPR``, ``MRL`` or ``BCE``."""
+    kind: int
+    top: int
+    alpha: float
+    beta: float
+    power: float
+    """Which of the candidates is taken: the fields of a ``rules.Rule``. They lie flat, as numba's
+    parallel loops take no tuple in a tuple."""
     widths_L: NDArray[np.int64]
     """Widths at which candidates are scored: one negative each."""
     widths_P: NDArray[np.int64]
@@ -44,9 +54,10 @@ class Batch(NamedTuple):
     items_E: NDArray[np.int64]
     """Per example the positive, then its negatives."""
     slopes_BP: NDArray[Any]
-    """∂loss/∂x_p of each pair, over the batch's size."""
+    """∂loss/∂x_p of each pair, over the batch's size; BCE: by the negative's score."""
     tails_BP: NDArray[Any]
-    """Σ_{q ≥ p} of the slopes: what one item that serves all pairs gets between two widths."""
+    """Σ_{q ≥ p} of the slopes: what one item that serves all pairs gets between two widths; BCE:
+    the positive's own slope, turned about."""
     losses_B: NDArray[np.float64]
     """Each example's loss, regulariser included, over the batch's size."""
     norms_I: NDArray[Any]
