@@ -101,8 +101,6 @@ def _kcore() -> None:
 
 
 def _training() -> None:
-    import torch
-
     from mrl4rec.methods import resolve
     from mrl4rec.settings import Settings
     from mrl4rec.training.fused import FusedLearner
@@ -112,8 +110,7 @@ def _training() -> None:
     asked = TrainRequest(resolve("MRL-M"), seed=0, device="cpu")
     task = tasks(_few(), "paper")[0]
     learner = FusedLearner(task, plan(asked, Settings()))
-    users, items = (torch.from_numpy(part) for part in (task.users_P, task.items_P))
-    learner.update(learner.loss(users, items, 0))
+    learner.update(learner.loss(task.users_P, task.items_P, 0))
     learner.vectors()
 
 

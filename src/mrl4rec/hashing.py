@@ -7,6 +7,8 @@ function of its place (seed, step, example, level, draw, retry) and needs no gen
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,3 +63,8 @@ def uniform(rows: int, dim: int, bound: float, seed: int, table: int) -> NDArray
     words = chain_array(chain(seed, SALT_INIT, table), np.arange(rows * dim, dtype=np.int64))
     unit = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return ((2.0 * unit - 1.0) * bound).reshape(rows, dim)
+
+
+def xavier(rows: int, dim: int, seed: int, table: int) -> NDArray[np.float64]:
+    """(rows, dim) values of U(±√(6/(rows + dim))), a pure function of (seed, table, place)."""
+    return uniform(rows, dim, math.sqrt(6.0 / (rows + dim)), seed, table)

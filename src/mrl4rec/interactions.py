@@ -45,6 +45,11 @@ class Csr:
         """Number of columns of each row, (rows,)."""
         return np.diff(self.indptr)
 
+    @property
+    def open_rows(self) -> NDArray[np.bool_]:
+        """(rows,) True where a row lacks a column: such a user has an item to draw as negative."""
+        return self.degrees < self.n_columns
+
     def row(self, index: int) -> NDArray[np.int32]:
         """The columns of one row, ascending."""
         return self.indices[self.indptr[index] : self.indptr[index + 1]]

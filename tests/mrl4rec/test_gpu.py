@@ -106,7 +106,7 @@ def test_the_kernel_keeps_what_the_compiled_loop_does() -> None:
 @pytest.mark.parametrize("name", ["MRL-M", "MRL-D", "BPR-M", "BPR-D", "MRL-M@lightgcn-1"])
 def test_captured_steps_are_the_plain_ones(name: str, settings: Settings) -> None:
     task, made = work(), planned(settings, name, dtype="float64")
-    plain, captured = (Learner(task, made, Group(device=GPU)) for _ in range(2))
+    plain, captured = (Learner(task, made, Group(device="cuda")) for _ in range(2))
     plain.stepper = replay.Stepper(plain.loss, plain.optimiser, GPU)
     assert isinstance(captured.stepper, replay.Replayed)
     for step, batch in enumerate(batches(task, 40)):
@@ -121,7 +121,7 @@ def test_captured_steps_are_the_plain_ones(name: str, settings: Settings) -> Non
 def test_steps_are_those_of_the_cpu(settings: Settings) -> None:
     task = work()
     here = Learner(task, planned(settings, dtype="float64", device="cpu"), Group())
-    there = Learner(task, planned(settings, dtype="float64"), Group(device=GPU))
+    there = Learner(task, planned(settings, dtype="float64"), Group(device="cuda"))
     total = 0.0
     for step, (users, items) in enumerate(batches(task, 40)):
         loss = here.loss(users.cpu(), items.cpu(), step)
@@ -135,7 +135,7 @@ def test_steps_are_those_of_the_cpu(settings: Settings) -> None:
 def test_no_captured_step_waits_for_the_device(settings: Settings) -> None:
     """torch raises where an operation would, once the graph is recorded, and without one."""
     task = work()
-    one = Learner(task, planned(settings), Group(device=GPU))
+    one = Learner(task, planned(settings), Group(device="cuda"))
     steps = list(batches(task, 6))
     for stepper in (one.stepper, replay.Stepper(one.loss, one.optimiser, GPU)):
         stepper.take(*steps[0], 0)
@@ -161,7 +161,7 @@ def test_two_trainings_of_one_seed_are_the_same_bits(tmp_path: Path) -> None:
 def test_one_process_under_torchrun_trains_the_same(settings: Settings, tmp_path: Path) -> None:
     """A group of one over nccl, started as several would be."""
     made = planned(settings, epochs=3)
-    group = Group(device=GPU)
+    group = Group(device="cuda")
     alone = train_here(Job(made, "k", tmp_path / "alone", settings), data(), group, None)
     started = launch(Job(made, "k", tmp_path / "started", settings), data(), None)
     assert started.history == alone.history

@@ -22,7 +22,7 @@ from mrl4rec.training.group import Group
 from mrl4rec.training.interrupt import Interrupted, StopFlag
 from mrl4rec.training.learner import Learner
 from mrl4rec.training.loop import Loop
-from mrl4rec.training.replay import Pairs
+from mrl4rec.training.order import Pairs
 from mrl4rec.training.request import TrainRequest, plan
 from mrl4rec.training.tasks import Task, tasks
 
@@ -62,7 +62,7 @@ def learner(name: str, settings: Settings, **options: Any) -> Learner:
 
 def batch(one: Learner) -> tuple[torch.Tensor, torch.Tensor]:
     users, items = Pairs(one.task, 5, one.plan.factors.batch, one.group.device).epoch(0)
-    return users[:BATCH], items[:BATCH]
+    return torch.as_tensor(users[:BATCH]), torch.as_tensor(items[:BATCH])
 
 
 def ranking(one: Learner, pooled: torch.Tensor, step: int) -> tuple[float, torch.Tensor]:
@@ -190,9 +190,7 @@ def test_an_epoch_over_users_takes_each_once_with_one_of_its_pairs(settings: Set
     assert (task.n_examples, task.steps(11), task.steps(4)) == (11, (1, 11), (2, 4))
     drawn: dict[int, set[int]] = {}
     for epoch in range(60):
-        users, items = (
-            part.tolist() for part in Pairs(task, 5, 11, torch.device("cpu")).epoch(epoch)
-        )
+        users, items = (part.tolist() for part in Pairs(task, 5, 11).epoch(epoch))
         assert sorted(users) == [user for user in range(USERS) if user != 3]
         for user, item in zip(users, items, strict=True):
             drawn.setdefault(user, set()).add(item)
@@ -203,11 +201,11 @@ def test_a_number_of_steps_goes_over_the_examples_again(settings: Settings) -> N
     asked = made("DCCF", settings, sampling="users", batch=4, steps=7)
     task = task_of(asked)
     assert task.steps(4) == (7, 4)
-    users, _ = Pairs(task, 5, 4, torch.device("cpu")).epoch(2)
+    users, _ = Pairs(task, 5, 4).epoch(2)
     assert len(users) == 28
     assert sorted(users[:11].tolist()) == sorted(users[11:22].tolist())
     assert users[:11].tolist() != users[11:22].tolist()
-    few = Pairs(task_of(made("DCCF", settings, steps=1, batch=4)), 5, 4, torch.device("cpu"))
+    few = Pairs(task_of(made("DCCF", settings, steps=1, batch=4)), 5, 4)
     assert len(few.epoch(0)[0]) == 4
 
 

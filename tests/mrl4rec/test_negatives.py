@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mrl4rec.hashing import SALT_DRAW, SALT_ORDER, chain, permutation
+from mrl4rec.hashing import SALT_DRAW, SALT_ORDER, chain, permutation, xavier
 from mrl4rec.interactions import Csr, csr
 from mrl4rec.kernels import draws, draws_torch
-from mrl4rec.models import xavier
-from mrl4rec.negatives import Place, Sampler, open_users
+from mrl4rec.negatives import Place, Sampler
 
 CPU = torch.device("cpu")
 
@@ -176,7 +175,7 @@ def test_threads_do_not_change_the_choice() -> None:
 
 
 def test_a_user_who_has_seen_everything_is_not_open() -> None:
-    assert open_users(rows([4, 3, 0], 4)).tolist() == [False, True, True]
+    assert rows([4, 3, 0], 4).open_rows.tolist() == [False, True, True]
 
 
 def test_golden_integers() -> None:

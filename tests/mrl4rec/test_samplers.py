@@ -19,7 +19,7 @@ from mrl4rec.kernels.rules import AMONG_TOP, NEAREST, POLE, Rule
 from mrl4rec.methods import METHODS, Factors
 from mrl4rec.methods.factors import BY_LEVEL
 from mrl4rec.negatives import BestSampler, EverySampler, Place, PopularSampler, Sampler, shared
-from mrl4rec.training.samplers import rule_of
+from mrl4rec.training.rules import rule_of
 
 CPU = torch.device("cpu")
 WIDTHS, N = (2, 6), 7

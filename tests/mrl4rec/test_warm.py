@@ -18,9 +18,9 @@ from model_samples import card, rows, saved, sparse
 
 from mrl4rec import model_folder
 from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.hashing import xavier
 from mrl4rec.interactions import Interactions, from_pairs
 from mrl4rec.methods import Factors, resolve
-from mrl4rec.models.factors import xavier
 from mrl4rec.scorers import CountModel, FactorModel
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mrl4rec.models.factors import Factorisation, xavier
+from mrl4rec.models.factors import Factorisation
 from mrl4rec.models.lightgcn import LightGCN
 
-__all__ = ["Factorisation", "LightGCN", "xavier"]
+__all__ = ["Factorisation", "LightGCN"]

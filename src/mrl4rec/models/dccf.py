@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from mrl4rec.hashing import xavier
 from mrl4rec.interactions import Csr
 from mrl4rec.models.contrast import info_nce
 from mrl4rec.models.edges import Edges
-from mrl4rec.models.factors import Factorisation, xavier
+from mrl4rec.models.factors import Factorisation
 
 TINY = 1e-12
 

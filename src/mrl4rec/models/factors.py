@@ -5,19 +5,10 @@ U users, I items, d dimensions, H propagation layers (none here).
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mrl4rec.hashing import uniform
-
-
-def xavier(rows: int, dim: int, seed: int, table: int) -> NDArray[np.float64]:
-    """(rows, dim) values of U(±√(6/(rows + dim))), a pure function of (seed, table, place)."""
-    return uniform(rows, dim, math.sqrt(6.0 / (rows + dim)), seed, table)
+from mrl4rec.hashing import xavier
 
 
 class Factorisation(nn.Module):

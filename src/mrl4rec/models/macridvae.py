@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, log_softmax, normalize
 
+from mrl4rec.hashing import xavier
 from mrl4rec.models import noise
 from mrl4rec.models.catalogue import log_totals
-from mrl4rec.models.factors import xavier
 
 
 class Rows(NamedTuple):

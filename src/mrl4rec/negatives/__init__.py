@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mrl4rec.negatives.place import Place, open_users
+from mrl4rec.negatives.place import Place
 from mrl4rec.negatives.sampler import TRITON, Sampler, has_triton
 from mrl4rec.negatives.several import BestSampler, EverySampler, PopularSampler, shared
 
@@ -14,6 +14,5 @@ __all__ = [
     "PopularSampler",
     "Sampler",
     "has_triton",
-    "open_users",
     "shared",
 ]

@@ -1,14 +1,12 @@
-"""Where in training a batch stands, and for whom a negative can be drawn."""
+"""Where in training a batch stands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor
 
 from mrl4rec.hashing import SALT_DRAW, chain
-from mrl4rec.interactions import Csr
 from mrl4rec.kernels import draws_torch
 
 
@@ -32,8 +30,3 @@ class Place:
         if isinstance(self.step, Tensor):
             return draws_torch.step_word(self.seed, self.step)
         return self.prefix()
-
-
-def open_users(seen: Csr) -> np.ndarray:
-    """(U,) True where a user has an unseen item, so that a negative can be drawn."""
-    return seen.degrees < seen.n_columns

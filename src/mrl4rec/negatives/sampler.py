@@ -30,7 +30,7 @@ TRITON = "MRL4REC_TRITON"
 class Sampler:
     """Chooses the negatives of a batch; no gradient flows through the choice.
 
-    Every user of a batch must have an unseen item (see ``open_users``).
+    Every user of a batch must have an unseen item (see ``Csr.open_rows``).
     """
 
     seen: Csr

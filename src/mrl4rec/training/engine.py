@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 import psutil
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mrl4rec import compiled
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.training.group import Group
+from mrl4rec.training.order import Side
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
@@ -28,8 +28,8 @@ class Engine(Protocol):
 
     task: Task
 
-    def loss(self, users_B: Tensor, positives_B: Tensor, step: int) -> Any:
-        """This process's part of the loss of a global batch; ``float`` of it is the value."""
+    def loss(self, users_B: Side, positives_B: Side, step: int) -> Any:
+        """This process's part of the loss of a global batch: a float or a tensor ()."""
 
     def update(self, loss: Any) -> None:
         """Take the step of the last ``loss``."""

@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from mrl4rec.hashing import SALT_DRAW, chain
+from mrl4rec.hashing import SALT_DRAW, chain, xavier
 from mrl4rec.kernels import fused as kernel
 from mrl4rec.kernels.lazy_adam import UNTOUCHED, Tables, fresh_all, near_gaps, schedule
 from mrl4rec.methods import AUTO
-from mrl4rec.models.factors import xavier
+from mrl4rec.training.order import Side
 from mrl4rec.training.request import Plan
-from mrl4rec.training.samplers import rule_of
+from mrl4rec.training.rules import rule_of
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
 
@@ -70,13 +69,13 @@ class FusedLearner:
         self.now = 0
         self.users_B: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
-    def loss(self, users_B: Tensor, positives_B: Tensor, step: int) -> float:
+    def loss(self, users_B: Side, positives_B: Side, step: int) -> float:
         """The loss of one batch; ``update`` then takes the step."""
-        self.now, self.users_B = step, users_B.numpy()
+        self.now, self.users_B, own_B = step, np.asarray(users_B), np.asarray(positives_B)
         near_gaps(step, self.schedule)
         prefix = np.uint64(chain(self.seed, SALT_DRAW, step))
         kernel.look(
-            self.users_B, positives_B.numpy(), *self.sides, self.seen, self.recipe, prefix, step,
+            self.users_B, own_B, *self.sides, self.seen, self.recipe, prefix, step,
             self.schedule, self.batch,
         )  # fmt: skip
         return float(self.batch.losses_B.sum())

@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-
-import torch
-from torch import distributed
 
 
 @dataclass
@@ -18,7 +15,8 @@ class Group:
 
     rank: int = 0
     world: int = 1
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    device: str = "cpu"
+    """As torch names it: ``cpu``, ``cuda``, ``cuda:1``."""
     waiting: str = ""
     """What this process waits for with the others just now; read by its heartbeat."""
 
@@ -42,6 +40,9 @@ class Group:
     def _together(self, values: Sequence[float], what: str) -> list[float]:
         if self.world == 1:
             return list(values)
+        import torch
+        from torch import distributed
+
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
         self.waiting = what
         if what == "sum":
@@ -56,8 +57,11 @@ class Group:
 @contextmanager
 def joined(device: str, seconds: float) -> Iterator[Group]:
     """The group of torchrun's environment; a peer silent for ``seconds`` is an error."""
+    import torch
+    from torch import distributed
+
     rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
-    place = torch.device("cuda", local) if device == "cuda" else torch.device("cpu")
+    place = f"cuda:{local}" if device == "cuda" else "cpu"
     if device == "cuda":
         torch.cuda.set_device(place)
     distributed.init_process_group(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from mrl4rec.interactions import Interactions
 from mrl4rec.settings import Settings
@@ -47,8 +46,7 @@ def train(job: Job, data: Interactions, progress: Progress | None) -> Trained:
         from mrl4rec.training.launch import launch
 
         return launch(job, data, progress)
-    device = torch.device(job.plan.device or "cpu")
-    return train_here(job, data, Group(device=device), progress)
+    return train_here(job, data, Group(device=job.plan.device or "cpu"), progress)
 
 
 def train_here(job: Job, data: Interactions, group: Group, progress: Progress | None) -> Trained:

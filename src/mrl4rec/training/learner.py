@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mrl4rec.negatives import Place
 from mrl4rec.training import replay, step_loss
 from mrl4rec.training.group import Group
+from mrl4rec.training.order import Side
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
@@ -31,7 +32,8 @@ class Learner:
     def __init__(self, task: Task, plan: Plan, group: Group, start: Start | None = None) -> None:
         self.task, self.plan, self.group = task, plan, group
         method = plan.factors
-        self.parts = step_loss.build(task, plan, group.device, start)
+        device = torch.device(group.device)
+        self.parts = step_loss.build(task, plan, device, start)
         """The loss with its parameters; ``step_loss`` is the same, wrapped for several ranks."""
         step: nn.Module = self.parts
         if group.world > 1:
@@ -47,9 +49,9 @@ class Learner:
         self.stepper: replay.Stepper | None = None
         """Takes ``loss`` and ``update`` in one where the host need not see every loss."""
         if ahead:
-            self.stepper = replay.stepper(self.loss, self.optimiser, group.device)
+            self.stepper = replay.stepper(self.loss, self.optimiser, device)
 
-    def loss(self, users_B: Tensor, positives_B: Tensor, step: int | Tensor) -> Tensor:
+    def loss(self, users_B: Side, positives_B: Side, step: int | Tensor) -> Tensor:
         """This rank's part of the loss of one global batch, given whole to every rank.
 
         ``step`` may be a tensor () on the device.
@@ -58,7 +60,8 @@ class Learner:
         first, last = self.group.share(batch)
         assert self.plan.seed is not None
         place = Place(self.plan.seed, step, first)
-        return self.step_loss(users_B[first:last], positives_B[first:last], place, batch)
+        mine = (torch.as_tensor(side[first:last]) for side in (users_B, positives_B))
+        return self.step_loss(*mine, place, batch)
 
     def update(self, loss: Tensor) -> None:
         """One step of Adam. DDP averages over ranks, so the parts are scaled to add up."""

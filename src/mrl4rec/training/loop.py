@@ -6,10 +6,9 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.interactions import Interactions
@@ -17,13 +16,18 @@ from mrl4rec.training.checkpoint import State, Store
 from mrl4rec.training.engine import Arrays, Engine, create
 from mrl4rec.training.group import Group
 from mrl4rec.training.interrupt import Interrupted, StopFlag
+from mrl4rec.training.order import Pairs, Side
 from mrl4rec.training.progress import EpochReport, Progress
-from mrl4rec.training.replay import LOOK_EVERY, Pairs, Stepper
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task, tasks
 from mrl4rec.training.warm import Start
 
+if TYPE_CHECKING:
+    from mrl4rec.training.replay import Stepper
+
 STOP_RECALL_AT = 10
+LOOK_EVERY = 64
+"""Steps between two looks at the losses of steps not waited for: each waits for the device."""
 BEST = "best."
 
 Look = Callable[[Arrays, Task], float]
@@ -172,10 +176,10 @@ class Loop:
             if due:
                 self._save(learner)
 
-    def _step(self, learner: Engine, users_B: Tensor, positives_B: Tensor, step: int) -> bool:
+    def _step(self, learner: Engine, users_B: Side, positives_B: Side, step: int) -> bool:
         """One step of all ranks, its loss seen before the update. True where any is to stop."""
         loss = learner.loss(users_B, positives_B, step)
-        value = loss.item() if isinstance(loss, Tensor) else float(loss)
+        value = loss if isinstance(loss, float) else loss.item()
         total, asked = self.group.sum([value, float(self.stop.asked)])
         if not math.isfinite(total):
             raise self._diverged(f"the loss became {total}")

@@ -6,7 +6,7 @@ there, and where it is not finite a flag there makes Adam skip this update and a
 that the tables stand as before the bad step when the host looks at last. On CUDA the whole step is
 recorded once as a graph and replayed with the next batch copied into its inputs.
 
-Shapes: P training pairs, B examples of a batch.
+Shapes: B examples of a batch.
 """
 
 from __future__ import annotations
@@ -16,18 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from mrl4rec.hashing import SALT_ORDER, SALT_USERS, chain, chain_array, permutation
-from mrl4rec.kernels import draws_torch
 from mrl4rec.training.group import Group
-from mrl4rec.training.tasks import Task
+from mrl4rec.training.order import Side
 
-LOOK_EVERY = 64
-"""Steps between two looks at the losses, of which each waits for the device."""
 WARM_UP = 3
 """Steps before recording: kernels are compiled, Adam's moments and library workspaces made."""
 GRAPHS = "MRL4REC_CUDA_GRAPHS"
@@ -99,10 +93,10 @@ class Stepper:
         """Sum on from ``total``: that of the epoch's steps before a checkpoint, or 0."""
         self.tally.total.fill_(total)
 
-    def take(self, users_B: Tensor, positives_B: Tensor, step: int) -> None:
+    def take(self, users_B: Side, positives_B: Side, step: int) -> None:
         """Take a step, unless a loss before it was not finite, or its own is not."""
         self.tally.step.fill_(step)
-        self._body(users_B, positives_B)
+        self._body(torch.as_tensor(users_B), torch.as_tensor(positives_B))
 
     def look(self) -> Losses:
         """Wait for the steps taken and tell of their losses."""
@@ -131,13 +125,14 @@ class Replayed(Stepper):
         self.inputs: tuple[Tensor, Tensor] | None = None
         self.replay: Callable[[], None] = lambda: None
 
-    def take(self, users_B: Tensor, positives_B: Tensor, step: int) -> None:
+    def take(self, users_B: Side, positives_B: Side, step: int) -> None:
         """Copy the inputs in and replay."""
+        given = (torch.as_tensor(users_B), torch.as_tensor(positives_B))
         if self.inputs is None or len(self.inputs[0]) != len(users_B):
-            self._record(users_B, positives_B)
+            self._record(*given)
         assert self.inputs is not None
-        self.inputs[0].copy_(users_B)
-        self.inputs[1].copy_(positives_B)
+        for kept, new in zip(self.inputs, given, strict=True):
+            kept.copy_(new)
         self.tally.step.fill_(step)
         self.replay()
 
@@ -179,52 +174,4 @@ def stepper(loss: Loss, optimiser: torch.optim.Adam, device: torch.device) -> St
 
 def runs_ahead(group: Group) -> bool:
     """True where the host need not see each loss: alone, on a GPU. Ranks agree at every step."""
-    return group.world == 1 and group.device.type == "cuda"
-
-
-class Pairs:
-    """A task's examples in the order of an epoch, a hash of seed and epoch."""
-
-    def __init__(self, task: Task, seed: int, batch: int, device: torch.device) -> None:
-        """``batch``: examples asked for a step; those beyond the last whole one are left out."""
-        steps, size = task.steps(batch)
-        self.task, self.seed, self.device, self.kept = task, seed, device, steps * size
-        self._there: tuple[Tensor, Tensor] | None = None
-
-    def epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """(users, items) of the whole steps of an epoch, on the device."""
-        whole = self.task.examples == "pairs" and self.kept <= self.task.n_pairs
-        if whole and self.device.type != "cpu":
-            return self.by_device(epoch)
-        users, items = self.by_host(epoch)
-        return users.to(self.device), items.to(self.device)
-
-    def by_host(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """Put in order by NumPy; an epoch of more than all examples goes over them again."""
-        n = self.task.n_examples
-        order = permutation(n, self.seed, SALT_ORDER, epoch)[: self.kept]
-        for again in range(1, -(-self.kept // n)):
-            order = np.concatenate([order, permutation(n, self.seed, SALT_ORDER, epoch, again)])
-        order = order[: self.kept]
-        if self.task.examples == "users":
-            order = self._of_users(order, epoch)
-        users, items = self.task.users_P[order], self.task.items_P[order]
-        return torch.from_numpy(users), torch.from_numpy(items)
-
-    def _of_users(self, order: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
-        """A place among the pairs for each of these users: one of its own, drawn evenly."""
-        ends_E = np.append(self.task.begins_E[1:], self.task.n_pairs)
-        begins = self.task.begins_E[order]
-        words = chain_array(chain(self.seed, SALT_USERS, epoch), np.arange(len(order)))
-        counts = (ends_E[order] - begins).astype(np.uint64)
-        drawn = ((words >> np.uint64(32)) * counts) >> np.uint64(32)
-        return begins + drawn.astype(np.int64)
-
-    def by_device(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """The same on the device, where the pairs then stay: only the epoch's number goes there."""
-        if self._there is None:
-            pairs = (torch.from_numpy(self.task.users_P), torch.from_numpy(self.task.items_P))
-            self._there = (pairs[0].to(self.device), pairs[1].to(self.device))
-        place = chain(self.seed, SALT_ORDER, epoch)
-        order = draws_torch.permutation(self.task.n_pairs, place, self.device)[: self.kept]
-        return self._there[0][order], self._there[1][order]
+    return group.world == 1 and group.device.startswith("cuda")

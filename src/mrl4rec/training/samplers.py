@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from mrl4rec.interactions import Csr
-from mrl4rec.kernels.rules import AMONG_TOP, NEAREST, PLAIN, Rule
 from mrl4rec.methods import Factors
-from mrl4rec.methods.samplers import Ahns, DnsMn, Popular
+from mrl4rec.methods.samplers import Popular
 from mrl4rec.negatives import BestSampler, EverySampler, PopularSampler, Sampler
+from mrl4rec.training.rules import rule_of
 
 
 def make(
@@ -23,12 +23,3 @@ def make(
     if method.kind == "dns_best":
         return BestSampler(*base, rule_of(method))
     return Sampler(*base, rule_of(method))
-
-
-def rule_of(method: Factors) -> Rule:
-    """Which of its candidates the method takes; the hardest where it does not say."""
-    if isinstance(method, DnsMn):
-        return Rule(AMONG_TOP, method.top, 0.0, 0.0, 0.0)
-    if isinstance(method, Ahns):
-        return Rule(NEAREST, 1, method.alpha, method.beta, method.p + 1)
-    return PLAIN

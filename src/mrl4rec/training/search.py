@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mrl4rec.interactions import Interactions
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
@@ -65,7 +63,7 @@ def search(
 
     key = plan_key(split, made)
     job = Job(made, key, folder / key, settings, only="search")
-    trained = train_here(job, data, Group(device=torch.device(made.device or "cpu")), progress)
+    trained = train_here(job, data, Group(device=made.device or "cpu"), progress)
     Store(job.checkpoints, {}, 0).clear()
     assert trained.best is not None, "a search looks at its last epoch"
     return Found(trained.best, trained.epoch, trained.history)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,8 +111,6 @@ def _card(
     history: list[dict[str, Any]],
     until: str | None,
 ) -> ModelCard:
-    import torch
-
     return ModelCard(
         stage_key=key,
         dataset=dataset,
@@ -132,7 +131,7 @@ def _card(
         created_with={
             "mrl4rec": __version__,
             "python": sys.version.split()[0],
-            "torch": torch.__version__,
+            "torch": version("torch"),
             "numpy": np.__version__,
         },
     )

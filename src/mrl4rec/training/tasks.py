@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.interactions import FOLDS, Csr, Interactions
-from mrl4rec.negatives import open_users
 from mrl4rec.training.request import FITTED
 
 log = logging.getLogger("mrl4rec")
@@ -84,7 +83,7 @@ def tasks(
 def _task(data: Interactions, phase: str, folds: tuple[str, ...], truth: str | None) -> Task:
     users, items = data.pairs(*folds)
     seen = data.csr(*folds)
-    kept = open_users(seen)[users]
+    kept = seen.open_rows[users]
     if not kept.all():
         log.warning(
             "%d users have seen every item: their %d pairs have no negative and are left out",

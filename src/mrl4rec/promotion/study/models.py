@@ -25,7 +25,7 @@ from mrl4rec.settings import Settings
 from mrl4rec.stage import stage_key
 from mrl4rec.training.engine import create
 from mrl4rec.training.group import Group
-from mrl4rec.training.replay import Pairs
+from mrl4rec.training.order import Pairs
 from mrl4rec.training.request import Plan, TrainRequest, plan
 from mrl4rec.training.tasks import Task
 
