@@ -60,6 +60,7 @@ Rehearsal = Callable[[SparkSession], object]
 _starting = threading.Lock()
 _beside = ThreadPoolExecutor(1, thread_name_prefix="spark")
 _begun: Future[SparkSession] | None = None
+_rehearsed = False
 
 
 def begin(settings: Settings, rehearse: Rehearsal | None = None) -> None:
@@ -67,12 +68,13 @@ def begin(settings: Settings, rehearse: Rehearsal | None = None) -> None:
 
     ``rehearse`` is run with it there: most of what a first query takes is taken once (classes are
     loaded, code is generated), and meanwhile something else has the cores. What goes wrong is
-    raised by ``session``.
+    raised by ``session``. Begun twice, it is rehearsed once.
     """
-    global _begun
+    global _begun, _rehearsed
     with _starting:
-        if SparkContext._active_spark_context is None or _begun is not None:
-            _begun = _beside.submit(_ready, settings, rehearse)
+        starting = _begun is not None or SparkContext._active_spark_context is None
+        if starting and (_begun is None or (rehearse is not None and not _rehearsed)):
+            _begun, _rehearsed = _beside.submit(_ready, settings, rehearse), rehearse is not None
 
 
 def _ready(settings: Settings, rehearse: Rehearsal | None) -> SparkSession:
