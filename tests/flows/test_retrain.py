@@ -6,12 +6,15 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
@@ -25,13 +28,15 @@ from mrl4rec.registry import ledger
 from mrl4rec.registry.agree import bring_into_agreement
 from mrl4rec.registry.ledger import Entry
 from mrl4rec.settings import Settings
-from tests.flows import retrain_alone
+from tests.flows import night_falls, nights, retrain_alone
 from tests.flows.test_drift_gate import shuffled
-from tests.flows.weekly import week
+from tests.flows.weekly import FEW_USERS, week
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the story is told once, in one fixture
 
 DATASET = "weekly"
+WAITS = 10
+"""Seconds in which a run that did not wait would be done."""
 
 
 @dataclass
@@ -221,6 +226,37 @@ def test_two_at_once_are_one(story: Story, tmp_path: Path, lease: bool) -> None:
     assert outcomes in ([decided, decided], sorted([decided, "nothing new"]))
     if lease:
         assert "nothing new" in outcomes
+    _same_as_undisturbed(story, settings)
+
+
+@pytest.mark.fault("F7")
+@pytest.mark.parametrize("lease", [True, False], ids=["with the lease", "without it"])
+def test_a_schedule_that_fires_into_a_manual_run(story: Story, tmp_path: Path, lease: bool) -> None:
+    """The manual run is held with its decision made and not yet written. With the lease the
+    scheduled one waits for it; without, it does all there is to do, and then the manual one goes
+    on.
+    """
+    settings, dumps = _week_1(story, tmp_path)
+    manual = retrain_alone.start(
+        dumps, settings, at="stop before mrl4rec.registry.ledger:append 1", lease=lease
+    )
+    nights.until(lambda: psutil.Process(manual.pid).status() == psutil.STATUS_STOPPED, 240)
+    with nights.server(tmp_path / "prefect", settings.warehouse, dumps) as server:
+        # Held so long, it would be taken for dead.
+        held = {"MRL4REC_LEASE_STALE_SECONDS": "600"} if lease else {night_falls.NO_LEASE: "1"}
+        environment = {**server.environment, **FEW_USERS, **held, "JAVA_HOME": "/nowhere"}
+        with nights.process([sys.executable, "-m", "tests.flows.night_falls"], environment):
+            nights.until(lambda: server.states()["RUNNING" if lease else "COMPLETED"], 240)
+            if lease:
+                time.sleep(WAITS)
+                assert server.states()["COMPLETED"] == 0
+            manual.send_signal(signal.SIGCONT)
+            by_hand = _end(manual)["outcome"]
+            before = server.states()["COMPLETED"]
+            nights.until(lambda: server.states()["COMPLETED"] > before, 240)  # and a night after it
+        assert not server.states().keys() & {"FAILED", "CRASHED"}
+    decided = story.outcomes["week 1"].outcome
+    assert by_hand in ([decided] if lease else [decided, "nothing new"])
     _same_as_undisturbed(story, settings)
 
 
