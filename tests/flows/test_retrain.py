@@ -232,9 +232,10 @@ def test_two_at_once_are_one(story: Story, tmp_path: Path, lease: bool) -> None:
 @pytest.mark.fault("F7")
 @pytest.mark.parametrize("lease", [True, False], ids=["with the lease", "without it"])
 def test_a_schedule_that_fires_into_a_manual_run(story: Story, tmp_path: Path, lease: bool) -> None:
-    """The manual run is held with its decision made and not yet written. With the lease the
-    scheduled one waits for it; without, it does all there is to do, and then the manual one goes
-    on.
+    """A schedule fires into a manual run that is held with its decision made and not yet written
+
+    With the lease the scheduled one waits for it; without, it does all there is to do, and then the
+    manual one goes on.
     """
     settings, dumps = _week_1(story, tmp_path)
     manual = retrain_alone.start(
