@@ -268,6 +268,14 @@ def test_other_settings_of_a_method_are_another_line(settings: Settings) -> None
     assert "--set EASE.lam=50.0" in page.text
 
 
+def test_a_model_whose_folder_is_gone_is_not_said_to_lack_every_setting(
+    settings: Settings,
+) -> None:
+    results(settings, "x", [Model("BPR", 0.05, seed=0), Model("BPR", 0.06, seed=1, folder=False)])
+    labels = {found.label: found.seeds for found in group(load_runs(settings, "x"))}
+    assert labels == {"BPR": [0], "BPR (settings unknown)": [1]}
+
+
 def test_twins_without_a_known_difference_are_told_apart(settings: Settings) -> None:
     results(settings, "x", [Model("BPR", r, seed=0, folder=False) for r in (0.05, 0.06)])
     labels = {g.label: g.stat("recall", 20, 64) for g in group(load_runs(settings, "x"))}

@@ -13,7 +13,7 @@ from report_warehouse import Model, dump, results, value
 
 from mrl4rec import report
 from mrl4rec.report.command import commands
-from mrl4rec.report.runs import load_runs
+from mrl4rec.report.runs import Group, Run, at_full_width, load_runs
 from mrl4rec.report.warehouse import contexts
 from mrl4rec.settings import Settings
 
@@ -65,3 +65,18 @@ def test_the_command_that_makes_it_again_asks_for_the_rotation(tools: Settings) 
     (line,) = commands(tools, contexts(tools, "tools", runs)[0])
     assert "--methods EASE,BPR-D " in line
     assert line.split().count("--rotate") == 1
+
+
+def test_rotated_vectors_stand_by_width_alone() -> None:
+    """Whole, they score as the model they are made from; a cut of another width does not."""
+
+    def made(method: str, model: str, *widths: int) -> Group:
+        values = {("recall", 20, width): 0.1 for width in widths}
+        return Group(method, None, "clean", "", [Run(
+            f"{method} {widths}", "tools", method, None, 0, "clean", 5, None, values, 0, model
+        )])  # fmt: skip
+
+    plain, rotated = made("BPR-D", "a", 4, 64), made("BPR-D rotated", "a", 4, 64)
+    alone, narrow = made("iALS rotated", "b", 4, 64), made("BPR-D rotated", "a", 4, 16)
+    groups = [plain, rotated, alone, narrow]
+    assert at_full_width(groups) == [plain, alone, narrow]

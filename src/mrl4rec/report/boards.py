@@ -10,7 +10,7 @@ from mrl4rec.report.compare import Comparison
 from mrl4rec.report.costs import cost
 from mrl4rec.report.evidence import Evidence, evidence
 from mrl4rec.report.panels import panels
-from mrl4rec.report.runs import Group, headline
+from mrl4rec.report.runs import Group, at_full_width, headline
 from mrl4rec.settings import Settings
 from mrl4rec.tuning.kept import Tuning
 
@@ -28,19 +28,21 @@ def board(
     """Leaderboard, evidence, cost and figures of one protocol's groups."""
     from mrl4rec.report import evidence_figures, figures
 
+    drawn = figures.results(groups)
+    by_width = views.by_width(groups)
+    shown, groups = groups, at_full_width(groups)
     metric, k = headline([run for found in groups for run in found.runs])
     swept = figures.sweep(groups)
     known = comparison.known if comparison else None
     spent = {found.name: cost(found, studies) for found in groups}
     proof = evidence(settings, groups)
     tables = {
-        "recall_by_width": views.by_width(groups),
+        "recall_by_width": by_width,
         "level_sweep": views.level_sweep(swept, known) if swept else None,
         "learning_curve": views.learning(groups),
         "loss": views.learning(groups),
         "cost": evidence_views.costs(groups, spent),
     }
-    drawn = figures.results(groups)
     with figures.style():
         pictures = {"cost": evidence_figures.cost(groups, spent)}
         if isinstance(proof, Evidence):
@@ -57,7 +59,7 @@ def board(
         "pairs": evidence_views.pairs(proof) if isinstance(proof, Evidence) else None,
         "runs": views.each_run(groups),
         "figures": panels(drawn, tables, f"{anchor}-{protocol}", f"{metric.capitalize()}@{k}"),
-        "notes": _notes(groups, swept, proof),
+        "notes": _notes(shown, swept, proof),
     }
 
 
@@ -71,6 +73,8 @@ def _notes(groups: Sequence[Group], swept: Mapping[str, Any], proof: Evidence | 
         )
     if not any(run.curve for found in groups for run in found.runs):
         notes.append("No learning curves: these models have no epochs, or their folders are gone.")
+    if len(at_full_width(groups)) < len(groups):
+        notes.append("Rotated vectors are shown by width alone: whole, they score as they did.")
     if len(groups) > figures.MOST:
         notes.append(f"Lines are drawn for the best {figures.MOST} rows; the tables have all.")
     if isinstance(proof, str):

@@ -6,13 +6,14 @@ marker as well.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mrl4rec.report.portrait import Portrait
-from mrl4rec.report.runs import Group, Run, headline
+from mrl4rec.report.runs import Group, Run, at_full_width, headline
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c6d31")
 METHODS = ("MRL-M", "MRL-D", "BPR-D", "BPR-M", "BPR", "EASE", "Pop", "MRL-M@lightgcn-1")
@@ -36,10 +37,10 @@ def results(groups: Sequence[Group]) -> dict[str, Any]:
     """The figures of one protocol's groups, by name; those without data are left out."""
     runs = [run for group in groups for run in group.runs]
     metric, k = headline(runs)
-    best = groups[:MOST]
+    best = at_full_width(groups)[:MOST]
     with style():
         found = {
-            "recall_by_width": by_width(best, metric, k),
+            "recall_by_width": by_width(groups[:MOST], metric, k),
             "level_sweep": level_sweep(groups, metric, k),
             "learning_curve": curves(best, watched(runs)),
             "loss": curves(best, "loss"),
@@ -98,6 +99,8 @@ def level_sweep(groups: Sequence[Group], metric: str, k: int) -> Any:
     if not swept:
         return None
     sets = sorted({g.levels for found in swept.values() for g in found if g.levels}, key=_order)
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = panel(height=1.4 + 0.42 * len(sets))
     for number, (method, found) in enumerate(swept.items()):
         points = [(sets.index(g.levels), s) for g in found
@@ -111,6 +114,7 @@ def level_sweep(groups: Sequence[Group], metric: str, k: int) -> Any:
     axes.set_yticks(range(len(sets)), sets)
     axes.set_ylim(-0.5, len(sets) - 0.5)
     axes.margins(x=0.1)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_ylabel("level set")
     axes.set_xlabel(f"{name_of(metric, k)} at full width")
     legend(figure, axes)
@@ -281,19 +285,18 @@ def legend(figure: Any, axes: Any) -> None:
 
 
 def looks(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
-    """Colour by method, line and marker by its level set (or variant).
-
-    Where there are more methods than colours, line and marker tell those of one colour apart.
+    """Colour by method; line and marker tell those of one colour apart, be they level sets of a
+    method or methods beyond the colours there are.
     """
-    seen: dict[str, list[str]] = {}
+    methods: dict[str, int] = {}
+    alike: Counter[int] = Counter()
     found = {}
     for group in groups:
-        kin = seen.setdefault(group.method, [])
-        kin.append(group.name)
-        at = place_of(group.method, len(seen) - 1)
-        number = len(kin) - 1 + at // len(PALETTE)
+        at = place_of(group.method, methods.setdefault(group.method, len(methods))) % len(PALETTE)
+        number = alike[at]
+        alike[at] += 1
         found[group.name] = {
-            "color": PALETTE[at % len(PALETTE)],
+            "color": PALETTE[at],
             "linestyle": LINES[number % len(LINES)],
             "marker": MARKS[number % len(MARKS)],
         }

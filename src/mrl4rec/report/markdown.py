@@ -17,7 +17,7 @@ from mrl4rec.report.costs import cost
 from mrl4rec.report.evidence import Evidence, evidence
 from mrl4rec.report.figures import sweep
 from mrl4rec.report.hierarchy import tables as hierarchy_tables
-from mrl4rec.report.runs import Group, chosen, group, load_runs
+from mrl4rec.report.runs import Group, at_full_width, chosen, group, load_runs
 from mrl4rec.report.split_views import over_splits, split_name
 from mrl4rec.report.views import Table
 from mrl4rec.report.warehouse import Context, contexts
@@ -30,7 +30,7 @@ Made by `mrl4rec report --markdown {name}` (mrl4rec {version}) from the tables o
 nothing is typed by hand. Values are at full width unless a width is named; over several seeds mean
 ± standard deviation. **Bold** is the best of a column. candidates: negatives drawn for each
 positive; seconds, MiB: to train one model, and the most its process held; tuned: settings tried on
-valid before.
+valid before. Rotated vectors stand in the tables by width alone: whole, they score as they did.
 """
 METRICS = ("recall", "ndcg")
 
@@ -115,10 +115,10 @@ def _board(
     settings: Settings, context: Context, protocol: str, groups: Sequence[Group]
 ) -> Iterator[str]:
     studies = tunings(settings, context.dataset)
+    by_width, groups = views.by_width(groups), at_full_width(groups)
     spent = {one.name: cost(one, studies) for one in groups}
     yield f"### Protocol {protocol}\n"
     yield table(views.board(groups, METRICS, spent))
-    by_width = views.by_width(groups)
     if by_width is not None:
         yield f"#### By width, protocol {protocol}\n"
         yield table(by_width)

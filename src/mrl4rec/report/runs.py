@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mrl4rec.cut import ROTATED
 from mrl4rec.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.settings import Settings
 from mrl4rec.stage import history, open_table
@@ -87,6 +88,11 @@ class Group:
     def name(self) -> str:
         """Method, speciality and level set."""
         return f"{self.label} · {self.levels}" if self.levels else self.label
+
+    @property
+    def rotated(self) -> bool:
+        """Whether its models' vectors were rotated before they were evaluated."""
+        return self.method.endswith(ROTATED)
 
     @property
     def full(self) -> int | None:
@@ -171,6 +177,7 @@ def load_runs(settings: Settings, dataset: str) -> list[Run]:
     return sorted(runs, key=lambda run: (run.age, run.stage_key))
 
 
+UNKNOWN = "settings unknown"
 _FIELDS = ("dataset", "method", "levels", "seed", "protocol", "epoch", "run_id")
 
 
@@ -208,6 +215,18 @@ def group(runs: Iterable[Run]) -> list[Group]:
     )
 
 
+def at_full_width(groups: Sequence[Group]) -> list[Group]:
+    """The groups without those that say nothing new of whole vectors: rotated ones score as the
+    models they are made from, but for their prefixes.
+    """
+    plain = {(run.model, run.full) for g in groups if not g.rotated for run in g.runs if run.model}
+    return [
+        group
+        for group in groups
+        if not (group.rotated and all((run.model, run.full) in plain for run in group.runs))
+    ]
+
+
 def headline(runs: Sequence[Run]) -> tuple[str, int]:
     """The metric that sorts and is drawn: Recall@20 where there is one, else the first."""
     places = sorted({(metric, k) for run in runs for metric, k, _ in run.values})
@@ -220,7 +239,8 @@ def headline(runs: Sequence[Run]) -> tuple[str, int]:
 def _variants(runs: Sequence[Run]) -> dict[str, str]:
     """What sets runs apart that share data set, protocol, method and levels, by stage key.
 
-    First their settings; where those are the same or unknown, the end of their stage key.
+    First their settings (those of a model whose folder is gone are unknown); where they are the
+    same, the end of their stage key.
     """
     out: dict[str, str] = {}
     alike: dict[tuple[Any, ...], list[Run]] = {}
@@ -228,10 +248,12 @@ def _variants(runs: Sequence[Run]) -> dict[str, str]:
         alike.setdefault((run.protocol, run.method, run.levels), []).append(run)
     for same in alike.values():
         chosen_ = [_settings_of(run) for run in same]
-        names = sorted({name for values in chosen_ for name in values})
-        differ = [n for n in names if len({repr(values.get(n)) for values in chosen_}) > 1]
+        known = [values for values in chosen_ if values]
+        names = sorted({name for values in known for name in values})
+        differ = [n for n in names if len({repr(values.get(n)) for values in known}) > 1]
         for run, values in zip(same, chosen_, strict=True):
-            out[run.stage_key] = ", ".join(f"{n}={values.get(n)}" for n in differ)
+            said = ", ".join(f"{n}={values.get(n)}" for n in differ)
+            out[run.stage_key] = said if values or not known else UNKNOWN
         taken: dict[tuple[str, int | None], list[Run]] = {}
         for run in same:
             taken.setdefault((out[run.stage_key], run.seed), []).append(run)
