@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mrl4rec.report import evidence_views, views
+from mrl4rec.report import claims, evidence_views, views
 from mrl4rec.report.compare import Comparison
 from mrl4rec.report.costs import cost
 from mrl4rec.report.evidence import Evidence, evidence
@@ -50,10 +50,13 @@ def board(
             pictures |= evidence_figures.draw(proof)
     drawn |= {name: figure for name, figure in pictures.items() if figure is not None}
     more = views.board(groups, MORE)
+    found = claims.findings(settings, shown)
     return {
         "protocol": protocol,
         "meaning": views.PROTOCOLS.get(protocol, ""),
         "table": views.board(groups, MAIN, spent),
+        "claims": found,
+        "claims_table": claims.table(found),
         "costs": tables["cost"],
         "more": more if len(more.head) > 4 else None,
         "pairs": evidence_views.pairs(proof) if isinstance(proof, Evidence) else None,

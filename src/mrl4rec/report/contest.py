@@ -71,10 +71,16 @@ def contests(
 
 
 def judge(
-    groups: Sequence[Group], together: Field, *, draws: int | None = None, seed: int = 0
+    groups: Sequence[Group],
+    together: Field,
+    *,
+    draws: int | None = None,
+    seed: int = 0,
+    pairs: Sequence[tuple[int, int]] | None = None,
 ) -> list[Contest]:
-    """``contests`` of values that were read."""
-    pairs = list(combinations(range(len(groups)), 2))
+    """``contests`` of values that were read; of these ``pairs`` alone, where they are given."""
+    if pairs is None:
+        pairs = list(combinations(range(len(groups)), 2))
     number = draws or draws_for(len(together.users_E))
     found = paired(together.means_EM, pairs, draws=number, seed=seed)
     corrected = holm([one.p for one in found])

@@ -10,7 +10,7 @@ from pathlib import Path
 import mrl4rec
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.hierarchy.kept import rows_of
-from mrl4rec.report import evidence_views, views
+from mrl4rec.report import claims, evidence_views, views
 from mrl4rec.report.command import commands
 from mrl4rec.report.compare import compare
 from mrl4rec.report.costs import cost
@@ -115,7 +115,7 @@ def _board(
     settings: Settings, context: Context, protocol: str, groups: Sequence[Group]
 ) -> Iterator[str]:
     studies = tunings(settings, context.dataset)
-    by_width, groups = views.by_width(groups), at_full_width(groups)
+    everything, by_width, groups = groups, views.by_width(groups), at_full_width(groups)
     spent = {one.name: cost(one, studies) for one in groups}
     yield f"### Protocol {protocol}\n"
     yield table(views.board(groups, METRICS, spent))
@@ -138,5 +138,16 @@ def _board(
             sliced = evidence_views.tables(proof)[title]
             if sliced is not None:
                 yield table(sliced)
+    found = claims.findings(settings, everything)
+    if found:
+        yield f"#### What is claimed, and what these rows say, protocol {protocol}\n"
+        yield (
+            "\n".join(
+                f"- **{one.verdict}**: {one.claim.words} ({one.claim.source}). {one.sentence}."
+                for one in found
+            )
+            + "\n"
+        )
+        yield table(claims.table(found))
     yield f"#### Cost, protocol {protocol}\n"
     yield table(evidence_views.costs(groups, spent))
