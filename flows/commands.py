@@ -11,7 +11,7 @@ from typing import Any
 from flows import ahead, console, ephemeral
 from flows.hierarchy_commands import hierarchy
 from flows.registry_commands import ledger, promote, recommend, registry, rollback, vacuum
-from flows.request import Request, from_options
+from flows.request import DEFAULT_DATASET, Request, dataset_of, from_options
 from flows.retrain_commands import retrain
 from flows.simulate_commands import simulate
 from flows.tune_commands import tune
@@ -29,7 +29,8 @@ log = logging.getLogger("mrl4rec")
 def _request(arguments: Namespace) -> Request:
     """What the options and the preset come to; an option that was given wins."""
     told = {name: getattr(arguments, name) for name in getattr(arguments, "told", ())}
-    return from_options({**vars(arguments), **presets.values(arguments.preset, told)})
+    named = {"dataset": arguments.dataset or dataset_of(arguments.source) or DEFAULT_DATASET}
+    return from_options({**vars(arguments), **named, **presets.values(arguments.preset, told)})
 
 
 def run(arguments: Namespace) -> Any:

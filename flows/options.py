@@ -207,9 +207,9 @@ def _data_options(command: argparse.ArgumentParser, name: str) -> None:
     add = command.add_argument
     add(
         "--dataset",
-        default="ml-100k" if name == "run" else None,
         required=name != "run",
-        help="folder in the warehouse; without --source also the entry of the catalogue",
+        help="folder in the warehouse; without --source also the entry of the catalogue"
+        + ("; unset: named after the source, or ml-100k" if name == "run" else ""),
     )
     add(
         "--source",

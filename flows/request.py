@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -39,6 +40,10 @@ class Cell:
         if self.seed is not None:
             parts.append(f"seed {self.seed}")
         return " · ".join(parts)
+
+
+DEFAULT_DATASET = "ml-100k"
+"""Of the catalogue: what runs where neither data set nor source is named."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +196,21 @@ class Request:
                     f"--set {pair}: {owner or pair!r} is not among the methods of this run",
                     todo=f"write METHOD.name=value; {nearest(owner, sorted(names))}",
                 )
+
+
+def dataset_of(source: Sequence[str]) -> str | None:
+    """A name for the data of some files or folders, from their own; None for no source.
+
+    ``reviews.json.gz`` gives ``reviews``; several files, or a glob, the name of their folder.
+    """
+    if not source:
+        return None
+    first = Path(source[0])
+    several = len(source) > 1 or any(mark in first.name for mark in "*?[")
+    place = (first.parent if several else first).absolute()
+    name = place.name if several or place.is_dir() else place.name.split(".")[0]
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).lstrip("-_.")[:100]
+    return name or "data"
 
 
 def from_options(options: Mapping[str, Any]) -> Request:

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from flows.request import Request
+from flows.commands import _request
+from flows.options import build_parser
+from flows.request import DEFAULT_DATASET, Request, dataset_of
 from mrl4rec.errors import UsageError
+from mrl4rec.settings import folder_name
 
 
 def test_methods_without_levels_run_once_and_deterministic_ones_without_seed() -> None:
@@ -104,3 +107,41 @@ def test_what_no_engine_can_do_is_refused_before_data_are_read(
 ) -> None:
     with pytest.raises(UsageError, match=why):
         Request(dataset="planted", methods=methods, **values)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ([], None),
+        (["/dumps/reviews_Phones_5.json.gz"], "reviews_Phones_5"),
+        (["/splits/tool"], "tool"),
+        (["/splits/tool/train.txt.gz", "/splits/tool/test.txt.gz"], "tool"),
+        (["/dumps/2014/*.json.gz"], "2014"),
+        (["/dumps/my reviews (new).csv"], "my-reviews-new-"),
+        (["/dumps/.hidden.csv"], "data"),
+        (["/dumps/評価.csv"], "data"),
+    ],
+)
+def test_data_without_a_name_are_named_after_their_source(
+    source: list[str], name: str | None
+) -> None:
+    found = dataset_of(source)
+    assert found == name
+    assert found is None or folder_name(found, "it") == found
+
+
+def test_a_folder_gives_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "v1.2").mkdir()
+    assert dataset_of([str(tmp_path / "v1.2")]) == "v1.2"
+    monkeypatch.chdir(tmp_path / "v1.2")
+    assert dataset_of(["."]) == "v1.2"
+    assert dataset_of(["a.csv", "b.csv"]) == "v1.2"
+
+
+def test_a_run_takes_the_name_given_then_the_sources_then_the_catalogues() -> None:
+    def asked(*words: str) -> str:
+        return _request(build_parser().parse_args(["run", *words])).dataset
+
+    assert asked() == DEFAULT_DATASET
+    assert asked("--source", "/dumps/reviews.json.gz") == "reviews"
+    assert asked("--source", "/dumps/reviews.json.gz", "--dataset", "mine") == "mine"
