@@ -20,6 +20,8 @@ from mrl4rec.objectives import (
     bce,
     bpr_each,
     log_ratio,
+    log_sums,
+    logsumexp,
     sampled_softmax,
     uniformity,
 )
@@ -100,10 +102,11 @@ def test_softmax_losses_differ_in_whether_the_positive_is_below_the_line() -> No
     own = torch.tensor([1.0, 2.0], dtype=F64)
     others = torch.tensor([[0.0, -math.inf], [1.0, 3.0]], dtype=F64)
     shares = [math.exp(2) / (math.exp(2) + 1), math.exp(4) / sum(math.exp(x) for x in (4, 2, 6))]
-    found = sampled_softmax(own, others, 0.5)
+    logs = logsumexp(others / 0.5)
+    found = sampled_softmax(own, logs, 0.5)
     assert found.tolist() == pytest.approx([-math.log(share) for share in shares], rel=1e-12)
     expected = [-2.0, 1.5 * math.log(math.exp(2) + math.exp(6)) - 4]
-    assert log_ratio(own, others, 0.5, 1.5).tolist() == pytest.approx(expected, rel=1e-12)
+    assert log_ratio(own, logs, 0.5, 1.5).tolist() == pytest.approx(expected, rel=1e-12)
 
 
 def test_an_example_without_a_negative_has_a_finite_gradient() -> None:
@@ -111,10 +114,36 @@ def test_an_example_without_a_negative_has_a_finite_gradient() -> None:
     scores = torch.tensor([[2.0, 3.0]], dtype=F64, requires_grad=True)
     for loss in (lambda o, s: sampled_softmax(o, s, 0.5), lambda o, s: log_ratio(o, s, 0.5, 1.3)):
         masked = scores.masked_fill(torch.ones(1, 2, dtype=torch.bool), -math.inf)
-        total = loss(own, masked).sum()
+        total = loss(own, logsumexp(masked / 0.5)).sum()
         gradients = torch.autograd.grad(total, [own, scores])
         assert all(torch.isfinite(part).all() for part in (total, *gradients))
         assert gradients[1].tolist() == [[0.0, 0.0]]
+
+
+def left_out(shape: tuple[int, int]) -> Tensor:
+    """The first example leaves out everything, the others some."""
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(9)) < 0.3
+    mask[0] = True
+    return mask
+
+
+def test_sums_made_in_place_are_those_of_the_scores_themselves() -> None:
+    rng = torch.Generator().manual_seed(2)
+    users, others = (
+        torch.randn(n, 8, generator=rng, dtype=F64, requires_grad=True) for n in (5, 9)
+    )
+    mask = left_out((5, 9))
+    scores = (users @ others.T / 0.2).masked_fill(mask, -math.inf)
+    plain, weights = logsumexp(scores), torch.arange(1.0, 6.0, dtype=F64)
+    found = log_sums(users, others, mask, 0.2)
+    assert found[0] == -math.inf
+    assert torch.allclose(found, plain, rtol=1e-12)
+    by_hand, own = (
+        torch.autograd.grad((logs[1:] * weights[1:]).sum(), [users, others])
+        for logs in (plain, found)
+    )
+    assert all(torch.allclose(a, b, rtol=1e-10) for a, b in zip(by_hand, own, strict=True))
+    assert own[0][0].tolist() == [0.0] * 8
 
 
 def test_alignment_and_uniformity_by_hand() -> None:
@@ -142,11 +171,15 @@ def test_gates_split_an_item_and_their_loss_sets_the_parts_apart() -> None:
     assert found.item() == pytest.approx(sp(2 - 1) + sp(1 - 1) + sp(1 - 1) + sp(2 - 1))
 
 
+def sums(users: Tensor, others: Tensor) -> Tensor:
+    return log_sums(users, others, left_out((len(users), len(others))), 0.3)
+
+
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "bce": lambda u, p, n: bce(u, p, n, (4,)),
     "bpr_each": lambda u, p, n: bpr_each(u, p, n, (4,)),
-    "ssm": lambda u, p, n: sampled_softmax((u * p).sum(1), u @ n[:, 0].T, 0.3),
-    "bsl": lambda u, p, n: log_ratio((u * p).sum(1), u @ n[:, 0].T, 0.3, 1.3),
+    "ssm": lambda u, p, n: sampled_softmax((u * p).sum(1), sums(u, n[:, 0]), 0.3),
+    "bsl": lambda u, p, n: log_ratio((u * p).sum(1), sums(u, n[:, 0]), 0.3, 1.3),
     "directau": lambda u, p, n: alignment(u, p) + 0.5 * uniformity(normalize(n[:, 0])),
     **{
         form: lambda u, p, n, form=form: Boundary(4, 0.3, form, 1, F64)(u, p, n, (4,))

@@ -176,6 +176,8 @@ def test_who_has_seen_what() -> None:
     for row, user in enumerate(users.tolist()):
         assert np.flatnonzero(found[row].numpy()).tolist() == data.row(user).tolist()
     assert torch.equal(found, rules_torch.seen_among(users, items, sampler._keys, 30))
+    again = torch.cat([items.flip(0), items[5:9], items[5:9]])  # a batch repeats its items
+    assert torch.equal(sampler.seen_among(users, again), found[:, again])
     nothing = Sampler(csr(np.empty(0, int), np.empty(0, int), 20, 30), (6,), 1, CPU)
     assert not rules_torch.seen_among(users, items, nothing._keys, 30).any()
 

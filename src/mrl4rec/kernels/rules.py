@@ -120,12 +120,23 @@ def seen_among(
     items_N: NDArray[np.int64],
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
+    n_items: int,
 ) -> NDArray[np.bool_]:
-    """(B, N) True where the user has seen the item."""
-    found = np.empty((users_B.shape[0], items_N.shape[0]), np.bool_)
+    """(B, N) True where the user has seen the item.
+
+    Each user's few seen items are looked up among the N, by a chain of an item's places there;
+    looking up the N among those a user has seen would cost N searches a user.
+    """
+    first_I = np.full(n_items, -1, np.int32)
+    next_N = np.empty(items_N.shape[0], np.int32)
+    for n in range(items_N.shape[0]):
+        next_N[n] = first_I[items_N[n]]
+        first_I[items_N[n]] = n
+    found = np.zeros((users_B.shape[0], items_N.shape[0]), np.bool_)
     for b in prange(users_B.shape[0]):
-        seen = indices[indptr[users_B[b]] : indptr[users_B[b] + 1]]
-        for n in range(items_N.shape[0]):
-            place = np.searchsorted(seen, items_N[n])
-            found[b, n] = place < seen.shape[0] and seen[place] == items_N[n]
+        for at in range(indptr[users_B[b]], indptr[users_B[b] + 1]):
+            n = first_I[indices[at]]
+            while n >= 0:
+                found[b, n] = True
+                n = next_N[n]
     return found

@@ -135,7 +135,11 @@ class Sampler:
         if self.device.type != "cpu":
             return rules_torch.seen_among(users_B, items_N, self._keys, self.seen.n_columns)
         found = rules.seen_among(
-            users_B.numpy(), items_N.numpy(), self.seen.indptr, self.seen.indices
+            users_B.numpy(),
+            items_N.numpy(),
+            self.seen.indptr,
+            self.seen.indices,
+            self.seen.n_columns,
         )
         return torch.from_numpy(found)
 

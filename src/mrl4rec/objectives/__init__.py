@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mrl4rec.objectives.boundary import Boundary
 from mrl4rec.objectives.pairs import bce, bpr, bpr_each, mrl, prefix_scores, squared_norms
-from mrl4rec.objectives.softmax import log_ratio, sampled_softmax
+from mrl4rec.objectives.softmax import log_ratio, log_sums, logsumexp, sampled_softmax
 from mrl4rec.objectives.sphere import alignment, uniformity
 
 PairLoss = Callable[[Tensor, Tensor, Tensor, tuple[int, ...]], Tensor]
@@ -29,6 +29,8 @@ __all__ = [
     "bpr",
     "bpr_each",
     "log_ratio",
+    "log_sums",
+    "logsumexp",
     "mrl",
     "prefix_scores",
     "sampled_softmax",

@@ -1,31 +1,69 @@
 """Softmax losses: a positive against many negatives. Equations: METHODS.md 2.4, 6.
 
-Shapes: B examples, N negatives, of which those of an example that are none have a score of −∞.
+Shapes: B examples, N negatives, d dimensions.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
-def sampled_softmax(positive_B: Tensor, negative_BN: Tensor, tau: float) -> Tensor:
-    """(B,) SSM: −log of the positive's share, itself in the denominator, at temperature tau."""
-    positive_B, negative_BN = positive_B / tau, negative_BN / tau
-    return torch.logaddexp(positive_B, _logsumexp(negative_BN)) - positive_B
+def sampled_softmax(positive_B: Tensor, logs_B: Tensor, tau: float) -> Tensor:
+    """(B,) SSM: −log of the positive's share, itself in the denominator, at temperature tau.
+
+    ``logs_B`` are log Σ_j exp(x_j/tau) of the negatives.
+    """
+    positive_B = positive_B / tau
+    return torch.logaddexp(positive_B, logs_B) - positive_B
 
 
-def log_ratio(positive_B: Tensor, negative_BN: Tensor, tau: float, ratio: float) -> Tensor:
+def log_ratio(positive_B: Tensor, logs_B: Tensor, tau: float, ratio: float) -> Tensor:
     """(B,) BSL: −x_i/tau + ratio·log Σ_j exp(x_j/tau), the positive not among the j.
 
     ``ratio`` 1 is SL. An example without a negative loses its second term.
     """
-    logs_B = _logsumexp(negative_BN / tau)
     return ratio * torch.where(torch.isfinite(logs_B), logs_B, 0.0) - positive_B / tau
 
 
-def _logsumexp(scores_BN: Tensor) -> Tensor:
-    """log Σ_j exp x_j; −∞ where every x_j is, with a gradient of zero."""
+def log_sums(user_Bd: Tensor, other_Nd: Tensor, left_out_BN: Tensor, tau: float) -> Tensor:
+    """(B,) log Σ_j exp(<u, v_j>/tau) over the shared j that an example does not leave out.
+
+    −∞, with a gradient of zero, for an example that leaves out all of them. The (B, N) scores are
+    made once and gone over in place: a batch against itself is bound by memory, not by arithmetic.
+    """
+    found: Tensor = _LogSums.apply(user_Bd, other_Nd, left_out_BN, 1.0 / tau)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _LogSums(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, user_Bd: Tensor, other_Nd: Tensor, left_out_BN: Tensor, scale: float
+    ) -> Tensor:
+        weights_BN = (user_Bd * scale) @ other_Nd.T
+        weights_BN.masked_fill_(left_out_BN, -torch.inf)
+        top_B1 = weights_BN.amax(dim=1, keepdim=True)
+        top_B1.masked_fill_(top_B1 == -torch.inf, 0.0)
+        total_B = weights_BN.sub_(top_B1).exp_().sum(1)
+        ctx.save_for_backward(user_Bd, other_Nd, weights_BN, total_B)
+        ctx.scale = scale
+        return total_B.log() + top_B1[:, 0]
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad_B: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        user_Bd, other_Nd, weights_BN, total_B = ctx.saved_tensors
+        share_B = torch.where(total_B > 0, grad_B * ctx.scale / total_B, 0.0)
+        gradient_BN = weights_BN * share_B[:, None]
+        return gradient_BN @ other_Nd, gradient_BN.T @ user_Bd, None, None
+
+
+def logsumexp(scores_BN: Tensor) -> Tensor:
+    """(B,) log Σ_j exp x_j; −∞ where every x_j is, with a gradient of zero."""
     top_B1 = scores_BN.detach().amax(dim=1, keepdim=True)
     top_B1 = torch.where(torch.isfinite(top_B1), top_B1, 0.0)
     total_B = (scores_BN - top_B1).exp().sum(1)

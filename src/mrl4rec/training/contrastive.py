@@ -12,7 +12,14 @@ from torch.nn.functional import embedding, normalize
 from mrl4rec.methods.losses import Bsl, Contrastive, DirectAu, Ssm
 from mrl4rec.models import Factorisation
 from mrl4rec.negatives import Place, Sampler, shared
-from mrl4rec.objectives import alignment, log_ratio, sampled_softmax, uniformity
+from mrl4rec.objectives import (
+    alignment,
+    log_ratio,
+    log_sums,
+    logsumexp,
+    sampled_softmax,
+    uniformity,
+)
 from mrl4rec.training import samplers
 from mrl4rec.training.pairwise import pooled, tables
 from mrl4rec.training.request import Plan
@@ -43,14 +50,16 @@ class ContrastiveLoss(StepLoss):
             apart = uniformity(user_Bd) + uniformity(positive_Bd)
             loss = alignment(user_Bd, positive_Bd) + self.method.gamma / 2 * apart
         else:
-            scores_BN = self._scores(user_Bd, positive_Bd, chosen, items)
-            if self.method.kind in ("in_batch", "shared"):
+            assert isinstance(self.method, Ssm | Bsl)
+            other = positive_Bd if chosen is None else self._vectors(chosen, items)
+            if other.dim() == 2:  # the same for all examples
                 among = positives_B if chosen is None else chosen
-                scores_BN = scores_BN.masked_fill(
-                    self.sampler.seen_among(users_B, among), -torch.inf
-                )
+                left_out_BN = self.sampler.seen_among(users_B, among)
+                logs_B = log_sums(user_Bd, other, left_out_BN, self.method.tau)
+            else:
+                logs_B = logsumexp((user_Bd[:, None] * other).sum(2) / self.method.tau)
             own_B = (user_Bd * positive_Bd).sum(1)
-            loss = self._softmax(own_B, scores_BN).sum() / batch
+            loss = self._softmax(own_B, logs_B).sum() / batch
         if self.method.l2 == 0:
             return loss
         return loss + self.method.l2 / 2 / batch * self._norms(users_B, positives_B, chosen, batch)
@@ -66,25 +75,17 @@ class ContrastiveLoss(StepLoss):
             return shared(place, self.method.candidates, len(items), users_B.device)
         return self.sampler.choose(users_B, users, items, place)
 
-    def _scores(
-        self, user_Bd: Tensor, positive_Bd: Tensor, chosen: Tensor | None, items: Tensor
-    ) -> Tensor:
-        """(B, N) of every user with every negative of its own."""
-        if chosen is None:
-            return user_Bd @ positive_Bd.T
+    def _vectors(self, chosen: Tensor, items: Tensor) -> Tensor:
+        """(N, d) or (B, N, d) of the negatives."""
         vectors = embedding(chosen, items)
-        if self.method.similarity == "cosine":
-            vectors = normalize(vectors, dim=-1)
-        if chosen.dim() == 1:
-            return user_Bd @ vectors.T
-        return (user_Bd[:, None] * vectors).sum(2)
+        return normalize(vectors, dim=-1) if self.method.similarity == "cosine" else vectors
 
-    def _softmax(self, own_B: Tensor, scores_BN: Tensor) -> Tensor:
+    def _softmax(self, own_B: Tensor, logs_B: Tensor) -> Tensor:
         """(B,) losses."""
         if isinstance(self.method, Bsl):
-            return log_ratio(own_B, scores_BN, self.method.tau, self.method.ratio)
+            return log_ratio(own_B, logs_B, self.method.tau, self.method.ratio)
         assert isinstance(self.method, Ssm)
-        return sampled_softmax(own_B, scores_BN, self.method.tau)
+        return sampled_softmax(own_B, logs_B, self.method.tau)
 
     def _norms(
         self, users_B: Tensor, positives_B: Tensor, chosen: Tensor | None, batch: int

@@ -17,6 +17,8 @@ from mrl4rec.stage import Commit, stage_key
 
 CODE = 2
 """Raised when training gives other vectors for the same inputs."""
+CODES = {"contrastive": 3}
+"""The same for kinds of training (``Factors.trained_as``) that have changed alone since."""
 
 PROTOCOLS = ("clean", "paper")
 FITTED = ("train", "valid")
@@ -168,7 +170,8 @@ def key(dataset: str, split: Commit, request: TrainRequest, settings: Settings) 
 
 def plan_key(split: Commit, made: Plan) -> str:
     """The stage key of a plan on a split."""
-    return stage_key("train", CODE, {"split": split.key}, made.as_dict())
+    code = CODES.get(made.method.trained_as, CODE) if isinstance(made.method, Factors) else CODE
+    return stage_key("train", code, {"split": split.key}, made.as_dict())
 
 
 def resolve_device(device: str, settings: Settings) -> str:
