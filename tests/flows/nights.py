@@ -56,7 +56,7 @@ def server(home: Path, warehouse: Path, dumps: Path) -> Iterator[Server]:
         "MRL4REC_RETRAIN_DUMPS": str(dumps),
     }
     dumps.mkdir(exist_ok=True)
-    client = httpx.Client(base_url=environment["PREFECT_API_URL"], timeout=30)
+    client = httpx.Client(base_url=environment["PREFECT_API_URL"], timeout=120)
     with client, process(_prefect_command(port), environment) as prefect:
         until(lambda: _healthy(client) or prefect.poll() is not None, 300)
         assert prefect.poll() is None, "the server ended"
