@@ -1,4 +1,5 @@
-"""What a piece of work takes: seconds by the clock, and the most memory its process held.
+"""What a piece of work takes: seconds by the clock and of the processor, and the most memory its
+process held.
 
 The kernel keeps the high-water mark of a process (VmHWM); where it lets us, it is set back when the
 work begins. The mark is of the whole process: Python, its libraries and the data are in it, other
@@ -27,11 +28,16 @@ class Meter:
             import torch
 
             torch.cuda.reset_peak_memory_stats()
-        self.began = time.monotonic()
+        self.began, self.cpu_began = time.monotonic(), time.process_time()
 
     def read(self) -> dict[str, float]:
-        """What is known of ``seconds``, ``peak_mb`` and, on a GPU, ``gpu_peak_mb`` (MiB)."""
-        found = {"seconds": round(time.monotonic() - self.began, 3)}
+        """What is known of ``seconds``, ``cpu_seconds`` (all threads of the process), ``peak_mb``
+        and, on a GPU, ``gpu_peak_mb`` (MiB).
+        """
+        found = {
+            "seconds": round(time.monotonic() - self.began, 3),
+            "cpu_seconds": round(time.process_time() - self.cpu_began, 3),
+        }
         peak = peak_bytes()
         if peak is not None:
             found["peak_mb"] = round(peak / MIB, 1)

@@ -73,7 +73,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def _spend(settings: Settings, model: str | None, seconds: float) -> None:
     path = settings.dataset_dir("tools") / "models" / str(model) / "model.json"
     card = json.loads(path.read_text())
-    card["cost"] = {"seconds": seconds, "peak_mb": 400.0}
+    card["cost"] = {"seconds": seconds, "cpu_seconds": 2 * seconds, "peak_mb": 400.0}
     card["files"] = {"model.safetensors": {"bytes": 3 << 20, "sha256": ""}}
     path.write_text(json.dumps(card))
 
@@ -145,6 +145,8 @@ def test_cost_is_read_from_the_cards(made: Settings) -> None:
     found = costs.cost(groups["BPR-D"], [])
     assert found.seconds is not None
     assert (found.seconds.mean, found.peak_mb, found.model_mb) == (13.0, 400.0, 3.0)
+    assert found.cpu_seconds is not None
+    assert found.cpu_seconds.mean == 26.0
     assert [costs.cost(groups[m], []).candidates for m in ("EASE", "BPR-D", "MRL-M")] == [
         None, 16, 80
     ]  # fmt: skip
@@ -230,6 +232,7 @@ def test_a_meter_sees_time_and_memory() -> None:
     block = np.ones(40 << 17)  # 40 MiB
     found = meter.read()
     assert found["seconds"] >= 0
+    assert found["cpu_seconds"] >= 0
     assert before is not None
     assert found["peak_mb"] * (1 << 20) >= before
     after = peak_bytes()

@@ -77,7 +77,8 @@ class ModelCard:
     created_with: dict[str, str] = field(default_factory=dict)
     """Versions of mrl4rec, torch and numpy."""
     cost: dict[str, float] = field(default_factory=dict, compare=False)
-    """What it took: ``seconds``, ``peak_mb`` (mrl4rec.cost); empty where that was not measured."""
+    """What it took: ``seconds``, ``cpu_seconds``, ``peak_mb`` (mrl4rec.cost); empty where that was
+    not measured."""
 
 
 def write_card(folder: Path, card: ModelCard) -> None:

@@ -28,6 +28,8 @@ class Cost:
     """``default``, ``20 trials``, or ``by hand``."""
     seconds: Stat | None
     """To train one model, by the clock."""
+    cpu_seconds: Stat | None
+    """The same of the processor, all threads: what other work beside it does not lengthen."""
     peak_mb: float | None
     """Most memory that the training process held, MiB."""
     model_mb: float | None
@@ -37,15 +39,14 @@ class Cost:
 
 def cost(group: Group, studies: Sequence[Tuning]) -> Cost:
     """What the model cards of a group say of its cost."""
-    seconds = [float(s) for run in group.runs if (s := _spent(run).get("seconds")) is not None]
-    peaks = [float(p) for run in group.runs if (p := _spent(run).get("peak_mb")) is not None]
+    peaks = _values(group, "peak_mb")
     sizes = [s for run in group.runs if (s := _size(run)) is not None]
     devices = sorted({str((run.card or {}).get("device") or "cpu") for run in group.runs})
-    sd = statistics.stdev(seconds) if len(seconds) > 1 else None
     return Cost(
         candidates(_method(group.runs[-1]), group.levels),
         tuned(group, studies),
-        Stat(statistics.fmean(seconds), sd, len(seconds)) if seconds else None,
+        _stat(_values(group, "seconds")),
+        _stat(_values(group, "cpu_seconds")),
         max(peaks, default=None),
         max(sizes, default=None),
         " and ".join(devices),
@@ -92,6 +93,18 @@ def megabytes(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     return f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def _values(group: Group, name: str) -> list[float]:
+    """What the model cards tell of one kind of cost."""
+    return [float(v) for run in group.runs if (v := _spent(run).get(name)) is not None]
+
+
+def _stat(values: Sequence[float]) -> Stat | None:
+    if not values:
+        return None
+    sd = statistics.stdev(values) if len(values) > 1 else None
+    return Stat(statistics.fmean(values), sd, len(values))
 
 
 def _method(run: Run) -> dict[str, Any]:

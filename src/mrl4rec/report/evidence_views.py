@@ -83,9 +83,10 @@ def slices(found: Evidence, parts: Sequence[Slice], of: str) -> Table | None:
 def costs(groups: Sequence[Group], spent: Mapping[str, Cost]) -> Table:
     """What each row took, beside what it reached."""
     metric, k = headline([run for group in groups for run in group.runs])
-    head = ["method", "levels", f"{metric}@{k}", "seconds", "MiB at the peak", "MiB of the model",
-            "candidates a positive", "tuned", "device"]  # fmt: skip
-    table = Table(head, numeric=frozenset(range(2, 7)))
+    head = ["method", "levels", f"{metric}@{k}", "seconds", "of the processor",
+            "MiB at the peak", "MiB of the model", "candidates a positive", "tuned",
+            "device"]  # fmt: skip
+    table = Table(head, numeric=frozenset(range(2, 8)))
     for group in groups:
         one = spent[group.name]
         table.rows.append(
@@ -94,6 +95,7 @@ def costs(groups: Sequence[Group], spent: Mapping[str, Cost]) -> Table:
                 group.levels or "–",
                 stat_text(group.stat(metric, k, group.full)),
                 seconds_text(one.seconds),
+                seconds_text(one.cpu_seconds),
                 megabytes(one.peak_mb),
                 megabytes(one.model_mb),
                 text(one.candidates),
