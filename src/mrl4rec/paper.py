@@ -67,6 +67,7 @@ REASONS: Mapping[str, str] = {
     "MVAE": "not in the authors' code; its settings are not printed",
     "DGCF": "not in the authors' code; its settings are not printed",
     "DCCF": "not in the authors' code; its settings are not printed",
+    "DENS": "the authors' copy of it mixes by a fixed 1 − α instead of a warm-up: DENS-mrl4rec",
     "BPR-M": "as coded: one loss over the negatives of all levels at full width",
 }
 """Why a measured row may differ from the printed one, where that was found by reading the code."""
