@@ -9,11 +9,13 @@ from pathlib import Path
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.formats.bounds import MAX_RECORD, mark
 
-# Possessive: what was matched is never given back, so that a look takes time in its length alone.
-_STRING = rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"'
-_INSIDE = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+")
+# What a class of characters matched is never given back, so that a look takes time in its length
+# alone. Groups are repeated plainly: a possessive group with a choice in it matches too little
+# before Python 3.11.5.
+_STRING = rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*"'
+_INSIDE = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*")
 """Up to the next bracket, or to a quote that does not close (a raw newline ends no JSON string)."""
-_SCALAR = re.compile(rb'(?:[^"{}\[\],\n]++|' + _STRING + rb")*+")
+_SCALAR = re.compile(rb'(?:[^"{}\[\],\n]++|' + _STRING + rb")*")
 _BETWEEN = re.compile(rb"[\s,]*+")
 
 LOOKS = 5_000_000
