@@ -80,3 +80,16 @@ def test_rotated_vectors_stand_by_width_alone() -> None:
     alone, narrow = made("iALS rotated", "b", 4, 64), made("BPR-D rotated", "a", 4, 16)
     groups = [plain, rotated, alone, narrow]
     assert at_full_width(groups) == [plain, alone, narrow]
+
+
+def test_the_catalogues_own_file_is_brought_by_the_name_alone(settings: Settings) -> None:
+    dump(settings, "data")  # its source is /data/dump.json.gz
+    results(settings, "data", MODELS[:1])
+    (context,) = contexts(settings, "data", load_runs(settings, "data"))
+
+    def asked(downloads: str) -> str:
+        (line,) = commands(settings.model_copy(update={"downloads": Path(downloads)}), context)
+        return line
+
+    assert "--source /data/dump.json.gz" in asked("/elsewhere")
+    assert "--source" not in asked("/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mrl4rec.cut import ROTATED
@@ -24,7 +25,7 @@ def commands(settings: Settings, context: Context, *, relative: bool = False) ->
     protocols: dict[str, list[Run]] = {}
     for run in context.runs:
         protocols.setdefault(run.protocol, []).append(run)
-    data = _data(context, relative)
+    data = _data(settings, context, relative)
     place = [] if relative else ["--warehouse", str(settings.warehouse)]
     if not protocols:
         return [_line(["mrl4rec", "split", *data, *place])]
@@ -34,12 +35,15 @@ def commands(settings: Settings, context: Context, *, relative: bool = False) ->
     ]
 
 
-def _data(context: Context, relative: bool) -> list[str]:
+def _data(settings: Settings, context: Context, relative: bool) -> list[str]:
     words = ["--dataset", context.dataset]
+    brought = settings.downloads.absolute() / context.dataset
     ingest = context.ingest.summary if context.ingest else {}
     for source in ingest.get("sources") or ():
         if isinstance(source, Mapping) and source.get("path"):
             path = str(source["path"])
+            if brought in Path(path).absolute().parents:
+                continue  # the catalogue's own, brought by the name of the data set
             words += ["--source", os.path.relpath(path) if relative else path]
     core = context.core.summary if context.core else {}
     if core.get("k") is not None:
