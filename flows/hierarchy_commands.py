@@ -37,12 +37,10 @@ def _runs(settings: Settings, dataset: str, names: Sequence[str]) -> list[Any]:
     """Evaluated models by method or the beginning of a key; an evaluation of their rotated vectors
     is not another model.
     """
-    from mrl4rec.cut import ROTATED
     from mrl4rec.report.runs import chosen, load_runs, need_runs
 
     chosen(settings, [dataset])
-    runs = [run for run in load_runs(settings, dataset)
-            if run.model and not run.method.endswith(ROTATED)]  # fmt: skip
+    runs = [run for run in load_runs(settings, dataset) if run.model and not run.rotated]
     need_runs(runs, str(settings.dataset_dir(dataset)))
     out = []
     for name in names:

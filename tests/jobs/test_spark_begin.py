@@ -1,4 +1,7 @@
-"""A session that is started ahead: once, and rehearsed once, whoever asks for it."""
+"""A session that is started ahead: once, and rehearsed once, whoever asks for it.
+
+The start itself is stood in for: a test run has one Spark session, and it is there already.
+"""
 
 from __future__ import annotations
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -325,29 +322,3 @@ def test_tables_larger_than_memory_are_refused_before_they_are_made(
     huge = Task("search", empty, empty, nobody, None, None)
     with pytest.raises(Mrl4recError, match="GB while training"):
         create(huge, made("MRL-M", settings, engine=engine), Group())
-
-
-def test_compiled_loops_train_and_are_looked_at_without_torch(settings: Settings) -> None:
-    """Loading it takes longer than training on a small data set."""
-    code = """
-import sys
-from pathlib import Path
-from mrl4rec import training
-from mrl4rec.interactions import from_pairs
-from mrl4rec.methods import resolve
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
-pairs = [(user, item) for user in range(8) for item in range(4)]
-data = from_pairs(pairs[:24], pairs[24:28], pairs[28:], 8, 32)
-split = Commit("split", "ab" * 32, "splits", 0, {})
-method = resolve("MRL-M", ["MRL-M.batch=8", "MRL-M.dim=8"])
-asked = training.TrainRequest(method, levels=(2, 8), seed=1, epochs=2, device="cpu")
-done = training.run("few", split, asked, Settings(), data=lambda: data)
-assert not done.found
-print("torch" in sys.modules)
-"""
-    environment = {**os.environ, "MRL4REC_WAREHOUSE": str(settings.warehouse)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.stdout.split() == ["False"], done.stderr

@@ -35,6 +35,7 @@ def log_sums(user_Bd: Tensor, other_Nd: Tensor, left_out_BN: Tensor, tau: float)
     −∞, with a gradient of zero, for an example that leaves out all of them. The (B, N) scores are
     made once and gone over in place: a batch against itself is bound by memory, not by arithmetic.
     """
+    # torch leaves Function.apply, and the decorator below, without types
     found: Tensor = _LogSums.apply(user_Bd, other_Nd, left_out_BN, 1.0 / tau)  # type: ignore[no-untyped-call]
     return found
 

@@ -26,6 +26,7 @@ def uniformity(vector_Bd: Tensor) -> Tensor:
     n = len(vector_Bd)
     if n < 2:
         return vector_Bd.sum() * 0.0
+    # torch leaves Function.apply, and the decorator below, without types
     apart: Tensor = _KernelSum.apply(vector_Bd)  # type: ignore[no-untyped-call]
     return torch.log(apart / (n * (n - 1)))
 

@@ -73,7 +73,7 @@ def _models(runs: Sequence[Run]) -> list[str]:
     widths = {width for run in runs for width in _asked_widths(run)}
     if widths:
         words += ["--widths", ",".join(map(str, sorted(widths)))]
-    if any(run.method.endswith(ROTATED) for run in runs):
+    if any(run.rotated for run in runs):
         words.append("--rotate")
     return words
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,8 +44,8 @@ def cost(group: Group, studies: Sequence[Tuning]) -> Cost:
     return Cost(
         candidates(_method(group.runs[-1]), group.levels),
         tuned(group, studies),
-        _stat(_values(group, "seconds")),
-        _stat(_values(group, "cpu_seconds")),
+        Stat.of(_values(group, "seconds")),
+        Stat.of(_values(group, "cpu_seconds")),
         max(peaks, default=None),
         max(sizes, default=None),
         " and ".join(devices),
@@ -98,13 +97,6 @@ def megabytes(value: float | None) -> str:
 def _values(group: Group, name: str) -> list[float]:
     """What the model cards tell of one kind of cost."""
     return [float(v) for run in group.runs if (v := _spent(run).get(name)) is not None]
-
-
-def _stat(values: Sequence[float]) -> Stat | None:
-    if not values:
-        return None
-    sd = statistics.stdev(values) if len(values) > 1 else None
-    return Stat(statistics.fmean(values), sd, len(values))
 
 
 def _method(run: Run) -> dict[str, Any]:

@@ -49,6 +49,11 @@ class Run:
         return max((w for _, _, w in self.values if w is not None), default=None)
 
     @property
+    def rotated(self) -> bool:
+        """Whether the model's vectors were rotated before they were evaluated."""
+        return self.method.endswith(ROTATED)
+
+    @property
     def curve(self) -> Sequence[Mapping[str, Any]]:
         """The learning curve, one entry an epoch; empty where it is not known."""
         return list((self.card or {}).get("history") or [])
@@ -66,6 +71,14 @@ class Stat:
     sd: float | None
     """Sample standard deviation; None for fewer than two values."""
     n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Stat | None:
+        """That of some values; None of none."""
+        if not values:
+            return None
+        sd = statistics.stdev(values) if len(values) > 1 else None
+        return cls(statistics.fmean(values), sd, len(values))
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,7 @@ class Group:
     @property
     def rotated(self) -> bool:
         """Whether its models' vectors were rotated before they were evaluated."""
-        return self.method.endswith(ROTATED)
+        return any(run.rotated for run in self.runs)
 
     @property
     def full(self) -> int | None:
@@ -111,11 +124,7 @@ class Group:
 
     def stat(self, metric: str, k: int, width: int | None) -> Stat | None:
         """Mean and sd over the runs that have the value; None where none has."""
-        found = [v for run in self.runs if (v := run.get(metric, k, width)) is not None]
-        if not found:
-            return None
-        sd = statistics.stdev(found) if len(found) > 1 else None
-        return Stat(statistics.fmean(found), sd, len(found))
+        return Stat.of([v for run in self.runs if (v := run.get(metric, k, width)) is not None])
 
 
 def datasets(settings: Settings) -> list[str]:
