@@ -182,15 +182,17 @@ def _until(service: Service, ready: object) -> None:
 def _announce(api: str, tracking: str, as_json: bool) -> None:
     from mrl4rec.tracking import Tracker
 
-    runs = Tracker(Settings(tracking_uri=tracking)).view_link(tracking) or tracking
-    links = {"prefect": api.removesuffix("/api"), "prefect_api": api}
-    links |= {"mlflow": masked(tracking), "runs": masked(runs)}
+    views = Tracker(Settings(tracking_uri=tracking)).view_links(tracking)
+    links = {"prefect": api.removesuffix("/api"), "prefect_api": api, "mlflow": masked(tracking)}
+    links |= {"runs": masked(views.get("leaderboard", tracking))}
+    links |= {"retrainings": masked(views.get("retrainings", tracking))}
     if as_json:
         print(json.dumps(links), flush=True)
         return
     print(
-        f"Prefect   {links['prefect']}\n"
-        f"MLflow    {links['runs']}\n\n"
+        f"Prefect      {links['prefect']}\n"
+        f"MLflow       {links['runs']}\n"
+        f"retrainings  {links['retrainings']}\n\n"
         "In another terminal:\n"
         f"  export PREFECT_API_URL={api}\n"
         "  prefect deployment run mrl4rec/smoke --watch\n"

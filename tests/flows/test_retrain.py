@@ -28,6 +28,7 @@ from mrl4rec.registry import ledger
 from mrl4rec.registry.agree import bring_into_agreement
 from mrl4rec.registry.ledger import Entry
 from mrl4rec.settings import Settings
+from mrl4rec.tracking.view import LEADERBOARD, RETRAININGS
 from tests.flows import night_falls, nights, retrain_alone
 from tests.flows.test_drift_gate import shuffled
 from tests.flows.weekly import FEW_USERS, week
@@ -190,6 +191,15 @@ def test_mlflow_has_a_run_a_row(story: Story) -> None:
     assert "drift_ratings" in told[str(judged[-1].seq)]["metrics"]
 
 
+def test_mlflows_view_of_retrainings_shows_them_and_the_leaderboard_does_not(story: Story) -> None:
+    runs = _mlflow_runs(story.settings, RETRAININGS.only)
+    assert len(runs) == len(_mlflow_runs(story.settings)) > 0
+    assert not {run["tags"]["seq"] for run in _mlflow_runs(story.settings, LEADERBOARD.only)}
+    (latest,) = [run for run in runs if run["tags"]["seq"] == max(r["tags"]["seq"] for r in runs)]
+    shown = [column.split(".", 1) for column in RETRAININGS.columns]
+    assert all(name.strip("`") in latest[kind] for kind, name in shown)
+
+
 # --------------------------------------------------------------------------- killed, and at once
 
 POINTS = (
@@ -302,11 +312,11 @@ def _folder(settings: Settings, key: str | None) -> Path:
     return settings.dataset_dir(DATASET) / "models" / str(key)
 
 
-def _mlflow_runs(settings: Settings) -> list[dict[str, Any]]:
-    """Runs of retrainings, as tags and metrics."""
+def _mlflow_runs(settings: Settings, only: str = "tags.kind = 'retraining'") -> list[dict[str, Any]]:
+    """Runs that a filter of MLflow's leaves, as tags and metrics: those of retrainings."""
     import mlflow
 
     client = mlflow.MlflowClient(settings.mlflow_uri())
     experiments = [e.experiment_id for e in client.search_experiments()]
-    runs = client.search_runs(experiments, "tags.kind = 'retraining'")
+    runs = client.search_runs(experiments, only)
     return [{"tags": run.data.tags, "metrics": run.data.metrics} for run in runs]

@@ -472,9 +472,10 @@ def test_server_up_down_and_up_again(server: Any, store: Settings) -> None:
     parent = next(run for run in found if run.info.run_name == "benchmark")
     parents = {run.data.tags.get("mlflow.parentRunId") for run in found}
     assert parents == {None, parent.info.run_id}
-    link = back.view_link(str(tracked.tracking_uri))
-    assert link is not None
-    assert link.startswith(f"{tracked.tracking_uri}/#/experiments/1/runs?viewStateShareKey=")
+    links = back.view_links(str(tracked.tracking_uri))
+    for name in ("leaderboard", "retrainings"):
+        start = f"{tracked.tracking_uri}/#/experiments/1/runs?viewStateShareKey={name}"
+        assert links[name].startswith(start)
     (kept,) = [run for run in found if run.data.tags.get("mrl4rec.key") == "one"]
     api = client(str(tracked.tracking_uri))
     assert [a.path for a in api.list_artifacts(kept.info.run_id, "plots")] == ["plots/plot.png"]

@@ -15,7 +15,7 @@ import psutil
 
 from mrl4rec.settings import Settings
 from mrl4rec.tracking.record import MAX_DIGEST, RunRecord, cut, milliseconds
-from mrl4rec.tracking.view import TAG_VIEW, view_state
+from mrl4rec.tracking.view import VIEWS, view_state
 
 log = logging.getLogger(__name__)
 
@@ -87,17 +87,19 @@ class Pusher:
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
     def _experiment(self, name: str) -> str:
+        views = {view.tag: view_state(view) for view in VIEWS}
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             if found.lifecycle_stage == "deleted":
                 self.client.restore_experiment(found.experiment_id)
-            if TAG_VIEW not in found.tags:
-                self.client.set_experiment_tag(found.experiment_id, TAG_VIEW, view_state())
+            for tag, state in views.items():
+                if tag not in found.tags:
+                    self.client.set_experiment_tag(found.experiment_id, tag, state)
             return str(found.experiment_id)
         place = None  # a server decides for itself
         if not self.settings.tracking_uri:
             place = (self.settings.warehouse / "mlartifacts").absolute().as_uri()
-        tags = {"mlflow.experimentKind": "custom_model_development", TAG_VIEW: view_state()}
+        tags = {"mlflow.experimentKind": "custom_model_development", **views}
         return str(self.client.create_experiment(name, place, tags))
 
     def _find(self, parent_key: str | None, key: str, known: str | None = None) -> Any:

@@ -16,7 +16,7 @@ from mrl4rec.settings import Settings
 from mrl4rec.tracking import glance
 from mrl4rec.tracking.record import RunRecord
 from mrl4rec.tracking.spool import Spool
-from mrl4rec.tracking.view import view_link
+from mrl4rec.tracking.view import VIEWS, view_link
 
 if TYPE_CHECKING:
     from mrl4rec.tracking.push import Pusher
@@ -98,13 +98,16 @@ class Tracker:
         """MLflow's client, once the experiment is there. Raises what MLflow raises."""
         return self._connected().client
 
-    def view_link(self, server: str) -> str | None:
-        """The address of the runs, best first, on a server's pages; None where it is away."""
+    def view_links(self, server: str) -> dict[str, str]:
+        """The saved views' addresses on a server's pages, by name; none where it is away."""
+        if self._away():
+            return {}
         try:
-            return view_link(server, self._connected().experiment_id) if not self._away() else None
+            experiment = self._connected().experiment_id
         except Exception as error:
             self._set_away(_reason(error))
-            return None
+            return {}
+        return {view.name: view_link(server, experiment, view) for view in VIEWS}
 
     def _push(self, path: Path, known: str | None = None) -> str | None:
         if self._away():

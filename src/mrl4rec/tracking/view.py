@@ -1,4 +1,4 @@
-"""A saved view of the runs for MLflow's own page: what differs in columns, best first.
+"""Saved views of the runs for MLflow's own page: what differs in columns.
 
 MLflow (3.17) keeps a shared view as JSON in a tag of the experiment and opens it by its name in
 the address. Without it the page shows neither parameters nor metrics until one adds them by hand.
@@ -7,20 +7,59 @@ the address. Without it the page shows neither parameters nor metrics until one 
 from __future__ import annotations
 
 import json
-
-VIEW = "leaderboard"
-TAG_VIEW = f"mlflow.sharedViewState.{VIEW}"
-PARAMS = ("dataset", "method", "levels", "seed", "protocol")
-METRICS = ("recall_10", "recall_20", "recall_50", "ndcg_20", "recall_20_w16")
+from dataclasses import dataclass
+from typing import Final
 
 
-def view_state() -> str:
-    """The view: one row a model, sorted by Recall@20."""
-    columns = [f"params.`{name}`" for name in PARAMS] + [f"metrics.`{name}`" for name in METRICS]
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which runs are shown, what of them, and in which order."""
+
+    name: str
+    only: str
+    """The runs' filter, in MLflow's words."""
+    order_by: str
+    columns: tuple[str, ...]
+
+    @property
+    def tag(self) -> str:
+        """The experiment's tag that holds the view."""
+        return f"mlflow.sharedViewState.{self.name}"
+
+
+def _columns(kind: str, names: str) -> tuple[str, ...]:
+    return tuple(f"{kind}.`{name}`" for name in names.split())
+
+
+LEADERBOARD: Final = View(
+    "leaderboard",
+    only="metrics.recall_20 >= 0",  # leaves the parents out, and retrainings
+    order_by="metrics.`recall_20`",
+    columns=_columns("params", "dataset method levels seed protocol")
+    + _columns("metrics", "recall_10 recall_20 recall_50 ndcg_20 recall_20_w16"),
+)
+"""One row a model, the best Recall@20 first."""
+
+RETRAININGS: Final = View(
+    "retrainings",
+    only="tags.kind = 'retraining'",
+    order_by="attributes.start_time",
+    columns=_columns("tags", "dataset decision champion challenger")
+    + _columns(
+        "metrics", "users champion_ndcg_20 challenger_ndcg_20 gain_difference gain_low gain_high"
+    ),
+)
+"""One row a retraining, the latest first: both sides' NDCG@20 and the interval between them."""
+
+VIEWS: Final = (LEADERBOARD, RETRAININGS)
+
+
+def view_state(view: View) -> str:
+    """The view as MLflow keeps it, descending."""
     state = {
-        "selectedColumns": columns,
-        "searchFilter": "metrics.recall_20 >= 0",  # leaves the parents out
-        "orderByKey": "metrics.`recall_20`",
+        "selectedColumns": list(view.columns),
+        "searchFilter": view.only,
+        "orderByKey": view.order_by,
         "orderByAsc": False,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
@@ -50,9 +89,9 @@ def view_state() -> str:
     return json.dumps(state)
 
 
-def view_link(server: str, experiment_id: str) -> str:
-    """The address of the view on a server such as ``http://127.0.0.1:5000``."""
-    query = f"viewStateShareKey={VIEW}&workflowType=machine_learning"
+def view_link(server: str, experiment_id: str, view: View = LEADERBOARD) -> str:
+    """The address of a view on a server such as ``http://127.0.0.1:5000``."""
+    query = f"viewStateShareKey={view.name}&workflowType=machine_learning"
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
 
 
