@@ -312,7 +312,9 @@ def _folder(settings: Settings, key: str | None) -> Path:
     return settings.dataset_dir(DATASET) / "models" / str(key)
 
 
-def _mlflow_runs(settings: Settings, only: str = "tags.kind = 'retraining'") -> list[dict[str, Any]]:
+def _mlflow_runs(
+    settings: Settings, only: str = "tags.kind = 'retraining'"
+) -> list[dict[str, Any]]:
     """Runs that a filter of MLflow's leaves, as tags and metrics: those of retrainings."""
     import mlflow
 

@@ -14,9 +14,9 @@ from enum import StrEnum
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.report import per_user
 from mrl4rec.report.contest import Contest, judge
-from mrl4rec.report.per_user import Field, Floats, Place
+from mrl4rec.report.per_user import Place
 from mrl4rec.report.runs import Group, headline
-from mrl4rec.report.views import Table
+from mrl4rec.report.views import Table, percent
 from mrl4rec.settings import Settings
 
 NARROW = (4, 8, 16, 32)
@@ -133,12 +133,12 @@ class Finding:
             found = one.contest.found
             return (
                 f"{one.better} {found.mean_a:.4f}, {one.worse} {found.mean_b:.4f} "
-                f"({_percent(found.relative)})"
+                f"({percent(found.relative)})"
             )
         parts: list[tuple[str, str]] = []
         for verdict in Verdict:
             labels = [
-                f"{one.label} ({_percent(one.contest.found.relative)})"
+                f"{one.label} ({percent(one.contest.found.relative)})"
                 for one in self.told
                 if one.verdict == verdict
             ]
@@ -149,43 +149,40 @@ class Finding:
         return "; ".join(f"{verdict} {labels}" for verdict, labels in parts)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A pair of a claim both of whose sides are there, and the rows that they mean."""
+
+    claim: Claim
+    label: str
+    better: Side
+    worse: Side
+    rows: tuple[tuple[Group, Place], tuple[Group, Place]]
+
+
 def findings(settings: Settings, groups: Sequence[Group]) -> list[Finding]:
     """What rows of one split and protocol say of each claim both of whose sides are there.
 
     Empty where none is, or the users' values are not there to be tested.
     """
     metric, k = headline([run for group in groups for run in group.runs])
-    rows: dict[tuple[str, int | None], int] = {}
-    of: list[Group] = []
-    values: list[Floats] = []
-    users = None
-    asked: list[tuple[Claim, str, Side, Side, tuple[int, int]]] = []
+    asked = list(_asked(groups, metric, k))
+    rows: dict[tuple[str, int | None], tuple[Group, Place]] = {}
+    for one in asked:
+        rows |= {_seat(row): row for row in one.rows}
     try:
-        for claim, label, better, worse in _pairs():
-            found = [_row(groups, side) for side in (better, worse)]
-            sides = [one for one in found if one is not None]
-            places = [Place(metric, k, side.width) for side in (better, worse)]
-            if len(sides) < 2 or not all(map(_is_there, sides, places)):
-                continue
-            for group, place in zip(sides, places, strict=True):
-                if (group.name, place.width) not in rows:
-                    rows[group.name, place.width] = len(of)
-                    of.append(group)
-                    read = per_user.field(settings, [group], place)
-                    if users is not None and len(users) != len(read.users_E):
-                        return []
-                    users = read.users_E
-                    values += read.values
-            at = [rows[g.name, p.width] for g, p in zip(sides, places, strict=True)]
-            asked.append((claim, label, better, worse, (at[0], at[1])))
-        if users is None or len(users) < 2:
-            return []
-        tested = judge(of, Field(users, values), pairs=[pair for *_, pair in asked])
+        field = per_user.seats(settings, list(rows.values())) if rows else None
     except Mrl4recError:
         return []
+    if field is None or len(field.users_E) < 2:
+        return []
+    number = {seat: at for at, seat in enumerate(rows)}
+    pairs = [(number[_seat(a)], number[_seat(b)]) for a, b in (one.rows for one in asked)]
+    tested = judge([group for group, _ in rows.values()], field, pairs=pairs)
     by_claim: dict[Claim, list[Told]] = {}
-    for (claim, label, better, worse, _), contest in zip(asked, tested, strict=True):
-        by_claim.setdefault(claim, []).append(Told(label, str(better), str(worse), contest))
+    for one, contest in zip(asked, tested, strict=True):
+        told = Told(one.label, str(one.better), str(one.worse), contest)
+        by_claim.setdefault(one.claim, []).append(told)
     return [Finding(claim, told) for claim, told in by_claim.items()]
 
 
@@ -205,7 +202,7 @@ def table(found: Sequence[Finding]) -> Table:
                     f"{one.worse} {paired.mean_b:.4f}",
                     f"{paired.difference:+.4f}",
                     f"{paired.low:+.4f} … {paired.high:+.4f}",
-                    _percent(paired.relative),
+                    percent(paired.relative),
                     f"{one.contest.p_holm:.4f}",
                     "–" if sd is None else f"{sd:.4f}",
                     str(one.verdict),
@@ -214,10 +211,18 @@ def table(found: Sequence[Finding]) -> Table:
     return made
 
 
-def _pairs() -> Iterator[tuple[Claim, str, Side, Side]]:
+def _asked(groups: Sequence[Group], metric: str, k: int) -> Iterator[_Asked]:
     for claim in CLAIMS:
         for label, better, worse in claim.pairs:
-            yield claim, label, better, worse
+            a, b = _row(groups, better), _row(groups, worse)
+            at_a, at_b = (Place(metric, k, side.width) for side in (better, worse))
+            if a is not None and b is not None and _is_there(a, at_a) and _is_there(b, at_b):
+                yield _Asked(claim, label, better, worse, ((a, at_a), (b, at_b)))
+
+
+def _seat(row: tuple[Group, Place]) -> tuple[str, int | None]:
+    group, place = row
+    return group.name, place.width
 
 
 def _row(groups: Sequence[Group], side: Side) -> Group | None:
@@ -238,7 +243,3 @@ def _is_there(group: Group, place: Place) -> bool:
         run.get(place.metric, place.k, width) is not None
         for run, width in zip(group.runs, widths, strict=True)
     )
-
-
-def _percent(relative: float | None) -> str:
-    return "–" if relative is None else f"{100 * relative:+.1f} %".replace("-", "−")

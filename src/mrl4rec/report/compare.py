@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mrl4rec import paper
 from mrl4rec.report.runs import Group
-from mrl4rec.report.views import Table, levels_of, stat_text
+from mrl4rec.report.views import Table, levels_of, percent, stat_text
 from mrl4rec.report.warehouse import Context
 
 
@@ -69,17 +69,13 @@ def _measured(known: paper.PaperSet, groups: Sequence[Group]) -> tuple[Table, se
                     f"{number.value:.4f}",
                     stat_text(stat),
                     str(stat.n) if group.seeds else "–",
-                    _percent(stat.mean / number.value),
+                    percent(stat.mean / number.value - 1),
                     number.table,
                     paper.REASONS.get(number.method, "–"),
                 ]
             )
     table.rows.sort(key=lambda row: (row[0], row[2], row[1].split("@")[0] != "recall"))
     return table, seen
-
-
-def _percent(ratio: float) -> str:
-    return f"{round(100 * (ratio - 1), 1) + 0.0:+.1f} %".replace("-", "−")  # + 0.0: no -0.0
 
 
 def _others(known: paper.PaperSet, seen: set[str]) -> Table | None:

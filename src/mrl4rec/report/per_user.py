@@ -60,27 +60,32 @@ class Field:
 
 
 def field(settings: Settings, groups: Sequence[Group], place: Place) -> Field:
-    """The values of the groups' users.
+    """The values of the groups' users. Raises as ``seats``."""
+    return seats(settings, [(group, place) for group in groups])
 
-    Raises UsageError where a model was not evaluated at this place, or the models were judged on
+
+def seats(settings: Settings, rows: Sequence[tuple[Group, Place]]) -> Field:
+    """The values of the users of each row: a group, and where it is looked at.
+
+    Raises UsageError where a model was not evaluated at its place, or the models were judged on
     other users; Mrl4recError where a file is gone.
     """
     users: NDArray[np.int64] | None = None
     values = []
-    for group in groups:
+    for group, place in rows:
         columns = []
         for run in group.runs:
             found, column = of_run(settings, run, place)
             if users is not None and not np.array_equal(users, found):
                 raise UsageError(
-                    f"{group.name} was judged on other users than {groups[0].name}: "
+                    f"{group.name} was judged on other users than {rows[0][0].name}: "
                     f"{len(found):,} and {len(users):,}, not the same ones",
                     todo="compare models of one data set and split",
                 )
             users = found
             columns.append(column)
         values.append(np.stack(columns, axis=1))
-    assert users is not None, "no group"
+    assert users is not None, "no row"
     return Field(users, values)
 
 

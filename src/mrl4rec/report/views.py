@@ -279,6 +279,13 @@ def stat_text(stat: Stat | None) -> str:
     return f"{stat.mean:.4f}" if stat.sd is None else f"{stat.mean:.4f}{SPREAD}{stat.sd:.4f}"
 
 
+def percent(relative: float | None) -> str:
+    """A relative difference, signed: ``+3.1 %``."""
+    if relative is None:
+        return "–"
+    return f"{round(100 * relative, 1) + 0.0:+.1f} %".replace("-", "−")  # + 0.0: no -0.0
+
+
 def text(value: Any) -> str:
     """A value for people: thousands apart, a dash for nothing."""
     if value is None:
