@@ -62,6 +62,7 @@ LEVEL_SETS: Mapping[int, tuple[int, ...]] = {L: LEVELS[5 - L :] for L in (2, 3, 
 GUESSED = "the paper gives the number of levels only; this level set is a guess"
 
 REASONS: Mapping[str, str] = {
+    "BCE": "not found; a plain loop that shares no code comes to the same (docs/methods.md)",
     "UIB": "the authors' code lets every user's boundary meet every other user's positive",
     "SSM": "not in the authors' code; temperature and negatives are not printed",
     "MVAE": "not in the authors' code; its settings are not printed",
@@ -70,7 +71,7 @@ REASONS: Mapping[str, str] = {
     "DENS": "the authors' copy of it mixes by a fixed 1 − α instead of a warm-up: DENS-mrl4rec",
     "BPR-M": "as coded: one loss over the negatives of all levels at full width",
 }
-"""Why a measured row may differ from the printed one, where that was found by reading the code."""
+"""Why a measured row may differ from the printed one, as found by reading the code or by trial."""
 
 VARIANTS = ("mrl4rec", "own", "cosine", "recbole")
 """``X-own``, ``X-mrl4rec`` …: the printed row X with other settings."""
