@@ -180,7 +180,7 @@ def long_lines(data: bytes) -> None:
     """Lines cut, against split; every byte stands for so many that some lines are too long."""
     lines = [line * (1 + MAX_RECORD // 4) for line in data[:40].split(b"\n")]
     content = b"\n".join(lines)
-    chunks = pieces(content, 4096 * (16 + (data[:1] or b"x")[0]) + 1)
+    chunks = pieces(content, min(4096 * (16 + (data[:1] or b"x")[0]) + 1, MAX_RECORD))
     cut = b"".join(cut_long_lines(chunks)).split(b"\n")
     assert [len(line) for line in lines] == [
         int(line.rpartition(MARK)[2]) if len(line) > MAX_RECORD else len(line) for line in cut
@@ -359,7 +359,9 @@ TARGETS: dict[str, Target] = {
     "csv-lines": Target(csv_line, "CSV lines, as the sniffer reads them; csv", seeds.CSV),
     "python-literals": Target(literal, "Python-literal lines; json", seeds.LITERALS),
     "author-lists": Target(author_lists, "the authors' lists; split", seeds.LISTS),
-    "long-lines": Target(long_lines, "cutting of long lines; split", [b"ab\ncdefgh\n\ni"]),
+    "long-lines": Target(
+        long_lines, "cutting of long lines; split", [b"ab\ncdefgh\n\ni", b"\xff\n\0\0\0\0\0\n"]
+    ),
     "sniffing": Target(sniffing, "what a file is, plain and gzip", seeds.FILES),
     "split-files": Target(split_pair, "train.txt and test.txt; int", seeds.LISTS),
     "safetensors": Target(tensors, "safetensors files; the library", seeds.tensors()),

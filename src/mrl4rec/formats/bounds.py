@@ -55,7 +55,7 @@ class Unpacking:
 
 
 def has_long_lines(chunks: Iterable[bytes]) -> bool:
-    """Whether a line is longer than MAX_RECORD; all chunks are read, none is longer than that."""
+    """Whether a line is longer than MAX_RECORD; all chunks are read, each at most that long."""
     size, found = 0, False
     for chunk in chunks:
         first = chunk.find(b"\n")
@@ -66,7 +66,8 @@ def has_long_lines(chunks: Iterable[bytes]) -> bool:
 
 def cut_long_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The same lines, in pieces of any length; of one longer than MAX_RECORD only its beginning,
-    MARK, and its length. No chunk is longer than MAX_RECORD, and no line is held in memory.
+    MARK, and its length. No line is held in memory. Chunks are of at most MAX_RECORD bytes, as
+    ``sources.blocks`` reads them: a longer one could hold a whole line that is too long.
     """
     size = 0  # of the line so far
     for chunk in chunks:
