@@ -181,11 +181,12 @@ def _until(service: Service, ready: object) -> None:
 
 def _announce(api: str, tracking: str, as_json: bool) -> None:
     from mrl4rec.tracking import Tracker
+    from mrl4rec.tracking.view import LEADERBOARD, RETRAININGS
 
     views = Tracker(Settings(tracking_uri=tracking)).view_links(tracking)
     links = {"prefect": api.removesuffix("/api"), "prefect_api": api, "mlflow": masked(tracking)}
-    links |= {"runs": masked(views.get("leaderboard", tracking))}
-    links |= {"retrainings": masked(views.get("retrainings", tracking))}
+    links |= {"runs": masked(views.get(LEADERBOARD.name, tracking))}
+    links |= {"retrainings": masked(views.get(RETRAININGS.name, tracking))}
     if as_json:
         print(json.dumps(links), flush=True)
         return

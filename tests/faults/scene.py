@@ -203,9 +203,31 @@ def digests(settings: Settings) -> dict[str, str]:
     return found | _vectors(settings) | _results(settings)
 
 
-def read(settings: Settings, table: str, commit: Commit) -> list[dict[str, Any]]:
+def by_ids(
+    settings: Settings, commits: Mapping[str, Commit], dataset: str = DATASET
+) -> dict[str, str]:
+    """Digests of reviews, interactions and splits, by external ids alone: table → its commit."""
+    names = {}
+    for side in ("user", "item"):
+        rows = read(settings, f"{side}s", commits["interactions"], dataset)
+        names[side] = {row[f"{side}_idx"]: row[f"{side}_id"] for row in rows}
+    return {
+        table: digest(
+            _without_numbers(named(row, names)) for row in read(settings, table, commit, dataset)
+        )
+        for table, commit in commits.items()
+    }
+
+
+def _without_numbers(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if not name.endswith("_idx")}
+
+
+def read(
+    settings: Settings, table: str, commit: Commit, dataset: str = DATASET
+) -> list[dict[str, Any]]:
     """The rows of a table at the version a commit names."""
-    delta = DeltaTable(settings.table_uri(DATASET, table), commit.table_version(table))
+    delta = DeltaTable(settings.table_uri(dataset, table), commit.table_version(table))
     return list(delta.to_pyarrow_table().to_pylist())
 
 

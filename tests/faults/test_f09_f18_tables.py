@@ -50,18 +50,7 @@ def test_f09_the_answer_of_a_commit_is_lost(
 def by_ids(settings: Settings, dumps: Sequence[Sequence[Path]]) -> dict[str, str]:
     """Digests of reviews, interactions and splits after so many ingests, by external ids alone."""
     ingest, core, split = scene.jobs(settings, *dumps)
-    names = {}
-    for side in ("user", "item"):
-        rows = scene.read(settings, f"{side}s", core)
-        names[side] = {row[f"{side}_idx"]: row[f"{side}_id"] for row in rows}
-    commits = {"reviews": ingest, "interactions": core, "splits": split}
-    return {table: scene.digest(without_numbers(scene.named(row, names))
-                                for row in scene.read(settings, table, commit))
-            for table, commit in commits.items()}  # fmt: skip
-
-
-def without_numbers(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if not name.endswith("_idx")}
+    return scene.by_ids(settings, {"reviews": ingest, "interactions": core, "splits": split})
 
 
 @pytest.mark.fault("F10")

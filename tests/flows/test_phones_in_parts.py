@@ -8,17 +8,15 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-from deltalake import DeltaTable
 
 from mrl4rec import versions
 from mrl4rec.registry import ledger
 from mrl4rec.settings import Settings
-from tests.faults.scene import digest
+from mrl4rec.stage import Commit
+from tests.faults import scene
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -26,9 +24,8 @@ DATASET = "phones"
 DAY = 86_400
 RETRAIN = ["retrain", "--dataset", DATASET, "--window", "10%", "--methods", "MRL-M",
            "--seeds", "0", "--start", "cold", "--epochs", "20"]  # fmt: skip
-MARKERS = {"reviews": "sources", "users": "interactions", "items": "interactions",
-           "interactions": "interactions", "splits": "splits"}  # fmt: skip
-"""Table → the one whose commit names its version."""
+MARKERS = {"reviews": "sources", "interactions": "interactions", "splits": "splits"}
+"""Table → the one whose commit names its version; users and items go with the interactions."""
 
 
 def test_phones_in_parts_comes_to_the_same_in_both_orders(
@@ -50,7 +47,7 @@ def test_phones_in_parts_comes_to_the_same_in_both_orders(
         assert {
             name: {key: last[name][key] for key in known} for name, known in firsts.items()
         } == (firsts), "an id of the first part has changed"
-        found.append(by_external_ids(settings))
+        found.append(scene.by_ids(settings, commits(settings), DATASET))
     assert found[0] == found[1]
 
 
@@ -88,41 +85,30 @@ def told(settings: Settings) -> str:
     row = ledger.entries(settings, DATASET)[-1]
     sides = [row.evidence[side] for side in ("champion", "challenger")]
     values = " → ".join(f"{side['ndcg@20']:.4f}" for side in sides)
-    counts = [len(rows(settings, table)) for table in ("reviews", "interactions")]
+    named = commits(settings)
+    counts = [
+        len(scene.read(settings, table, named[table], DATASET))
+        for table in ("reviews", "interactions")
+    ]
     return (
         f"{counts[0]:,} reviews, {counts[1]:,} pairs of the core, NDCG@20 {values}, "
         f"{row.decision}, {row.evidence['users']:,} users judged"
     )
 
 
-def rows(settings: Settings, table: str) -> Sequence[Mapping[str, Any]]:
-    """A table's rows at its newest good version."""
-    commit = versions.newest_good(settings, DATASET, MARKERS[table])
-    assert commit is not None, table
-    delta = DeltaTable(settings.table_uri(DATASET, table), commit.table_version(table))
-    return list(delta.to_pyarrow_table().to_pylist())
+def commits(settings: Settings) -> dict[str, Commit]:
+    """What names the newest good version of each table."""
+    found = {name: versions.newest_good(settings, DATASET, of) for name, of in MARKERS.items()}
+    return {name: commit for name, commit in found.items() if commit is not None}
 
 
 def ids(settings: Settings) -> dict[str, dict[str, int]]:
     """The numbers that external ids have."""
+    core = commits(settings)["interactions"]
     return {
-        side: {row[f"{side}_id"]: row[f"{side}_idx"] for row in rows(settings, f"{side}s")}
+        side: {
+            row[f"{side}_id"]: row[f"{side}_idx"]
+            for row in scene.read(settings, f"{side}s", core, DATASET)
+        }
         for side in ("user", "item")
-    }
-
-
-def by_external_ids(settings: Settings) -> dict[str, str]:
-    """Digests of reviews, interactions and splits without their numbers and their dump's place."""
-    names = {
-        f"{side}_idx": {number: name for name, number in known.items()}
-        for side, known in ids(settings).items()
-    }
-
-    def plain(row: Mapping[str, Any]) -> dict[str, Any]:
-        kept = {name: value for name, value in row.items() if name not in ("path", *names)}
-        return kept | {name: names[name][row[name]] for name in names if name in row}
-
-    return {
-        table: digest(plain(row) for row in rows(settings, table))
-        for table in ("reviews", "interactions", "splits")
     }

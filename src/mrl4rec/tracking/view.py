@@ -89,7 +89,7 @@ def view_state(view: View) -> str:
     return json.dumps(state)
 
 
-def view_link(server: str, experiment_id: str, view: View = LEADERBOARD) -> str:
+def view_link(server: str, experiment_id: str, view: View) -> str:
     """The address of a view on a server such as ``http://127.0.0.1:5000``."""
     query = f"viewStateShareKey={view.name}&workflowType=machine_learning"
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
