@@ -21,14 +21,21 @@ DEGREES = [0, 3, 20, 44, 49]
 """The last two end by rank now and then, or nearly always."""
 
 
-def check(device: str, kind: torch.dtype, widths: tuple[int, ...], candidates: int) -> None:
-    """Compare a batch of two examples a user, at a step above 2³²."""
+def check(
+    device: str, kind: torch.dtype, widths: tuple[int, ...], candidates: int, lost: bool = False
+) -> None:
+    """Compare a batch of two examples a user, at a step above 2³².
+
+    ``lost``: the vectors of the items are no longer numbers; then the first draw is kept.
+    """
     rng = np.random.default_rng(candidates)
     users = np.repeat(np.arange(len(DEGREES)), DEGREES)
     items = np.concatenate([rng.choice(N_ITEMS, n, replace=False) for n in DEGREES])
     seen = csr(users, items.astype(int), len(DEGREES), N_ITEMS)
     dim = widths[-1]
     tables = [rng.integers(-3, 4, (n, dim)).astype(float) for n in (len(DEGREES), N_ITEMS)]
+    if lost:
+        tables[1][:] = np.nan
     vectors = [torch.from_numpy(table).to(kind) for table in tables]
     users_B, place = np.tile(np.arange(len(DEGREES)), 2), Place(-7, 2**33 + 5, 1000)
     widths_L = np.array(widths)
@@ -53,6 +60,7 @@ def main(device: str) -> None:
     check(device, torch.float32, (2, 5, 70), 5)
     check(device, torch.float64, (8,), 16)
     check(device, torch.float32, (4,), 1)
+    check(device, torch.float32, (4, 8), 8, lost=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mrl4rec.closed_form import ease, fit
+from mrl4rec.closed_form import ease, ease_device, fit
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.interactions import from_pairs
 from mrl4rec.methods import METHODS, resolve
@@ -34,6 +34,16 @@ def test_ease_is_the_formula(n_items: int) -> None:
     assert np.allclose(model.weights, expected, atol=1e-6)
     assert (np.diag(model.weights) == 0).all()
     assert np.allclose(model.scores(np.arange(90)), x @ expected, atol=1e-5)
+
+
+def test_ease_on_a_device_is_the_same() -> None:
+    rng = np.random.default_rng(0)
+    dense = rng.random((90, 70)) < 0.1
+    data = from_pairs(zip(*dense.nonzero(), strict=True), [], [], 90, 70)
+    gram = ease._gram(data.csr("train"), 3.5)
+    found = ease_device.solved(gram, "cpu")
+    np.testing.assert_allclose(found, ease.weights(data.csr("train"), 3.5), rtol=0, atol=1e-7)
+    assert ease_device.solved(-gram, "cpu") is None
 
 
 def test_ease_by_hand() -> None:

@@ -18,7 +18,7 @@ import pytest
 import torch
 from model_samples import real_factors, sparse
 
-from mrl4rec import model_folder, training
+from mrl4rec import closed_form, model_folder, training
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.interactions import Interactions, from_pairs
 from mrl4rec.kernels import draws
@@ -172,6 +172,31 @@ def test_divergence_is_named_with_its_step(settings: Settings) -> None:
     asked = dataclasses.replace(request("MRL-M", "MRL-M.lr=1e38"), epochs=2)
     with pytest.raises(Mrl4recError, match=r"the loss became (inf|nan) in epoch 0 .*, step 1;"):
         training.run("toy", SPLIT, asked, settings, lambda _: None, data=data)
+
+
+@pytest.mark.parametrize("name", ["iALS", "iALS-wide", "EASE", "EASE-SVD"])
+def test_closed_forms_are_those_of_the_cpu(name: str) -> None:
+    """By their scores: the basis of EASE-SVD's vectors may turn where two strengths are near."""
+    method = resolve(name, [] if name == "EASE" else [f"{name}.dim=24"])
+    users = np.arange(N_USERS)
+    here, there = (
+        closed_form.fit(method, data(), ("train", "valid"), 1, device).scores(users)
+        for device in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(there, here, rtol=0, atol=5e-4)
+
+
+def test_a_closed_form_s_folder_names_the_gpu(settings: Settings) -> None:
+    commits = [
+        training.run(
+            "toy", SPLIT, TrainRequest(resolve("iALS"), seed=1, device=device), settings, data=data
+        )
+        for device in ("cpu", "cuda")
+    ]
+    assert commits[0].key != commits[1].key
+    cards = [model_folder.read_card(Path(one.summary["folder"])) for one in commits]
+    assert [card.device for card in cards] == [None, "cuda"]
+    assert cards[1].cost["gpu_peak_mb"] > 0
 
 
 @pytest.mark.parametrize("widths", [(16,), (4, 8, 16)])

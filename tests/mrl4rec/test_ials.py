@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mrl4rec.closed_form import ease, ease_svd, fit, ials, pairs
+from mrl4rec.closed_form import ease, ease_svd, fit, ials, ials_device, pairs
 from mrl4rec.closed_form.ials import Weights, normal
 from mrl4rec.interactions import Csr, from_pairs
 from mrl4rec.methods import resolve
@@ -59,6 +59,27 @@ def test_it_is_the_textbook_s_alternation(
     assert np.allclose(found_users, users, atol=2e-5)
     assert np.allclose(found_items, items, atol=2e-5)
     assert (found_users[3] == 0).all()
+
+
+@pytest.mark.parametrize("block", [ials_device.BLOCK, 1])
+@pytest.mark.parametrize("dim", [3, 16, 40])
+def test_on_a_device_it_is_the_same(dim: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device's operations, on the CPU: by many rows at once and by one, of any length."""
+    monkeypatch.setattr(ials_device, "BLOCK", block)
+    seen = interactions(share=0.3)
+    assert len(set(seen.degrees.tolist())) > 5
+    here = ials.fit(seen, dim, WEIGHTS, 3, 9)
+    there = ials_device.fit(seen, dim, WEIGHTS, 3, 9, "cpu")
+    for one, other in zip(here, there, strict=True):
+        assert other.dtype == np.float32
+        np.testing.assert_allclose(other, one, rtol=0, atol=2e-5)
+    assert (there[0][3] == 0).all()
+
+
+def test_few_lengths_fill_up_little() -> None:
+    found = ials_device._lengths(100)
+    assert found == [0, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]
+    assert ials_device._lengths(0) == [0, 4]
 
 
 def test_one_user_one_item_by_hand() -> None:

@@ -20,11 +20,29 @@ from mrl4rec.interactions import Csr
 BLOCK = 1024
 
 
-def weights(seen: Csr, lam: float) -> NDArray[np.float32]:
-    """(I, I) B, float32; solved in float64 by Cholesky.
+def weights(seen: Csr, lam: float, device: str = "cpu") -> NDArray[np.float32]:
+    """(I, I) B, float32; solved in float64 by Cholesky, on a torch device where one is named.
 
     Raises Mrl4recError where memory does not suffice or the matrix cannot be factorised.
     """
+    gram_II = _gram(seen, lam)
+    if device != "cpu":
+        from mrl4rec.closed_form.ease_device import solved
+
+        found = solved(gram_II, device)
+        if found is None:
+            raise _singular(lam)
+        return found
+    factor_II, info = lapack.dpotrf(gram_II, lower=1, overwrite_a=1, clean=0)
+    if info == 0:
+        inverse_II, info = lapack.dpotri(factor_II, lower=1, overwrite_c=1)
+    if info != 0:
+        raise _singular(lam)
+    return _scaled(inverse_II)
+
+
+def _gram(seen: Csr, lam: float) -> NDArray[np.float64]:
+    """(I, I) XᵀX + λI, by columns."""
     n_items = seen.n_columns
     check_memory(n_items)
     pairs = (np.ones(len(seen.indices)), seen.indices, seen.indptr)
@@ -32,14 +50,12 @@ def weights(seen: Csr, lam: float) -> NDArray[np.float32]:
     gram_II = np.zeros((n_items, n_items), order="F")
     (matrix_UI.T @ matrix_UI).toarray(out=gram_II)
     gram_II[np.diag_indices(n_items)] += lam
-    factor_II, info = lapack.dpotrf(gram_II, lower=1, overwrite_a=1, clean=0)
-    if info == 0:
-        inverse_II, info = lapack.dpotri(factor_II, lower=1, overwrite_c=1)
-    if info != 0:
-        raise Mrl4recError(
-            f"XᵀX + λI cannot be inverted (λ = {lam:g})", todo="raise it: --set EASE.lam=200"
-        )
-    return _scaled(inverse_II)
+    return gram_II
+
+
+def _singular(lam: float) -> Mrl4recError:
+    what = f"XᵀX + λI cannot be inverted (λ = {lam:g})"
+    return Mrl4recError(what, todo="raise it: --set EASE.lam=200")
 
 
 def needed_bytes(n_items: int) -> int:

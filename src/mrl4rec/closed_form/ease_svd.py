@@ -21,12 +21,12 @@ FEW = 8
 """Up to so many items a dimension all eigenvectors are computed: Lanczos wants room."""
 
 
-def vectors(seen: Csr, lam: float, dim: int) -> tuple[Floats, Floats]:
+def vectors(seen: Csr, lam: float, dim: int, device: str = "cpu") -> tuple[Floats, Floats]:
     """(U, d), (I, d): every prefix is the best of its width for the scores of EASE.
 
-    Raises Mrl4recError where EASE itself does not fit into memory.
+    ``device`` is where EASE is solved. Raises Mrl4recError where it does not fit into memory.
     """
-    weights_II = ease.weights(seen, lam)
+    weights_II = ease.weights(seen, lam, device)
     x_UI = matrix(seen, np.float32)
     right_Id = _right(x_UI, weights_II, dim)
     users, items = rotate(x_UI @ (weights_II @ right_Id), right_Id)

@@ -133,7 +133,9 @@ def _hardest(
             theirs = tl.load(item_vectors + where, mask=live[:, None] & inside[None, :], other=0.0)
             score += tl.sum(mine[None, :] * theirs, axis=1)
             begin = begin + D
-    score = tl.where(live, score, float("-inf"))
+    # Not a number is smaller than every score: lanes that compare it would each keep another draw,
+    # and the sum below would add up several items. Nor is what is not live ever kept.
+    score = tl.where(live & (score == score), score, float("-inf"))
     best = tl.argmax(score, axis=0)  # of equal ones the first
     tl.store(out_BL + program, tl.sum(tl.where(draw == best, item, 0), axis=0))
 

@@ -50,6 +50,8 @@ class Method:
     model: str
     needs: ClassVar[tuple[str, ...]] = ()
     """Of ``NEEDS``: on data without, it is refused before anything is trained."""
+    on_device: ClassVar[bool] = False
+    """A closed form that is solved on a GPU where one is asked for."""
 
     def __post_init__(self) -> None:
         for item in fields(self):

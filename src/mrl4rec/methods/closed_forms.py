@@ -18,6 +18,7 @@ class Popularity(Method):
 class Ease(Method):
     """EASE^R (Steck 2019): B = −P/diag(P) with zero diagonal, P = (XᵀX + λI)⁻¹."""
 
+    on_device = True
     lam: float = value(200.0, "λ, added to the diagonal of XᵀX, in users; > 0", low=1e-9)
 
 
@@ -65,6 +66,7 @@ class _Vectors(Method):
 class Ials(_Vectors):
     """Implicit ALS (Hu 2008, with the regulariser and settings of Rendle 2022)."""
 
+    on_device = True
     a0: float = value(0.02, "weight of a pair that is not there, beside 1 of one that is", low=1e-6)
     lam: float = value(0.01, "λ, weight of the squared norms; > 0", low=1e-9)
     nu: float = value(1.0, "ν: a row of n pairs counts (n + a0 · columns)^ν in the norms", low=0)
@@ -82,6 +84,7 @@ class Ials(_Vectors):
 class EaseSvd(_Vectors):
     """The best d numbers for EASE's scores: the truncated SVD of X B."""
 
+    on_device = True
     lam: float = value(200.0, "EASE's λ, in users; > 0", low=1e-9)
     rotated: bool = True
     """An SVD's prefixes are the best there are: turning it changes nothing."""

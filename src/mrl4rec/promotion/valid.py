@@ -31,7 +31,7 @@ def of_closed_form(
     memory_mb: int = 512,
 ) -> float:
     """What a closed form, at its full width, reaches on valid when it is fitted on train alone."""
-    model = closed_form.fit(method, data, ("train",), seed)
+    model = closed_form.fit(method, data, ("train",), seed, device)
     seen, truth = data.csr("train"), data.csr("valid")
     found = evaluate(
         model, seen, truth, ks=(K,), metrics=("recall",), device=device, memory_mb=memory_mb

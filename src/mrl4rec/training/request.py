@@ -130,7 +130,10 @@ def plan(request: TrainRequest, settings: Settings) -> Plan:
         raise UsageError(what, todo="at least 1")
     if not isinstance(method, Factors):
         seed = None if method.deterministic else _seed(method, request.seed)
-        return Plan(method, None, seed, protocol, None, None, None, 1, None, None, everything)
+        there = resolve_device(request.device, settings) if method.on_device else "cpu"
+        # named in the key on a GPU alone, so that the CPU's keys stay as they were
+        device = None if there == "cpu" else there
+        return Plan(method, None, seed, protocol, None, None, device, 1, None, None, everything)
     if request.engine not in ENGINES:
         raise UsageError(
             f"unknown engine {request.engine!r}",

@@ -65,7 +65,9 @@ def run(
     if made.method.closed_form:
         from mrl4rec import closed_form
 
-        model = closed_form.fit(made.method, interactions, made.folds, made.seed)
+        model = closed_form.fit(
+            made.method, interactions, made.folds, made.seed, made.device or "cpu"
+        )
         epoch, history = None, []
     else:
         from mrl4rec.training.job import Job
