@@ -18,7 +18,7 @@ from model_samples import kinds, real_factors, rows, sparse, whole_factors
 from mrl4rec import scorers
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.interactions import Csr, csr
-from mrl4rec.ranking import cpu, device, evaluate, recall_at, recommend, topk
+from mrl4rec.ranking import cpu, evaluate, recall_at, recommend, topk
 from mrl4rec.scorers import CountModel, FactorModel, MixtureModel
 
 DEVICES = ("cpu", "torch-cpu")
@@ -43,17 +43,6 @@ def naive(scores_BI: np.ndarray, seen: Csr, k: int) -> list[list[int]]:
         best = sorted(free, key=lambda item: (-scores[item], rank[item]))[:k]
         lists.append(best + [-1] * (k - len(best)))
     return lists
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), n_keys=st.integers(1, 2000), k=st.integers(1, 30))
-def test_the_largest_of_groups_are_the_largest(seed: int, n_keys: int, k: int) -> None:
-    """Few groups, which are sorted whole, and many, the last of them not full."""
-    rng = np.random.default_rng(seed)
-    keys = rng.choice(2**40, (3, n_keys), replace=False) - 2**39
-    keys[0].sort()  # the largest are neighbours
-    found = device.largest(torch.from_numpy(keys), min(k, n_keys))
-    assert found.tolist() == np.sort(keys)[:, ::-1][:, :k].tolist()
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -27,10 +27,6 @@ BLOCK_SCORES = 1 << 23
 """Scores of a block: 32 MB, and twice that again to select."""
 MOST_USERS = 1024
 BYTES_PER_SCORE = 24
-GROUP = 16
-"""Neighbouring keys of which first only the largest is looked at."""
-MANY = 4
-"""So many times more groups than keys are wanted, or nothing is gained."""
 
 
 @contextmanager
@@ -130,28 +126,10 @@ class DeviceSearcher:
         bits = (scores + 0.0).view(torch.int32)  # −0 becomes 0
         word = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).to(torch.int64)
         later = torch.arange(n_items - 1, -1, -1, device=self.device)
-        best = largest((word << 32) + later, self.query.k)
+        best = torch.topk((word << 32) + later, self.query.k, dim=1).values
         places = n_items - 1 - (best & 0xFFFFFFFF)
         values = scores.gather(1, places)
         return torch.where(values > -torch.inf, places, -1), values
-
-
-def largest(keys_BI: torch.Tensor, k: int) -> torch.Tensor:
-    """(B, k) the largest of each row's keys, which all differ, in descending order.
-
-    They lie in the k groups of neighbours whose own largest are the largest, so only those groups
-    are looked through: torch.topk goes over its input once for every two bits of a key.
-    """
-    n_keys = keys_BI.shape[1]
-    n_groups = -(-n_keys // GROUP)
-    if n_groups < MANY * k:
-        return torch.topk(keys_BI, k, dim=1).values
-    least = torch.iinfo(keys_BI.dtype).min
-    filled = torch.nn.functional.pad(keys_BI, (0, n_groups * GROUP - n_keys), value=least)
-    groups = filled.view(len(keys_BI), n_groups, GROUP)
-    chosen = torch.topk(groups.amax(2), k, dim=1, sorted=False).indices
-    few = groups.gather(1, chosen[:, :, None].expand(-1, -1, GROUP)).flatten(1)
-    return torch.topk(few, k, dim=1).values
 
 
 class _Rows:
