@@ -13,7 +13,7 @@ import pyarrow as pa
 from flows import ahead, alerting
 from flows.pipeline import Step, stop_spark
 from flows.retrain_request import RetrainRequest
-from flows.retraining import challengers, fresh, judging, remembered
+from flows.retraining import challengers, fresh, judging, refusals, remembered
 from flows.retraining.challengers import Champion
 from flows.retraining.fresh import Intake
 from flows.retraining.judging import KEEP, PROMOTE, REFUSE, Judged
@@ -54,7 +54,7 @@ class Course:
             self.tracker.replay()
             self.step("agree", self._agree)
         champion = ledger.champion(self.settings, self.dataset)
-        intake = fresh.take_in(self.stages)
+        intake = self._intake()
         if intake.ingest is None:
             raise UsageError(
                 f"there is no data set {self.dataset!r} and no dump to begin it with",
@@ -160,6 +160,15 @@ class Course:
 
     # ------------------------------------------------------------------ its parts
 
+    def _intake(self) -> Intake:
+        """What is new; of dumps that are refused a run each, as of every other decision."""
+        try:
+            return fresh.take_in(self.stages)
+        finally:
+            if not self.request.dry_run:
+                for row in refusals.rows(self.settings, self.dataset):
+                    self._log(row, None)
+
     def _key(self, ingest: Commit, champion: str | None) -> str:
         """What the decision is a function of. Files that brought no row do not count.
 
@@ -226,7 +235,7 @@ class Course:
     def _agree(self) -> None:
         bring_into_agreement(self.settings, self.dataset, tracker=self.tracker)
 
-    def _log(self, row: Entry, page: Path) -> None:
+    def _log(self, row: Entry, page: Path | None) -> None:
         if row.seq >= 0 and self.tracker.known(None, row.run) is None:
             self.tracker.log(
                 remembered.mlflow_record(self.settings, self.dataset, row, page, self.began)

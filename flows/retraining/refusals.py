@@ -35,10 +35,14 @@ class Refusal:
     """True: a gate failed their ingest; False: they could not even be read."""
 
 
+def rows(settings: Settings, dataset: str) -> list[Entry]:
+    """The ledger's rows of refused dumps."""
+    return [r for r in ledger.entries(settings, dataset) if r.evidence.get("kind") == KIND]
+
+
 def digests(settings: Settings, dataset: str) -> set[str]:
     """Digests of the files that the ledger has as refused."""
-    rows = ledger.entries(settings, dataset)
-    told = [row.evidence for row in rows if row.evidence.get("kind") == KIND]
+    told = [row.evidence for row in rows(settings, dataset)]
     return {digest for evidence in told for digest in evidence.get("sources", ())}
 
 
@@ -48,10 +52,10 @@ def record(stages: Stages, refused: Iterable[Refusal], asked: Sequence[str]) -> 
     """
     settings, dataset = stages.settings, stages.dataset
     known = {row.run for row in ledger.entries(settings, dataset)}
-    rows = [_unread(refusal) for refusal in refused if not refusal.judged]
-    rows += [row for commit in failed(settings, dataset)
-             if (row := _stopped(settings, dataset, commit, asked)) is not None]  # fmt: skip
-    for row in rows:
+    found = [_unread(refusal) for refusal in refused if not refusal.judged]
+    found += [row for commit in failed(settings, dataset)
+              if (row := _stopped(settings, dataset, commit, asked)) is not None]  # fmt: skip
+    for row in found:
         if row.run not in known:
             ledger.append(settings, dataset, row, ledger.champion(settings, dataset))
 

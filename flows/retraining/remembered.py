@@ -72,20 +72,26 @@ def _paths(files: Sequence[SourceFile]) -> list[str]:
 
 
 def mlflow_record(
-    settings: Settings, dataset: str, row: Entry, page: Path, began: float
+    settings: Settings, dataset: str, row: Entry, page: Path | None, began: float
 ) -> RunRecord:
-    """The run of a retraining: both sides and the interval, the drift, the per-user values."""
-    artifacts: list[tuple[Path, str]] = [(page, "")]
+    """The run of a retraining: both sides and the interval, the drift, the per-user values.
+
+    ``page``: the report; None of a dump that was refused, which has a row and no more.
+    """
+    artifacts: list[tuple[Path, str]] = [(page, "")] if page is not None else []
     if row.evidence_file is not None:
         artifacts.append((settings.dataset_dir(dataset) / row.evidence_file, "per_user"))
     asked = dict(row.evidence.get("asked") or {})
+    metrics = _numbers(row.evidence)
+    if page is not None:  # else the newest dump's drift need not be this one's
+        metrics |= _drift(settings, dataset)
     return retraining_run(
         key=row.run,
         dataset=dataset,
         decision=row.decision,
         seq=row.seq,
         params=asked,
-        metrics={**_numbers(row.evidence), **_drift(settings, dataset)},
+        metrics=metrics,
         tags={
             "champion": row.champion,
             "champion_before": row.champion_before,

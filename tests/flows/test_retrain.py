@@ -179,8 +179,13 @@ def test_ledger_alias_and_recommendations_agree(story: Story) -> None:
 def test_mlflow_has_a_run_a_row(story: Story) -> None:
     runs = _mlflow_runs(story.settings)
     told = {run["tags"]["seq"]: run for run in runs}
-    judged = [row for row in story.rows["week 3"] if row.evidence_file]
-    assert set(told) == {str(row.seq) for row in judged}
+    rows = story.rows["week 3"]
+    assert set(told) == {str(row.seq) for row in rows}
+    assert [told[str(row.seq)]["tags"]["decision"] for row in rows] == [r.decision for r in rows]
+    (refused,) = [row for row in rows if row.decision == "refused"]
+    note = told[str(refused.seq)]["tags"]["mlflow.note.content"]
+    assert "tastes_known" in note
+    judged = [row for row in rows if row.evidence_file]
     for row in judged:
         run = told[str(row.seq)]
         assert run["tags"]["decision"] == row.decision
