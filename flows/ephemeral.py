@@ -40,6 +40,9 @@ MODE = {
 PATIENCE = {"PREFECT_CLIENT_MAX_RETRIES": "7"}
 """Environment of a flow's process: it asks a server that is away for 4 minutes, pausing 2, 4, 8 …
 seconds, which outlasts a restart; Prefect's own 5 times end within one."""
+WAITING = {"PREFECT_SERVER_DATABASE_TIMEOUT": "60"}
+"""Environment of the server, unless people say otherwise: servers of runs side by side write to one
+SQLite file, and on a busy machine Prefect's own 10 seconds are not enough for another's turn."""
 ANSWER_SECONDS, STOP_SECONDS = 120, 5
 
 
@@ -56,7 +59,7 @@ class Server:
                 stdout=subprocess.DEVNULL,  # ours is for results
                 pass_fds=[number],
                 start_new_session=True,  # Ctrl-C is for the flow, which then tells the server
-                env={**os.environ, **MODE},
+                env={**WAITING, **os.environ, **MODE},
             )
         # Before Prefect is imported, hence called after Prefect has sent its last event.
         atexit.register(self.stop)

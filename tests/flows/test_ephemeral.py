@@ -94,6 +94,8 @@ def test_it_answers_and_ends_with_a_killed_command(tmp_path: Path) -> None:
             server = psutil.Process(int(number))
             with urllib.request.urlopen(f"{url}/health") as answer:
                 assert json.load(answer) is True
+            with urllib.request.urlopen(f"{url}/admin/settings") as answer:
+                assert json.load(answer)["server"]["database"]["timeout"] == 60
         finally:
             child.kill()
     deadline = time.monotonic() + 60
