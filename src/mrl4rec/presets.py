@@ -49,6 +49,7 @@ _FIGURE_3 = ("BPR-D", "MRL-D", "MRL-M", "iALS", "iALS-wide", "EASE-SVD", "BPR-D#
 """``#16``: trained at that width from the start."""
 _STRONG = ("Pop", "ItemCF", "RP3beta", "EASE", "EASE-SVD", "SLIM", "iALS", "iALS-wide", "BSL",
            "XSimGCL", "BPR-D", "MRL-M", "MRL-M@lightgcn-1")  # fmt: skip
+_WIDE = ("EASE", "EASE-SVD", "iALS", "iALS-wide#128", "iALS-wide", "iALS-wide#512", "MRL-M")
 _SAMPLERS = ("AHNS", "LHANS", "DNS-MN", "MixGCF", "BPR-M", "MRL-D", "BPR-D80")
 
 PRESETS: Mapping[str, Preset] = {
@@ -72,6 +73,10 @@ PRESETS: Mapping[str, Preset] = {
     "strong-baselines": Preset(
         "what a user would pick instead, beside the nested model, under the clean protocol",
         _STRONG, "clean", FIVE,
+    ),
+    "train-wide": Preset(
+        "models trained wide, rotated and cut, beside EASE and the nested model, both ways",
+        _WIDE, "clean", FIVE, rotate=True,
     ),
     "all": Preset(
         "every method there is a row for, every level set of Table 4, under the clean protocol",
