@@ -48,10 +48,12 @@ class Meter:
         return found
 
 
-def peak_bytes() -> int | None:
-    """The most memory this process has held since it was set back; None where it is not told."""
+def peak_bytes(process: Path = SELF) -> int | None:
+    """The most memory a process, this one or another's folder in ``/proc``, has held since it was
+    set back; None where it is not told.
+    """
     try:
-        lines = (SELF / "status").read_text().splitlines()
+        lines = (process / "status").read_text().splitlines()
     except OSError:
         return None
     for line in lines:

@@ -15,10 +15,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 
+from mrl4rec.cost import peak_bytes
 from mrl4rec.errors import Mrl4recError
 
 EVERY = 0.05, 0.5
@@ -83,7 +85,8 @@ def watch(command: Sequence[str], env: Mapping[str, str] | None = None) -> Outco
             f"a measurement ended with {process.returncode}: {words}",
             where=" ".join(map(str, command[:8])),
         )
-    peak = max(watcher.peak, usage.ru_maxrss * 1024)
+    # Not rusage's maxrss: it counts what this process held when it started the other.
+    peak = max(watcher.peak, watcher.alone)
     return Outcome(
         output,
         seconds,
@@ -99,6 +102,8 @@ class _Watcher:
 
     def __init__(self) -> None:
         self.peak = self.peak_java = self.peak_python = 0
+        self.alone = 0
+        """The first process's own high-water mark, which misses nothing between two looks."""
         self.cpu: dict[int, float] = {}
         """Processor seconds of each process of the tree, as last seen."""
         self._ended = threading.Event()
@@ -122,6 +127,7 @@ class _Watcher:
             self.peak_java = max(self.peak_java, java)
             self.peak_python = max(self.peak_python, other)
             self.peak = max(self.peak, java + other)
+            self.alone = max(self.alone, peak_bytes(Path("/proc", str(pid))) or 0)
 
 
 def _memory(pid: int, cpu: dict[int, float]) -> tuple[int, int]:
