@@ -60,12 +60,15 @@ def test_each_claim_is_held_against_the_rows_that_are_there(settings: Settings) 
         "it beats what a user would pick instead": {"against EASE": opposite},
     }
     assert [one.verdict for one in found] == [
-        holds, holds, "not told apart", holds, opposite, opposite
+        "holds so far", holds, "not told apart", holds, opposite, opposite
     ]  # fmt: skip
     plain = found[1]
     assert plain.sentence.startswith("MRL-M 0.6")
     assert plain.sentence.endswith("%)")
-    assert found[5].sentence == f"against EASE ({100 * (0.6 / 0.8 - 1):+.1f} %)".replace("-", "−")
+    change = f"{100 * (0.6 / 0.8 - 1):+.1f} %".replace("-", "−")
+    assert found[5].sentence == f"against EASE ({change}); 6 more not run"
+    assert not found[3].not_run
+    assert "not run" not in found[3].sentence
 
 
 def test_a_difference_that_seeds_make_too_is_not_told_apart(settings: Settings) -> None:

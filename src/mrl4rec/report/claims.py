@@ -120,10 +120,18 @@ class Finding:
     told: list[Told]
 
     @property
+    def not_run(self) -> int:
+        """Pairs of the claim of which a side is missing."""
+        return len(self.claim.pairs) - len(self.told)
+
+    @property
     def verdict(self) -> str:
-        """Of all its pairs in one word."""
+        """Of all its pairs in one word; a claim is not held by some of them alone."""
         seen = {one.verdict for one in self.told}
-        return str(seen.pop()) if len(seen) == 1 else "in part"
+        if len(seen) > 1:
+            return "in part"
+        (verdict,) = seen
+        return f"{verdict} so far" if self.not_run and verdict == Verdict.HOLDS else str(verdict)
 
     @property
     def sentence(self) -> str:
@@ -144,9 +152,8 @@ class Finding:
             ]
             if labels:
                 parts.append((str(verdict), ", ".join(labels)))
-        if len(parts) == 1:
-            return parts[0][1]
-        return "; ".join(f"{verdict} {labels}" for verdict, labels in parts)
+        said = [labels if len(parts) == 1 else f"{verdict} {labels}" for verdict, labels in parts]
+        return "; ".join([*said, f"{self.not_run} more not run"] if self.not_run else said)
 
 
 @dataclass(frozen=True)
