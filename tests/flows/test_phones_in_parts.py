@@ -98,8 +98,12 @@ def told(settings: Settings) -> str:
 
 def commits(settings: Settings) -> dict[str, Commit]:
     """What names the newest good version of each table."""
-    found = {name: versions.newest_good(settings, DATASET, of) for name, of in MARKERS.items()}
-    return {name: commit for name, commit in found.items() if commit is not None}
+    found = {}
+    for name, marker in MARKERS.items():
+        commit = versions.newest_good(settings, DATASET, marker)
+        assert commit is not None, name
+        found[name] = commit
+    return found
 
 
 def ids(settings: Settings) -> dict[str, dict[str, int]]:
