@@ -85,13 +85,11 @@ def watch(command: Sequence[str], env: Mapping[str, str] | None = None) -> Outco
             f"a measurement ended with {process.returncode}: {words}",
             where=" ".join(map(str, command[:8])),
         )
-    # Not rusage's maxrss: it counts what this process held when it started the other.
-    peak = max(watcher.peak, watcher.alone)
     return Outcome(
         output,
         seconds,
         max(usage.ru_utime + usage.ru_stime, sum(watcher.cpu.values())),
-        peak / GIB,
+        watcher.peak / GIB,
         watcher.peak_java / GIB,
         max(watcher.peak_python, 0) / GIB,
     )
@@ -102,8 +100,6 @@ class _Watcher:
 
     def __init__(self) -> None:
         self.peak = self.peak_java = self.peak_python = 0
-        self.alone = 0
-        """The first process's own high-water mark, which misses nothing between two looks."""
         self.cpu: dict[int, float] = {}
         """Processor seconds of each process of the tree, as last seen."""
         self._ended = threading.Event()
@@ -126,8 +122,10 @@ class _Watcher:
             java, other = _memory(pid, self.cpu)
             self.peak_java = max(self.peak_java, java)
             self.peak_python = max(self.peak_python, other)
-            self.peak = max(self.peak, java + other)
-            self.alone = max(self.alone, peak_bytes(Path("/proc", str(pid))) or 0)
+            # The first process's own mark misses nothing between two looks. rusage has one too,
+            # which counts what this process held when it started the other.
+            mark = peak_bytes(Path("/proc", str(pid))) or 0
+            self.peak = max(self.peak, java + other, mark)
 
 
 def _memory(pid: int, cpu: dict[int, float]) -> tuple[int, int]:

@@ -67,17 +67,11 @@ def _slim(method: Slim, seen: Csr, seed: int, device: str) -> Scorer:
 
 
 def _ials(method: Ials, seen: Csr, seed: int, device: str) -> Scorer:
-    from mrl4rec.closed_form import ials
+    from mrl4rec.closed_form.ials import Weights, fit
     from mrl4rec.ranking.rotation import rotate
 
-    wanted = ials.Weights(method.a0, method.lam, method.nu)
-    given = (seen, method.dim, wanted, method.sweeps, seed)
-    if device == "cpu":
-        users, items = ials.fit(*given)
-    else:
-        from mrl4rec.closed_form import ials_device
-
-        users, items = ials_device.fit(*given, device)
+    wanted = Weights(method.a0, method.lam, method.nu)
+    users, items = fit(seen, method.dim, wanted, method.sweeps, seed, device)
     if method.rotated:
         users, items = rotate(users, items)
     return FactorModel(users, items, widths=method.widths(None))

@@ -46,12 +46,19 @@ class Weights:
         return np.asarray(self.lam * (degrees + self.a0 * n_columns) ** self.nu, np.float64)
 
 
-def fit(seen: Csr, dim: int, weights: Weights, sweeps: int, seed: int) -> tuple[Floats, Floats]:
+def fit(
+    seen: Csr, dim: int, weights: Weights, sweeps: int, seed: int, device: str = "cpu"
+) -> tuple[Floats, Floats]:
     """(U, d) and (I, d) after so many sweeps, each users first, from the hashed item vectors.
 
-    All is done in a basis that turns with each half-sweep, and turned back at the end: the vectors
-    are those of the same sweeps in the basis of the first values.
+    On a torch device where one is named. Here all is done in a basis that turns with each
+    half-sweep, and turned back at the end: the vectors are those of the same sweeps in the basis of
+    the first values.
     """
+    if device != "cpu":
+        from mrl4rec.closed_form import ials_device
+
+        return ials_device.fit(seen, dim, weights, sweeps, seed, device)
     by_item = transposed(seen)
     items = normal(seen.n_columns, dim, seed, ITEMS)
     users = np.empty((seen.n_rows, dim), np.float32)

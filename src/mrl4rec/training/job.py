@@ -46,13 +46,13 @@ def train(job: Job, data: Interactions, progress: Progress | None) -> Trained:
         from mrl4rec.training.launch import launch
 
         return launch(job, data, progress)
-    return train_here(job, data, Group(device=job.plan.device or "cpu"), progress)
+    return train_here(job, data, Group(device=job.plan.where), progress)
 
 
 def train_here(job: Job, data: Interactions, group: Group, progress: Progress | None) -> Trained:
     """This process's part of the training."""
     store = Store(job.checkpoints, job.identity(data), job.settings.checkpoint_seconds)
-    device, memory = job.plan.device or "cpu", job.settings.ranking_memory_mb
+    device, memory = job.plan.where, job.settings.ranking_memory_mb
     watch = functools.partial(look, device=device, memory_mb=memory)
     with on_sigterm() as stop:
         loop = Loop(job.plan, group, store, stop, watch, progress, job.start, job.only)

@@ -107,6 +107,11 @@ class Plan:
         return self.method
 
     @property
+    def where(self) -> str:
+        """The device that it runs on. A closed form without one runs on the CPU."""
+        return self.device or "cpu"
+
+    @property
     def folds(self) -> tuple[str, ...]:
         """The folds that the finished model is trained on."""
         return FOLDS if self.everything else FITTED

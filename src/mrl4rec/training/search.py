@@ -63,7 +63,7 @@ def search(
 
     key = plan_key(split, made)
     job = Job(made, key, folder / key, settings, only="search")
-    trained = train_here(job, data, Group(device=made.device or "cpu"), progress)
+    trained = train_here(job, data, Group(device=made.where), progress)
     Store(job.checkpoints, {}, 0).clear()
     assert trained.best is not None, "a search looks at its last epoch"
     return Found(trained.best, trained.epoch, trained.history)

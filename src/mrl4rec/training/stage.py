@@ -61,13 +61,11 @@ def run(
     store_folder = settings.dataset_dir(dataset) / "checkpoints" / key
     # A process imports once: that is nothing of this model's cost.
     import_module("mrl4rec.closed_form" if made.method.closed_form else "mrl4rec.training.job")
-    meter = Meter(made.device or "cpu")
+    meter = Meter(made.where)
     if made.method.closed_form:
         from mrl4rec import closed_form
 
-        model = closed_form.fit(
-            made.method, interactions, made.folds, made.seed, made.device or "cpu"
-        )
+        model = closed_form.fit(made.method, interactions, made.folds, made.seed, made.where)
         epoch, history = None, []
     else:
         from mrl4rec.training.job import Job

@@ -57,7 +57,7 @@ def train_as_rank(order: dict[str, Any], folder: Path, heart: Heart) -> None:
     data = unpack(tensor_file.read(folder / DATA))
     start = Start.unpack(tensor_file.read(folder / START)) if plan.warm else None
     torch.set_num_threads(order["threads"])
-    with joined(plan.device or "cpu", settings.collective_seconds) as group:
+    with joined(plan.where, settings.collective_seconds) as group:
         heart.group = group
         job = Job(plan, order["key"], Path(order["checkpoints"]), settings, start)
         if not group.leads:
