@@ -1,4 +1,4 @@
-"""What a run will need is begun beside what it waits for: Spark, compiled loops, slow imports."""
+"""What a run will need is begun beside what it waits for: compiled loops, slow imports."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from mrl4rec.settings import Settings
 
 log = logging.getLogger("mrl4rec")
 
-SLOW = ("great_expectations", "great_expectations.expectations", "matplotlib.figure")
+GATES = ("great_expectations", "great_expectations.expectations")
+SLOW = (*GATES, "matplotlib.figure")
 """Imports of seconds that come after training: gates and the report."""
 SWITCH_SECONDS = 5e-4
 """Python's own is 5 ms: a training step would wait so long each time it asks for its turn."""
 
 
 def begin(request: Request, settings: Settings) -> None:
-    """At the start of a run: where nothing was split yet, Spark and compiled loops are needed."""
-    tables = settings.dataset_dir(request.dataset)
-    if (tables / "splits" / "_delta_log").exists():
-        return
-    from jobs import spark
-    from mrl4rec import compiled
+    """At the start of a run: where nothing was split yet, training's compiled loops are needed."""
+    splits = settings.dataset_dir(request.dataset) / "splits" / "_delta_log"
+    if not splits.exists() and any(not cell.method.closed_form for cell in request.cells):
+        from mrl4rec import compiled
 
-    if not (tables / "sources" / "_delta_log").exists() and spark.is_local(settings):
-        spark.begin(settings)
-    if any(not cell.method.closed_form for cell in request.cells):
         compiled.begin()
 
 
-def imports_for_training(request: Request, settings: Settings) -> None:
-    """While a server starts: what training imports, where nothing was trained before."""
-    trained = (settings.dataset_dir(request.dataset) / "models").exists()
+def imports_while_waiting(request: Request, settings: Settings) -> None:
+    """While a server starts: what gates and training import, where they have something to do."""
+    dataset = settings.dataset_dir(request.dataset)
+    if not (dataset / "splits" / "_delta_log").exists():
+        for name in GATES:
+            importlib.import_module(name)
+    trained = (dataset / "models").exists()
     if not trained and any(not cell.method.closed_form for cell in request.cells):
         importlib.import_module("mrl4rec.training.job")
 

@@ -16,9 +16,11 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import deployment
 
-from flows import ahead, alerting, records
-from flows.pipeline import Done, Pipeline, Step, stop_spark
+from flows import ahead, alerting, preflight, records
+from flows.data_engine import choose, stop_spark
+from flows.pipeline import Done, Pipeline, Step
 from flows.request import Request, from_options
 from mrl4rec import presets
 from mrl4rec.settings import Settings
@@ -55,7 +57,7 @@ class Outcome:
 
 
 def run_benchmark(requests: Sequence[Request], settings: Settings, step: Step) -> Outcome:
-    """All Spark stages first, then Spark ends, then every cell is trained and evaluated."""
+    """All data stages first, then Spark ends, then every cell is trained and evaluated."""
     from mrl4rec import report
 
     tracker = Tracker(settings)
@@ -64,7 +66,7 @@ def run_benchmark(requests: Sequence[Request], settings: Settings, step: Step) -
     for pipeline in pipelines:
         pipeline.on_training = lambda: ahead.imports(tracker.connect)
         pipeline.prepare()
-    stop_spark()
+    stop_spark(settings)
     bench = records.Benchmark(pipelines, tracker, settings)
     try:
         done = {p.request.dataset: _train_all(p, bench) for p in pipelines}
@@ -103,6 +105,12 @@ def benchmark(
     datasets: list[str] = ["ml-100k", "planted"],  # noqa: B006  Prefect shows it as the default
     source: list[str] | None = None,
     format: str | None = None,
+    columns: str | None = None,
+    time_unit: str | None = None,
+    time_format: str | None = None,
+    rating_range: str | None = None,
+    separator: str | None = None,
+    encoding: str | None = None,
     kcore: int | None = None,
     split: str | None = None,
     split_files: str | None = None,
@@ -122,36 +130,24 @@ def benchmark(
     as_of: str | None = None,
     widths: list[int] = [],  # noqa: B006
     rotate: bool = False,
+    data_engine: str | None = None,
     warehouse: str | None = None,
 ) -> Outcome:
     """Run every method × level set × seed on every data set; the options are those of the CLI.
 
     What ``methods``, ``levels``, ``seeds`` and ``protocol`` leave open is the preset's; without a
-    preset it is the default of the CLI.
+    preset it is the default of the CLI. ``data_engine`` None: that of the settings; where neither
+    names one, a deployment runs on Spark if Java 17 is found.
     """
+    given = {name: value for name, value in locals().items() if value is not None}
     log.setLevel(logging.INFO)  # a worker's process would show warnings alone
+    asked = {name: given.get(name) for name in ("methods", "levels", "seeds", "protocol")}
+    given |= presets.values(preset, asked)
+    requests = [from_options({**given, "dataset": name}) for name in datasets]
     settings = Settings(warehouse=Path(warehouse)) if warehouse else Settings()
-    shared: dict[str, Any] = {
-        "source": tuple(source or ()),
-        "format": format,
-        "kcore": kcore,
-        "split": split,
-        "split_files": split_files,
-        "since": since,
-        "split_seed": split_seed,
-        "overrides": tuple(overrides),
-        "epochs": epochs,
-        "device": device,
-        "devices": devices,
-        "engine": engine,
-        "min_rating": min_rating,
-        "as_of": as_of,
-        "widths": tuple(widths),
-        "rotate": rotate,
-    }
-    asked = {"methods": methods, "levels": levels, "seeds": seeds, "protocol": protocol}
-    shared |= presets.values(preset, asked)
-    requests = [from_options({**shared, "dataset": name}) for name in datasets]
+    settings = choose(settings, data_engine, deployed=bool(deployment.id))
+    for request in requests:
+        preflight.check(request, settings)
     outcome = run_benchmark(requests, settings, prefect_step(settings))
     create_markdown_artifact(records.leaderboard_markdown(outcome.rows), key="leaderboard")
     create_link_artifact(outcome.report.absolute().as_uri(), "the HTML report", key="report")

@@ -62,10 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(arguments: Any) -> int:
-    from flows import commands
+    from flows import commands, data_engine
 
     if arguments.warehouse:
         os.environ["MRL4REC_WAREHOUSE"] = os.path.abspath(arguments.warehouse)
+    data_engine.override(arguments.data_engine)
     name = arguments.command
     handler = getattr(commands, name, None) or (lambda a: commands.stage(a, name))
     answer: Any = handler(arguments)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from flows import ahead, console, ephemeral
+from flows import ahead, console, data_engine, ephemeral, preflight
 from flows.hierarchy_commands import hierarchy
+from flows.inspect_commands import inspect
+from flows.quarantine_command import quarantine
 from flows.registry_commands import ledger, promote, recommend, registry, rollback, vacuum
 from flows.request import DEFAULT_DATASET, Request, dataset_of, from_options
 from flows.retrain_commands import retrain
@@ -20,8 +23,8 @@ from mrl4rec.errors import UsageError
 from mrl4rec.masking import masked
 from mrl4rec.settings import Settings
 
-__all__ = ["hierarchy", "ledger", "promote", "recommend", "registry", "retrain", "rollback",
-           "simulate", "tune", "vacuum"]  # fmt: skip
+__all__ = ["hierarchy", "inspect", "ledger", "promote", "quarantine", "recommend", "registry",
+           "retrain", "rollback", "simulate", "tune", "vacuum"]  # fmt: skip
 
 log = logging.getLogger("mrl4rec")
 
@@ -37,6 +40,7 @@ def run(arguments: Namespace) -> Any:
     """The flow, on a server of its own unless PREFECT_API_URL names one."""
     request = _request(arguments)
     settings = Settings()
+    preflight.check(request, settings)
     server = ephemeral.start()
     _opening(request, settings)
     ahead.begin(request, settings)
@@ -45,7 +49,7 @@ def run(arguments: Namespace) -> Any:
 
     if server:
         preload()
-        ahead.imports_for_training(request, settings)
+        ahead.imports_while_waiting(request, settings)
         server.wait()
     asked = request.parameters()
     outcome = benchmark(
@@ -59,10 +63,8 @@ def run(arguments: Namespace) -> Any:
     for note in outcome.notes:
         print(f"data    {note}")
     print(f"report  {outcome.report}")
-    print(f"runs    MLFLOW_TRACKING_URI={masked(settings.mlflow_uri())}")
-    print(
-        f"next    mrl4rec up --warehouse {settings.warehouse}   (MLflow and Prefect in the browser)"
-    )
+    print(f"runs    MLFLOW_TRACKING_URI={shlex.quote(masked(settings.mlflow_uri()))}")
+    print(f"next    {console.command(settings, 'up')}   (MLflow and Prefect in the browser)")
     return None
 
 
@@ -78,7 +80,7 @@ def _opening(request: Request, settings: Settings) -> None:
         sentence(request),
     )
     log.info(
-        "ingest, k-core, split (Spark), then train and evaluate each model; every stage behind "
+        "ingest, k-core, split, then train and evaluate each model; every stage behind "
         "its gate, none done twice"
     )
     log.info("warehouse %s", settings.warehouse.absolute())
@@ -88,7 +90,9 @@ def stage(arguments: Namespace, until: str) -> Any:
     """One stage, with what it needs before it (found done where it is)."""
     from flows.pipeline import Pipeline
 
-    request, settings = _request(arguments), Settings()
+    request = _request(arguments)
+    preflight.check(request, Settings())
+    settings = data_engine.choose(Settings())
     pipeline = Pipeline(request, settings)
     if until in ("ingest", "kcore", "split"):
         prepared = pipeline.prepare(until)
@@ -96,6 +100,7 @@ def stage(arguments: Namespace, until: str) -> Any:
         assert commit is not None
         return _stage_answer(arguments, until, commit)
     pipeline.prepare()
+    data_engine.stop_spark(settings)
     answers = []
     for cell in request.cells:
         train = pipeline.train(cell)
@@ -116,7 +121,8 @@ def stage(arguments: Namespace, until: str) -> Any:
 def _stage_answer(arguments: Namespace, until: str, commit: Any) -> Any:
     summary = commit.summary
     if until == "ingest":
-        answer = {"sources": summary["sources"], "total": summary["total"]}
+        names = ("sources", "total", "rules", "first_bad", "notes")
+        answer = {name: summary[name] for name in names if name in summary}
         if arguments.json:
             return answer
         columns = [
@@ -130,10 +136,6 @@ def _stage_answer(arguments: Namespace, until: str, commit: Any) -> Any:
         rows = [[source[name] for name in columns] for source in summary["sources"]]
         rows.append(["total", "", *(summary["total"][name] for name in columns[2:])])
         console.table(f"reviews version {commit.table_version('reviews')}", columns, rows)
-        for rule, count in sorted(summary.get("rules", {}).items()):
-            print(f"quarantined  {count:,}  {rule}")
-        for note in summary.get("notes", []):
-            print(f"note  {note}")
         return None
     if arguments.json:
         names = ("interactions", "users", "items", "rounds") if until == "kcore" else tuple(summary)
@@ -279,16 +281,16 @@ def doctor(arguments: Namespace) -> Any:
 
 
 def setup(arguments: Namespace) -> Any:
-    """Delta's JARs and an archive of Spark's classes, once."""
-    from jobs import classes
-    from jobs.jars import resolve
+    """Delta's JARs, once, where there is a Java that Spark takes."""
+    from mrl4rec.transforms import spark_session
 
-    settings = Settings()
-    jars = resolve(settings)
-    archive = classes.make(settings)
+    settings, java = Settings(), spark_session.java_version()
+    there = java is not None and java >= spark_session.JAVA
+    jars = spark_session.resolve_jars(settings) if there else []
     if arguments.json:
-        return {"jars": jars, "classes": str(archive) if archive else None}
-    print(f"{len(jars)} io.delta JARs in {settings.jars}")
-    if archive:
-        print(f"Spark's classes in {archive}")
+        return {"java": java, "jars": jars}
+    if there:
+        print(f"{len(jars)} io.delta JARs in {settings.jars}")
+    else:
+        print(f"Java {spark_session.JAVA} was not found: Spark is left out, DuckDB needs no Java")
     return None

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mrl4rec.masking import scrub
+
+if TYPE_CHECKING:
+    from mrl4rec.settings import Settings
 
 log = logging.getLogger("mrl4rec")
 
@@ -55,7 +60,21 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
         grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(_text(value) for value in row))
-    Console(width=None if sys.stdout.isatty() else 140).print(grid)
+    width = None if sys.stdout.isatty() else 140
+    Console(width=width, markup=False, emoji=False).print(grid)  # cells are data: shown as they are
+
+
+def command(settings: Settings, *words: str) -> str:
+    """A command to paste: quoted where a shell needs it, with the warehouse where it is another."""
+    usual = settings.warehouse == Path("warehouse")
+    place = [] if usual else ["--warehouse", str(settings.warehouse)]
+    return shlex.join(["mrl4rec", *words, *place])
+
+
+def shown(text: str, most: int = 200) -> str:
+    """The beginning of a text on one line, what cannot be printed escaped."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:most])
+    return line + ("…" if len(text) > most else "")
 
 
 def _text(value: Any) -> str:

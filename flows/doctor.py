@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from flows import data_engine
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.settings import Settings
 
@@ -33,7 +32,7 @@ def examine(settings: Settings) -> list[Finding]:
     """Look at everything a run needs; nothing is changed, no server started."""
     looks: list[Callable[[], Finding]] = [
         _python,
-        _java,
+        lambda: _java(settings),
         lambda: _jars(settings),
         lambda: _warehouse(settings),
         lambda: _disk(settings),
@@ -46,20 +45,6 @@ def examine(settings: Settings) -> list[Finding]:
     return [look() for look in looks]
 
 
-def java_version() -> int | None:
-    """Major version of the Java that Spark would take, or None where there is none."""
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
-    if not java:
-        return None
-    try:
-        done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    match = re.search(r'version "(\d+)', done.stderr + done.stdout)
-    return int(match.group(1)) if match else None
-
-
 def _python() -> Finding:
     found = sys.version_info[:2]
     return Finding(
@@ -69,25 +54,35 @@ def _python() -> Finding:
     )
 
 
-def _java() -> Finding:
-    found = java_version()
-    todo = (
-        "Spark 4.2 needs Java 17 or 21, with the module jdk.incubator.vector (a Java from PyPI "
-        "lacks it): `apt-get install openjdk-17-jre-headless`, or set JAVA_HOME"
-    )
-    if found is None:
-        return Finding(False, "Java was not found", todo)
-    return Finding(found >= 17, f"Java {found} (17 or newer)", todo)
+def _java(settings: Settings) -> Finding:
+    from mrl4rec.transforms import spark_session
+
+    try:
+        spark_session.require_java()
+    except Mrl4recError as error:
+        todo = (
+            "Spark 4.2 needs Java 17 or 21, with the module jdk.incubator.vector (a Java from PyPI "
+            "lacks it): `apt-get install openjdk-17-jre-headless`, or set JAVA_HOME"
+        )
+        return _for_spark(settings, error.what, todo)
+    return Finding(True, f"Java {spark_session.java_version()}, for Spark")
 
 
 def _jars(settings: Settings) -> Finding:
-    from jobs.spark import delta_jars
+    from mrl4rec.transforms.spark_session import delta_jars
 
     try:
         jars = delta_jars(settings)
     except Mrl4recError as error:
-        return Finding(False, error.what, "mrl4rec setup")
-    return Finding(True, f"{len(jars)} io.delta JARs in {settings.jars}")
+        return _for_spark(settings, error.what, "mrl4rec setup")
+    return Finding(True, f"{len(jars)} io.delta JARs in {settings.jars}, for Spark")
+
+
+def _for_spark(settings: Settings, seen: str, todo: str) -> Finding:
+    """What is missing only where the data stages run on Spark."""
+    if data_engine.decide(settings, deployed=False)[0] == "spark":
+        return Finding(False, seen, todo)
+    return Finding(True, f"{seen}: it is for Spark alone, and the data stages run on DuckDB")
 
 
 def _warehouse(settings: Settings) -> Finding:
@@ -118,7 +113,7 @@ def _memory() -> Finding:
     return Finding(
         total >= LEAST_MEMORY_GB,
         f"{total:.0f} GB of memory",
-        "lower MRL4REC_SPARK_MEMORY (3g) on a smaller machine",
+        "lower MRL4REC_MEMORY_GB (half of it) on a smaller machine, on Spark MRL4REC_SPARK_MEMORY",
     )
 
 
@@ -144,7 +139,16 @@ def _versions() -> Finding:
         w
         for w in wrong
         if w.split()[0].replace("_", "-")
-        in {"fastapi", "pyspark", "delta-spark", "pandas", "deltalake", "prefect", "mlflow"}
+        in {
+            "fastapi",
+            "duckdb",
+            "pyspark",
+            "delta-spark",
+            "pandas",
+            "deltalake",
+            "prefect",
+            "mlflow",
+        }
     ]
     return Finding(
         not core,

@@ -6,8 +6,8 @@ import math
 
 from flows.request import Cell, Request
 
-SPARK_SECONDS = 75.0
-"""Session, ingest, k-core, split and their gates on a small dump, two cores."""
+DATA_SECONDS = 20.0
+"""Ingest, k-core, split and their gates on a small dump, on DuckDB, two cores."""
 OTHER_SECONDS = 25.0
 """Prefect, MLflow and the report."""
 PAIR_SECONDS = {"uniform": 3e-6, "dns": 3.5e-6, "per_level": 8e-6}
@@ -25,7 +25,7 @@ def sentence(request: Request) -> str:
     known = CATALOG.get(request.dataset)
     if request.source or known is None or known.counts is None:
         return "how long depends on the dump; each training says what is left"
-    seconds = SPARK_SECONDS + OTHER_SECONDS
+    seconds = DATA_SECONDS + OTHER_SECONDS
     seconds += sum(_training(request, cell, known.counts.reviews) for cell in request.cells)
     return f"about {max(1, math.ceil(seconds / 60))} minutes on 2 cores, if nothing is done yet"
 

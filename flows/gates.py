@@ -1,16 +1,16 @@
 """The gates: each takes a stage's commit, answers from the kept verdict, or judges and keeps it.
 
-A known verdict costs no JVM and no Great Expectations. A gate that fails raises GateFailed, and
-alerts (``flows.alerting``).
+A known verdict starts no data engine and no Great Expectations. A gate that fails raises
+GateFailed, and alerts (``flows.alerting``).
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,11 @@ from mrl4rec.tables import CORE_SUITE, RESULTS_SUITE, REVIEWS_SUITE, VECTOR_SUIT
 from mrl4rec.tables.expectation import Expectation, Suite, fill, sql_ranges, sql_time
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mrl4rec.gate.model_facts import Measured
+    from mrl4rec.transforms.engine import Engine
+    from mrl4rec.transforms.facts import Amiss
 
 __all__ = [
     "check_core",
@@ -39,7 +43,7 @@ __all__ = [
 ]
 
 log = logging.getLogger("mrl4rec.gate")
-Frames = Mapping[str, Any]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ class TableGate:
     dataset: str
     commit: Commit
     suite: Suite
-    facts: Callable[[Frames, Mapping[str, str]], Any]
-    """Frames and SQL text → a one-row frame of facts."""
+    facts: Callable[[Engine, Mapping[str, str]], Row]
+    """Relations with the tables' names and SQL text → a row of facts."""
     values: Mapping[str, float] = field(default_factory=dict)
     """Limits by name."""
     text: Mapping[str, str] = field(default_factory=dict)
@@ -91,39 +95,54 @@ class TableGate:
 
     def _judge(self, marks: Mapping[str, int]) -> Verdict:
         from jobs import facts
-        from jobs.spark import session
+        from mrl4rec.transforms.engine import open_engine
 
         read = {**self._versions((*self.suite.tables, *self.also)), **marks}
-        spark = session(self.settings)
-        frames = facts.read_frames(spark, self.settings, self.dataset, read)
-        amiss = "; ".join(problem.words for problem in facts.columns_amiss(frames))
-        judged = Facts(
-            frame=self._facts(frames),
-            notes={"columns_amiss": amiss},
-            sample=partial(_sample, frames, self.text),
-            text=self.text,
-        )
-        return gate.judge(
-            self.settings,
-            self.dataset,
-            self.suite,
-            _as_text(marks),
-            judged,
-            values=self.values,
-            read=_as_text(read),
-        )
+        problems = facts.problems(self.settings, self.dataset, read)
+        with open_engine(self.settings) as engine:
+            judged = Facts(
+                frame=self._frame(engine, read, problems),
+                notes={"columns_amiss": "; ".join(problem.words for problem in problems)},
+                sample=lambda expectation: _sample(engine, self.text, expectation),
+                text=self.text,
+            )
+            return gate.judge(
+                self.settings,
+                self.dataset,
+                self.suite,
+                _as_text(marks),
+                judged,
+                values=self.values,
+                read=_as_text(read),
+            )
 
-    def _facts(self, frames: Frames) -> Any:
-        from py4j.protocol import Py4JError  # type: ignore[import-untyped]
-        from pyspark.errors import PySparkException
+    def _frame(
+        self, engine: Engine, read: Mapping[str, int], problems: Sequence[Amiss]
+    ) -> pd.DataFrame:
+        """The facts as a frame of one row.
+
+        Where columns are not as declared, how many is the only one: nothing else could be trusted.
+        """
+        import pandas as pd
+
+        row: Row = {"columns_amiss": len(problems)}
+        if not any(problem.fatal for problem in problems):
+            row |= self._facts(engine, read)
+        return pd.DataFrame([row], dtype="float64")
+
+    def _facts(self, engine: Engine, read: Mapping[str, int]) -> Row:
+        from jobs import facts
 
         try:
-            return self.facts(frames, self.text)
-        except (PySparkException, Py4JError) as error:
+            facts.bind(engine, self.settings, self.dataset, read)
+            return self.facts(engine, self.text)
+        except Mrl4recError:
+            raise
+        except Exception as error:  # the engines share no class of errors
             raise GateFailed(
                 f"the gate {self.suite.name!r} stopped {self.dataset}: it could not count",
-                where=f"{', '.join(frames)} of {self.settings.dataset_dir(self.dataset)}",
-                todo=f"see what Spark says: {_first_words(error)}",
+                where=f"{', '.join(read)} of {self.settings.dataset_dir(self.dataset)}",
+                todo=f"see what the data engine says: {_first_words(error)}",
             ) from error
 
     def _versions(self, tables: Sequence[str]) -> dict[str, int]:
@@ -131,7 +150,7 @@ class TableGate:
 
 
 def _first_words(error: Exception) -> str:
-    """The line of Spark's trace that names the error: the first is py4j's own."""
+    """The line that names the error: the first of Spark's trace is py4j's own."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if "Exception" in line or "SQLSTATE" in line]
     return (named or lines or [type(error).__name__])[0][:500]
@@ -144,31 +163,45 @@ def _as_text(versions: Mapping[str, int]) -> dict[str, str]:
 @alerts_where_it_fails
 def check_reviews(dataset: str, ingest: Commit, settings: Settings) -> Verdict:
     """The gate after ingest, on reviews, quarantine and sources."""
-    from mrl4rec.formats.known import FORMATS
-
-    ranges = {f.name: f.rating_range for f in FORMATS.values() if f.rating_range is not None}
     total = ingest.summary.get("total", {})
     share = total.get("rows_quarantined", 0) / max(1, total.get("rows_read", 0))
 
-    def facts(frames: Frames, text: Mapping[str, str]) -> Any:
-        from jobs.facts import reviews_facts
+    def facts(engine: Engine, text: Mapping[str, str]) -> Row:
+        from mrl4rec.transforms.facts import reviews_facts
 
-        return reviews_facts(frames, text, share)
+        return reviews_facts(engine, text, share)
 
     as_of = latest_as_of(dataset, ingest, settings)
+    ranges = rating_ranges(settings.table_uri(dataset, ingest.table), ingest.version)
     text = {"as_of": sql_time(as_of), "rating_ranges": sql_ranges(ranges)}
     values = {"max_quarantined_share": settings.max_quarantined_share}
     return TableGate(settings, dataset, ingest, REVIEWS_SUITE, facts, values, text).check()
+
+
+def rating_ranges(uri: str, version: int) -> dict[str, tuple[float, float]]:
+    """Source → its smallest and largest rating, for those whose mapping or format has a range."""
+    from mrl4rec.formats.known import FORMATS
+
+    ranges = {}
+    for row in DeltaTable(uri, version).to_pyarrow_table().to_pylist():
+        if row.get("mapping") is not None:
+            limits = json.loads(row["mapping"]).get("rating_range")
+        else:  # of a version before there were mappings
+            form = FORMATS.get(row.get("format", ""))
+            limits = form.rating_range if form is not None else None
+        if limits is not None:
+            ranges[row["source_sha256"]] = (limits[0], limits[1])
+    return ranges
 
 
 @alerts_where_it_fails
 def check_core(dataset: str, core: Commit, settings: Settings) -> Verdict:
     """The gate after k-core, on interactions, users and items."""
 
-    def facts(frames: Frames, text: Mapping[str, str]) -> Any:
-        from jobs.facts import core_facts
+    def facts(engine: Engine, text: Mapping[str, str]) -> Row:
+        from mrl4rec.transforms.facts import core_facts
 
-        return core_facts(frames, core.summary)
+        return core_facts(engine, core.summary)
 
     k = core.summary["k"]
     return TableGate(
@@ -181,10 +214,10 @@ def check_split(dataset: str, split: Commit, settings: Settings) -> Verdict:
     """The gate after the split, on splits against the interactions they were made from."""
     told = split.summary
 
-    def facts(frames: Frames, text: Mapping[str, str]) -> Any:
-        from jobs.facts import split_facts
+    def facts(engine: Engine, text: Mapping[str, str]) -> Row:
+        from mrl4rec.transforms.facts import split_facts
 
-        return split_facts(frames, text, told)
+        return split_facts(engine, text, told)
 
     asked = told.get("asked", {}).get("test") is not None
     text = {"strategy": f"'{told['strategy']}'", "split_seed": str(int(told["split_seed"]))}
@@ -268,13 +301,11 @@ def _split_of(settings: Settings, dataset: str, versions: Mapping[str, Any]) -> 
     return split
 
 
-def _sample(
-    frames: Frames, text: Mapping[str, str], expectation: Expectation
-) -> list[dict[str, Any]]:
-    from jobs.facts import sample
+def _sample(engine: Engine, text: Mapping[str, str], expectation: Expectation) -> list[Row]:
+    from mrl4rec.transforms.facts import sample
 
-    query = expectation.offenders()
-    return sample(frames, fill(query, text), gate.SAMPLE) if query else []
+    query = expectation.example or expectation.offenders()
+    return sample(engine, fill(query, text), gate.SAMPLE) if query else []
 
 
 def latest_as_of(dataset: str, ingest: Commit, settings: Settings) -> datetime:

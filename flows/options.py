@@ -8,7 +8,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from flows import compare_options, registry_options, retrain_options
+from flows import (
+    compare_options,
+    data_engine,
+    inspect_options,
+    reading,
+    registry_options,
+    retrain_options,
+)
 from flows.request import DEFAULT_LEVELS, DEFAULT_METHODS, DEVICES, ENGINES, PROTOCOLS, STRATEGIES
 from mrl4rec.presets import PRESETS
 
@@ -102,6 +109,7 @@ def build_parser() -> Parser:
     for name, text in helps.items():
         _pipeline_options(_command(commands, name, text), name)
     _tune(commands)
+    inspect_options.add(commands, _command)
     text = "the leaderboard of what has been run; with names, are these models really different?"
     _compare(_command(commands, "compare", text))
     report = _command(commands, "report", "one self-contained HTML page of what has been run")
@@ -123,7 +131,7 @@ def build_parser() -> Parser:
     _up(_command(commands, "up", "Prefect server, MLflow UI and the deployments, on loopback"))
     _bench(commands)
     _command(commands, "doctor", "what is missing on this machine, and what to type")
-    _command(commands, "setup", "resolve Delta's JARs into their folder, once")
+    _command(commands, "setup", "resolve Delta's JARs, which Spark needs, once; needs Java 17")
     return parser
 
 
@@ -137,7 +145,7 @@ def _command(
         epilog=EPILOG,
         formatter_class=_Help,
     )
-    command.set_defaults(warehouse=None)
+    command.set_defaults(warehouse=None, data_engine=None)
     if warehouse:
         command.add_argument(
             "--warehouse", help="folder of all tables, models and reports; unset: ./warehouse"
@@ -219,7 +227,6 @@ def _data_options(command: argparse.ArgumentParser, name: str) -> None:
         metavar="PATH",
         help="files, folders or globs of the dump; unset: the catalogue's",
     )
-    add("--format", help="the dump's format; unset: seen from its content")
     add(
         "--kcore",
         type=int,
@@ -239,6 +246,8 @@ def _data_options(command: argparse.ArgumentParser, name: str) -> None:
         metavar="TIME",
         help="reviews after this ISO time are in the future; unset: the time of ingestion",
     )
+    data_engine.add_option(command)
+    reading.add_options(command)
 
 
 def _training_options(command: argparse.ArgumentParser) -> None:
@@ -298,7 +307,8 @@ def _export(command: argparse.ArgumentParser) -> None:
 
 def _simulate(commands: Any) -> None:
     text = "weekly dumps whose tastes shift, one of them poisoned, retrained week by week"
-    add = _command(commands, "simulate", text).add_argument
+    command = _command(commands, "simulate", text)
+    add = command.add_argument
     add("--dataset", default="planted", help="folder in the warehouse")
     add("--weeks", type=int, default=12, help="weeks after the history, which is the first dump")
     add("--poisoned-week", type=int, default=7, metavar="N", help="0: none is")
@@ -309,6 +319,7 @@ def _simulate(commands: Any) -> None:
         help="shuffled: item ids permuted among the rows; flood: one item takes 40%% of them",
     )
     add("--seed", type=int, default=0, help="of the planted world")
+    data_engine.add_option(command)
 
 
 def _up(command: argparse.ArgumentParser) -> None:

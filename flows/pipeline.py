@@ -8,19 +8,16 @@ for its own key first, and is followed by its gate.
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flows import needs
+from flows import intake_words, needs, preflight
 from flows.request import CUTOFFS, Cell, Request
 from mrl4rec.cut import AS_TRAINED, Cut, can_rotate
-from mrl4rec.errors import UsageError, nearest
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, canonical
 
@@ -37,7 +34,7 @@ def preload() -> None:
     import pyarrow.dataset  # noqa: F401  delta-rs reads with it
 
     from flows import gates  # noqa: F401
-    from jobs import filter_kcore, ingest_reviews, split_interactions  # noqa: F401
+    from jobs import ingest, kcore, split  # noqa: F401
     from mrl4rec import evaluation, lease, report, training  # noqa: F401
 
 
@@ -53,32 +50,9 @@ def plain(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) ->
     return function(*args, **kwargs)
 
 
-_spark_kept: ContextVar[bool] = ContextVar("spark_kept", default=False)
-
-
-@contextmanager
-def spark_kept() -> Iterator[None]:
-    """Within it ``stop_spark`` stops nothing: for several runs, one right after the other."""
-    token = _spark_kept.set(True)
-    try:
-        yield
-    finally:
-        _spark_kept.reset(token)
-
-
-def stop_spark() -> None:
-    """End Spark where a stage started it: its memory is worth more to the training."""
-    if _spark_kept.get():
-        return
-    if "jobs.spark" in sys.modules:  # else there is no session, and importing PySpark takes a while
-        from jobs import spark
-
-        spark.stop()
-
-
 @dataclass(frozen=True)
 class Prepared:
-    """A data set ready to train on: the commits of its three Spark stages."""
+    """A data set ready to train on: the commits of its three data stages."""
 
     ingest: Commit
     core: Commit | None
@@ -112,7 +86,7 @@ class Pipeline:
         assert self._prepared is not None, "prepare() first"
         return self._prepared
 
-    # ---------------------------------------------------------------- Spark stages
+    # ---------------------------------------------------------------- data stages
 
     def prepare(self, until: str = "split") -> Prepared:
         """Source → reviews → core → splits, each behind its gate, as far as ``until``."""
@@ -126,19 +100,26 @@ class Pipeline:
 
     def _ingest(self) -> Commit:
         from flows import gates
-        from jobs import ingest_reviews
 
         request = self.request
         files = self._files()
         if files is None:
             commit = self._newest_ingest()
         else:
-            wanted = ingest_reviews.IngestRequest(
-                request.dataset, files, request.format, request.as_of_time()
-            )
-            commit = self._leased("ingest", ingest_reviews.run, wanted, self.settings)
+            commit = self.take_in(files, request.as_of_time())
             self._check_counts(commit)
         self.step("gate reviews", gates.check_reviews, request.dataset, commit, self.settings)
+        return commit
+
+    def take_in(self, files: Sequence[Path], as_of: datetime | None) -> Commit:
+        """Ingest the files together, and say what became of their records; the gates come after."""
+        from jobs import ingest
+
+        dataset = self.request.dataset
+        options = self.request.read_options()
+        wanted = ingest.IngestRequest(dataset, tuple(files), options, as_of)
+        commit: Commit = self._leased("ingest", ingest.run, wanted, self.settings)
+        intake_words.tell(commit, dataset, self.settings)
         return commit
 
     def _check_counts(self, commit: Commit) -> None:
@@ -153,7 +134,7 @@ class Pipeline:
     def _files(self) -> tuple[Path, ...] | None:
         """The dump's files: those named, else the catalogue's; None: what is in the warehouse."""
         from mrl4rec.catalog import CATALOG
-        from mrl4rec.formats import expand
+        from mrl4rec.formats.sources import expand
 
         if self.request.source:
             self.used = ", ".join(self.request.source)
@@ -167,16 +148,11 @@ class Pipeline:
         return None
 
     def _newest_ingest(self) -> Commit:
-        from mrl4rec.catalog import CATALOG
         from mrl4rec.versions import newest_good
 
         commit = newest_good(self.settings, self.request.dataset, "sources")
         if commit is None:
-            raise UsageError(
-                f"there is no data set {self.request.dataset!r}",
-                where=str(self.settings.dataset_dir(self.request.dataset)),
-                todo=f"give --source FILE, or {nearest(self.request.dataset, CATALOG)}",
-            )
+            raise preflight.unknown(self.request.dataset, self.settings)
         self.used = f"reviews already in {self.settings.dataset_dir(self.request.dataset)}"
         return commit
 
@@ -196,11 +172,11 @@ class Pipeline:
 
     def _core(self, ingest: Commit) -> Commit:
         from flows import gates
-        from jobs import filter_kcore
+        from jobs import kcore
 
         core: Commit = self._leased(
             "kcore",
-            filter_kcore.run,
+            kcore.run,
             self.request.dataset,
             ingest,
             k=self._default("kcore", 0, 5, ingest),
@@ -212,7 +188,7 @@ class Pipeline:
 
     def _split(self, ingest: Commit, core: Commit) -> Commit:
         from flows import gates
-        from jobs import split_interactions
+        from jobs import split as split_job
 
         strategy = self._default("split", "predefined", "random", ingest)
         files = self.request.split_files
@@ -220,7 +196,7 @@ class Pipeline:
             files = self.request.source[0]
         split: Commit = self._leased(
             "split",
-            split_interactions.run,
+            split_job.run,
             self.request.dataset,
             core,
             strategy=strategy,

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from flows import reading
+from flows.reading import Reading
 from mrl4rec.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from mrl4rec.methods import Method
 
+Built = TypeVar("Built", bound=Reading)
 STRATEGIES = ("random", "per_user_random", "last_out", "global_time", "since", "predefined")
 PROTOCOLS = ("clean", "paper")
 DEVICES = ("auto", "cpu", "cuda")
@@ -47,15 +50,13 @@ DEFAULT_DATASET = "ml-100k"
 
 
 @dataclass(frozen=True)
-class Request:
+class Request(Reading):
     """One benchmark on one data set. Raises UsageError where it cannot be served as asked."""
 
     dataset: str
     """Folder in the warehouse and, where no source is given, the catalogue's entry."""
     source: tuple[str, ...] = ()
     """Files, folders or globs of the dump; empty: the catalogue's."""
-    format: str | None = None
-    """Name of the dump's format; None: seen from its content."""
     kcore: int | None = None
     """Least pairs of every user and item; None: the catalogue's, else 5 (0 for authors' files)."""
     split: str | None = None
@@ -96,6 +97,8 @@ class Request:
     """The models to train, derived from the above."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "source", tuple(place for place in self.source if place))
         self._check_name()
         _one_of("--split", self.split, (*STRATEGIES, None))
         _one_of("--protocol", self.protocol, PROTOCOLS)
@@ -134,7 +137,8 @@ class Request:
         A benchmark's run in MLflow is known by them, and so is one that was made before there
         was such an option.
         """
-        later = {name for name in ("since", "widths", "rotate") if not getattr(self, name)}
+        names = ("since", "widths", "rotate", *reading.LATER)
+        later = {name for name in names if not getattr(self, name)}
         return {k: v for k, v in asdict_shallow(self).items() if k not in later | {"cells"}}
 
     def _check_name(self) -> None:
@@ -215,13 +219,18 @@ def dataset_of(source: Sequence[str]) -> str | None:
 
 def from_options(options: Mapping[str, Any]) -> Request:
     """The request of options under its own names; others are not looked at, lists become tuples."""
-    known = {item.name for item in fields(Request) if item.init}
-    asked: dict[str, Any] = {
+    return build(Request, options)
+
+
+def build(kind: type[Built], options: Mapping[str, Any]) -> Built:
+    """The same for any dataclass of options."""
+    known = {item.name for item in fields(kind) if item.init}
+    given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in options.items()
         if name in known
     }
-    return Request(**asked)
+    return kind(**given)
 
 
 def asdict_shallow(value: Any) -> dict[str, Any]:

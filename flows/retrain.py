@@ -7,10 +7,13 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.runtime import deployment
 
-from flows import alerting, catch_up
+from flows import alerting, catch_up, preflight
 from flows.benchmark import prefect_step
+from flows.data_engine import choose
 from flows.pipeline import Step
+from flows.request import build
 from flows.retrain_request import DEFAULT_SEEDS, RetrainRequest
 from flows.retraining.course import Course
 from flows.retraining.outcome import Outcome
@@ -42,6 +45,12 @@ def retrain(
     dataset: str | None = None,
     dumps: list[str] | None = None,
     format: str | None = None,
+    columns: str | None = None,
+    time_unit: str | None = None,
+    time_format: str | None = None,
+    rating_range: str | None = None,
+    separator: str | None = None,
+    encoding: str | None = None,
     kcore: int | None = None,
     min_rating: float | None = None,
     as_of: str | None = None,
@@ -60,39 +69,23 @@ def retrain(
     refit: bool = True,
     dry_run: bool = False,
     retry_set_aside: bool = False,
+    data_engine: str | None = None,
     warehouse: str | None = None,
 ) -> Outcome:
     """Retrain a data set on its fresh dumps; the options are those of the CLI.
 
     ``dataset`` and ``dumps`` None: those of the settings (MRL4REC_RETRAIN_DATASET, …_DUMPS).
+    ``data_engine`` None: that of the settings; where neither names one, a deployment runs on Spark
+    if Java 17 is found.
     """
+    given = dict(locals())
     log.setLevel(logging.INFO)  # a worker's process would show warnings alone
     catch_up.take_over()
     settings = Settings(warehouse=Path(warehouse)) if warehouse else Settings()
+    settings = choose(settings, data_engine, deployed=bool(deployment.id))
     name, places = _configured(settings, dataset, dumps)
-    request = RetrainRequest(
-        dataset=name,
-        dumps=tuple(places),
-        format=format,
-        kcore=kcore,
-        min_rating=min_rating,
-        as_of=as_of,
-        methods=tuple(methods),
-        levels=tuple(levels),
-        overrides=tuple(overrides),
-        seeds=tuple(seeds),
-        start=start,
-        epochs=epochs,
-        device=device,
-        window=window,
-        alpha=alpha,
-        min_gain=min_gain,
-        width_margin=width_margin,
-        slice_margin=slice_margin,
-        refit=refit,
-        dry_run=dry_run,
-        retry_set_aside=retry_set_aside,
-    )
+    request = build(RetrainRequest, {**given, "dataset": name, "dumps": places})
+    preflight.check_dumps(request, settings)
     outcome = run_retrain(request, settings, prefect_step(settings))
     create_markdown_artifact(outcome.markdown, key="decision")
     if outcome.report is not None:

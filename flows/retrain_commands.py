@@ -5,12 +5,12 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from flows import ahead, ephemeral
+from flows import ahead, console, ephemeral, preflight, reading
 from flows.retrain_request import RetrainRequest
 from mrl4rec.settings import Settings
 
-FIELDS = ("format", "kcore", "min_rating", "as_of", "start", "epochs", "device", "window", "alpha",
-          "min_gain", "width_margin", "slice_margin", "refit", "dry_run",
+FIELDS = (*reading.NAMES, "kcore", "min_rating", "as_of", "start", "epochs", "device", "window",
+          "alpha", "min_gain", "width_margin", "slice_margin", "refit", "dry_run",
           "retry_set_aside")  # fmt: skip
 LISTS = ("methods", "levels", "overrides", "seeds")
 
@@ -25,15 +25,17 @@ def retrain(arguments: Namespace) -> Any:
     values: dict[str, Any] = {name: getattr(arguments, name) for name in FIELDS}
     lists: dict[str, Any] = {name: tuple(getattr(arguments, name)) for name in LISTS}
     request = RetrainRequest(arguments.dataset, tuple(arguments.dumps), **values, **lists)
+    settings = Settings()
+    preflight.check_dumps(request, settings)
     server = ephemeral.start()
-    ahead.begin(request.stages(), Settings())
+    ahead.begin(request.stages(), settings)
     from flows.retrain import retrain as flow
 
     if server:
         from flows.pipeline import preload
 
         preload()
-        ahead.imports_for_training(request.stages(), Settings())
+        ahead.imports_while_waiting(request.stages(), settings)
         server.wait()
     lists = {name: list(given) for name, given in lists.items()}
     outcome = flow(dataset=request.dataset, dumps=list(request.dumps), **values, **lists)
@@ -46,9 +48,9 @@ def retrain(arguments: Namespace) -> Any:
         for path in paths:
             print(f"dump    {path}: {state}")
     if outcome.seq is not None:
-        print(f"ledger  row {outcome.seq}; `mrl4rec ledger --dataset {request.dataset}`")
+        told = console.command(settings, "ledger", "--dataset", request.dataset)
+        print(f"ledger  row {outcome.seq}; {told}")
     if outcome.report is not None:
         print(f"report  {outcome.report}")
-    warehouse = Settings().warehouse
-    print(f"next    mrl4rec up --warehouse {warehouse}   (MLflow and Prefect in the browser)")
+    print(f"next    {console.command(settings, 'up')}   (MLflow and Prefect in the browser)")
     return None

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from flows import data_engine, reading
 from flows.request import DEVICES
 from flows.retrain_request import DEFAULT_SEEDS, FIRST_METHOD, STARTS
 
@@ -39,7 +40,6 @@ def add(
 
 def _data(retrain: argparse.ArgumentParser) -> None:
     option = retrain.add_argument
-    option("--format", help="the dumps' format; unset: seen from their content")
     option("--kcore", type=int, help="least pairs of each user and item; unset: as before, else 5")
     option("--min-rating", type=float, help="reviews rated below are left out; unset: as before")
     option("--as-of", metavar="TIME", help="reviews after this ISO time are in the future")
@@ -48,6 +48,8 @@ def _data(retrain: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take in again what a gate has stopped before",
     )
+    data_engine.add_option(retrain)
+    reading.add_options(retrain)
 
 
 def _models(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows import reading
+from flows.reading import Reading
 from flows.request import DEFAULT_LEVELS, Request
 from mrl4rec.errors import UsageError, nearest
 
@@ -44,15 +46,13 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class RetrainRequest:
+class RetrainRequest(Reading):
     """One retraining of one data set. Raises UsageError where it cannot be served as asked."""
 
     dataset: str
     """Folder in the warehouse."""
     dumps: tuple[str, ...]
     """Files, folders or globs; what was taken in before is passed over."""
-    format: str | None = None
-    """Name of the dumps' format; None: seen from their content."""
     kcore: int | None = None
     """Least pairs of each user and item; None: as before, at first the catalogue's, else 5."""
     min_rating: float | None = None
@@ -91,11 +91,9 @@ class RetrainRequest:
     """What was asked for by name; empty: the champion's own."""
 
     def __post_init__(self) -> None:
-        from mrl4rec.formats import known_format
         from mrl4rec.promotion import window
 
-        if self.format is not None:
-            known_format(self.format)
+        super().__post_init__()
         if self.start not in STARTS:
             raise UsageError(f"--start {self.start!r} is unknown", todo=nearest(self.start, STARTS))
         if not self.seeds:
@@ -127,7 +125,7 @@ class RetrainRequest:
         """The same as a request of the stages, which checks what they share."""
         return Request(
             dataset=self.dataset,
-            format=self.format,
+            **reading.said(self),
             kcore=self.kcore,
             min_rating=self.min_rating,
             as_of=self.as_of,
@@ -142,7 +140,8 @@ class RetrainRequest:
     def parameters(self) -> dict[str, Any]:
         """What the decision is a function of, besides the dumps, as JSON values."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        left_out = {*NOT_OF_THE_RESULT, "recipes", "dataset"}
+        not_said = {name for name in reading.LATER if not values[name]}
+        left_out = {*NOT_OF_THE_RESULT, "recipes", "dataset", *not_said}
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()
@@ -155,7 +154,7 @@ class RetrainRequest:
         A folder that is empty and a glob that matches nothing are no mistake here: the next dump
         is yet to land. Raises UsageError where a plain path does not exist.
         """
-        from mrl4rec.formats import expand
+        from mrl4rec.formats.sources import expand
 
         found: dict[Path, None] = {}
         for dump in self.dumps:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.pipeline import Step, plain, spark_kept, stop_spark
+from flows.pipeline import Step, plain
 from flows.retrain_request import RetrainRequest
 from mrl4rec.errors import GateFailed, UsageError
 from mrl4rec.settings import Settings
@@ -130,12 +130,8 @@ def simulate(asked: Simulation, settings: Settings, step: Step = plain) -> Story
     folder = settings.dataset_dir(asked.dataset) / DUMPS
     weeks = _Weeks(asked, settings, step, land(asked.spec, folder, asked.weeks))
     weeks.taken()
-    try:
-        with spark_kept():
-            for week in range(asked.weeks + 1):
-                weeks.retrain(week)
-    finally:
-        stop_spark()
+    for week in range(asked.weeks + 1):
+        weeks.retrain(week)
     bring_into_agreement(settings, asked.dataset)
     page = report.build(settings, [asked.dataset], None)
     return Story(weeks.landed, tuple(weeks.told()), weeks.taken(), page)
@@ -145,10 +141,10 @@ class _Weeks:
     """The weeks of a simulation: what is done of them, and doing the rest."""
 
     def __init__(self, asked: Simulation, settings: Settings, step: Step, landed: Landed) -> None:
-        from mrl4rec.formats import digest
+        from mrl4rec.formats.sources import digest
 
         self.asked, self.settings, self.step, self.landed = asked, settings, step, landed
-        self.digests = [digest(landed.file(n)).sha256 for n in range(len(landed.dumps))]
+        self.digests = [digest(landed.file(n))[0].sha256 for n in range(len(landed.dumps))]
 
     def retrain(self, week: int) -> None:
         """One week, unless it is done. Raises GateFailed where no row of the ledger tells of it."""

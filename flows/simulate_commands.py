@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from flows import console
+from flows import console, data_engine, preflight
 from mrl4rec.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def simulate(arguments: Namespace) -> Any:
         poisoned=arguments.poisoned_week or None, poison=arguments.poison, seed=arguments.seed
     )
     asked = Simulation(spec, arguments.dataset, arguments.weeks)
-    story = run(asked, Settings())
+    preflight.check_spark(asked.dataset, Settings())
+    story = run(asked, data_engine.choose(Settings()))
     answer = {
         "ok": story.ok,
         "dataset": asked.dataset,
@@ -60,7 +61,7 @@ def _print(asked: Simulation, story: Story, answer: Mapping[str, Any]) -> None:
     print(f"poison  {answer['poisoned']}")
     print(f"dumps   {answer['dumps']}, the truth in {answer['truth']}")
     print(f"report  {answer['report']}")
-    print(f"next    mrl4rec ledger --dataset {asked.dataset}")
+    print(f"next    {console.command(Settings(), 'ledger', '--dataset', asked.dataset)}")
 
 
 def _line(told: Told) -> list[Any]:

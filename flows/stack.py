@@ -200,6 +200,7 @@ def _announce(api: str, tracking: str, as_json: bool) -> None:
         "  prefect deployment run mrl4rec/full-benchmark\n"
         "  prefect deployment run mrl4rec-retrain/nightly --watch\n\n"
         f"{_nightly()}\n\n"
+        f"{_engine()}\n\n"
         "Ctrl-C ends all of it.",
         flush=True,
     )
@@ -213,6 +214,14 @@ def _nightly() -> str:
             "MRL4REC_RETRAIN_DUMPS first, or give the deployment -p dataset=… -p dumps=[…]"
         )
     return f"{settings.retrain_dataset} is retrained at {settings.retrain_cron!r} (cron, UTC)"
+
+
+def _engine() -> str:
+    from flows import data_engine
+
+    settings = Settings()
+    name, why = data_engine.decide(settings, deployed=True)
+    return f"Data stages of the deployments run on {data_engine.label(settings, name)} ({why})"
 
 
 def _watch(services: list[Service]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from flows import console
+from flows import console, data_engine, preflight
 from flows.request import Request, from_options
 from mrl4rec.settings import Settings
 
@@ -16,19 +17,21 @@ if TYPE_CHECKING:
 
 def tune(arguments: Namespace) -> Any:
     """Try settings of one method; print the best as ``--set`` flags."""
-    from flows.pipeline import Pipeline, stop_spark
+    from flows.pipeline import Pipeline
     from mrl4rec import tuning
     from mrl4rec.lease import Lease
     from mrl4rec.methods.spaces import space
     from mrl4rec.tracking import Tracker, trial_run, tuning_run
     from mrl4rec.training import TrainRequest
 
-    request, settings = _request(arguments), Settings()
+    request = _request(arguments)
     cell = request.cells[0]
     space(cell.method)  # refused before any data are read
+    preflight.check(request, Settings())
+    settings = data_engine.choose(Settings())
     pipeline = Pipeline(request, settings)
     pipeline.prepare()
-    stop_spark()
+    data_engine.stop_spark(settings)
     split = pipeline.prepared.split
     assert split is not None
     wanted = TrainRequest(
@@ -84,5 +87,5 @@ def _answer(arguments: Namespace, found: Tuning) -> Any:
         [f"best, valid {found.metric}", f"{best.value:.4f} (trial {best.trial})"],
     ]
     console.table(f"{found.method} on {found.dataset}", ["fact", "value"], facts)
-    print("best    " + " ".join(f"--set {flag}" for flag in found.flags))
+    print("best    " + " ".join(f"--set {shlex.quote(flag)}" for flag in found.flags))
     return None

@@ -21,46 +21,29 @@ if not hasattr(sys.modules["__main__"], "__file__"):  # in a worker of pytest-xd
     # PySpark takes a main module without a file for its own doctests, and exits.
     sys.modules["__main__"].__file__ = __file__
 
-from pyspark.sql import SparkSession
-
-from jobs import spark as spark_job
 from mrl4rec.settings import Settings
+from mrl4rec.transforms import spark_session
 
 ROOT = Path(__file__).resolve().parents[1]
+SPARK: dict[str, Any] = {
+    "data_engine": "spark", "spark_master": "local[2]", "shuffle_partitions": 2,
+    "spark_memory": "2g",
+}  # fmt: skip
 # The same inputs in every run, so that a change is what a failure tells of. New ones are looked for
 # by `make fuzz`, and with HYPOTHESIS=default.
 hypothesis.settings.register_profile("same", derandomize=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS", "same"))
 
 
-WITH_SPARK = ("tests/jobs/", "tests/faults/", "tests/flows/test_gates.py",
-              "tests/flows/test_retrain.py", "tests/flows/test_simulate.py")  # fmt: skip
-"""Beginnings of the names of tests that use the session below."""
-
-
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Raise UsageError where a test uses Spark and is not among those that are named to."""
-    for item in items:
-        used = "spark" in getattr(item, "fixturenames", ())
-        if used and not item.nodeid.startswith(WITH_SPARK):
-            raise pytest.UsageError(f"{item.nodeid} uses Spark: name its file in WITH_SPARK")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Side by side (``-n 2``) files stay whole, and those that use Spark stay in one process.
-
-    None, which is another order, where one was asked for (``--dist``).
+    """Side by side (``-n 2 --dist loadgroup``) files stay whole, and tests that use Spark stay in
+    one process: there is one session a run.
     """
-    if config.getvalue("dist") != "load":
-        return None
-    from xdist.scheduler import LoadScopeScheduling
-
-    class OneSparkSession(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return "spark" if nodeid.startswith(WITH_SPARK) else nodeid.partition("::")[0]
-
-    return OneSparkSession(config, log)
+    for item in items:
+        with_spark = "spark" in getattr(item, "fixturenames", ())
+        group = "spark" if with_spark else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def real_data_dir() -> Path | None:
@@ -81,13 +64,21 @@ def real_data() -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Settings with an empty warehouse of the test's own."""
-    return Settings(warehouse=tmp_path / "warehouse", shuffle_partitions=2, spark_memory="2g")
+    """Settings with an empty warehouse of the test's own, on DuckDB."""
+    return Settings(warehouse=tmp_path / "warehouse", data_engine="duckdb")
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """The one Spark session of the run."""
-    warehouse = tmp_path_factory.mktemp("spark")
-    yield spark_job.session(Settings(warehouse=warehouse, shuffle_partitions=2, spark_memory="2g"))
-    spark_job.stop()
+def spark() -> Iterator[None]:
+    """The one Spark session of the run; skipped, saying so, where there is no Java for it."""
+    if (spark_session.java_version() or 0) < spark_session.JAVA:
+        pytest.skip("Java absent: install Java 17 to run the Spark tests")
+    spark_session.session(Settings(**SPARK))
+    yield
+    spark_session.stop()
+
+
+@pytest.fixture
+def spark_settings(tmp_path: Path, spark: None) -> Settings:
+    """Settings with an empty warehouse of the test's own, on Spark."""
+    return Settings(warehouse=tmp_path / "warehouse-spark", **SPARK)

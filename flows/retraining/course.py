@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from flows import ahead, alerting
-from flows.pipeline import Step, stop_spark
+from flows import ahead, alerting, preflight
+from flows.data_engine import stop_spark
+from flows.pipeline import Step
 from flows.retrain_request import RetrainRequest
 from flows.retraining import challengers, fresh, judging, refusals, remembered
 from flows.retraining.challengers import Champion
@@ -20,7 +21,7 @@ from flows.retraining.judging import KEEP, PROMOTE, REFUSE, Judged
 from flows.retraining.outcome import Outcome
 from flows.retraining.stages import Stages
 from mrl4rec import model_folder
-from mrl4rec.errors import GateFailed, Mrl4recError, UsageError
+from mrl4rec.errors import GateFailed, Mrl4recError
 from mrl4rec.promotion import window as windows
 from mrl4rec.promotion.window import Window
 from mrl4rec.registry import ledger
@@ -56,15 +57,11 @@ class Course:
         champion = ledger.champion(self.settings, self.dataset)
         intake = self._intake()
         if intake.ingest is None:
-            raise UsageError(
-                f"there is no data set {self.dataset!r} and no dump to begin it with",
-                where=", ".join(self.request.dumps) or "--dumps",
-                todo="name the files, or the folder in which dumps land",
-            )
+            raise preflight.no_dump(self.request)
         key = self._key(intake.ingest, champion)
         known = remembered.of_run(self.settings, self.dataset, key)
         if known is not None:
-            stop_spark()
+            stop_spark(self.settings)
             return self._found(known, intake)
         return self._contest(key, champion, intake, intake.ingest)
 
@@ -76,11 +73,11 @@ class Course:
             core = self.stages.core(ingest, served.card if served else None)
             window = self._window(core, served)
             self.stages.split_since(ingest, core, window.since)
-            stop_spark()
+            stop_spark(self.settings)
             field_ = challengers.train(self.stages, served, window)
             judged = judging.judge(self.stages, served, field_.chosen, window)
         except GateFailed as error:
-            stop_spark()
+            stop_spark(self.settings)
             judged = Judged(REFUSE, (error.what,))
             self._conclude(key, champion, intake, judged, None, None)
             raise

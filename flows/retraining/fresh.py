@@ -10,14 +10,17 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain, groupby
 
+from flows import reading
 from flows.alerting import tell
 from flows.retraining import refusals
 from flows.retraining.refusals import Refusal
 from flows.retraining.stages import Stages
 from mrl4rec import stage, versions
 from mrl4rec.errors import GateFailed, Mrl4recError, UsageError
-from mrl4rec.formats import SourceFile, digest
+from mrl4rec.formats.packing import Unpacking
+from mrl4rec.formats.sources import SourceFile, digest
 from mrl4rec.stage import Commit
 
 log = logging.getLogger("mrl4rec")
@@ -61,7 +64,7 @@ def take_in(stages: Stages) -> Intake:
         raise GateFailed(
             f"none of the {len(found.new)} new dumps of {stages.dataset} is good:\n  "
             + "\n  ".join(refusal.why for refusal in intake.refused),
-            where=", ".join(str(file.path) for file in found.new),
+            where=", ".join(file.shown for file in found.new),
             todo="look at them, then mend and deliver them again, or take them as they are: "
             "--retry-set-aside, with other limits (MRL4REC_DRIFT_…)",
         )
@@ -95,8 +98,8 @@ def look(stages: Stages, ingest: Commit | None) -> Found:
     taken = _digests(stages, ingest) if ingest is not None else set()
     aside = set() if stages.asked.retry_set_aside else _set_aside(stages) - taken
     found, seen = Found(), set[str]()
-    for path in stages.asked.files():
-        file = digest(path)
+    limits = Unpacking.of(stages.settings)
+    for file in chain.from_iterable(digest(path, limits) for path in stages.asked.files()):
         if file.sha256 in seen:
             continue
         seen.add(file.sha256)
@@ -123,8 +126,8 @@ def _batches(new: Sequence[SourceFile], *, first: bool) -> Iterator[list[SourceF
     """A first load goes in at once; later each file by itself: one that is bad costs no other."""
     if first and new:
         yield list(new)
-    elif not first:
-        yield from ([file] for file in new)
+    elif not first:  # the files of an archive go together
+        yield from (list(files) for _, files in groupby(new, lambda file: file.path))
 
 
 def _take(stages: Stages, intake: Intake, files: list[SourceFile]) -> None:
@@ -132,16 +135,18 @@ def _take(stages: Stages, intake: Intake, files: list[SourceFile]) -> None:
     left = list(files)
     while left:
         try:
-            ingest = stages.take_in([file.path for file in left], _as_of(stages))
+            paths = list(dict.fromkeys(file.path for file in left))
+            ingest = stages.take_in(paths, _as_of(stages))
         except Mrl4recError as error:
-            bad = _unreadable(error, left)
+            bad = _unreadable(error, left, said=bool(reading.said(stages.asked)))
             if bad is None:
                 raise
             why = f"{bad.path.name} cannot be taken in: {error.what}"
-            intake.refused.append(Refusal([bad], why, judged=False))
+            refused = [file for file in left if file.path == bad.path]
+            intake.refused.append(Refusal(refused, why, judged=False))
             facts = {"what": why, "where": error.where, "todo": error.todo}
             tell(stages.settings, "gate_failed", stages.dataset, facts)
-            left.remove(bad)
+            left = [file for file in left if file not in refused]
             continue
         try:
             stages.judge(ingest)
@@ -155,11 +160,18 @@ def _take(stages: Stages, intake: Intake, files: list[SourceFile]) -> None:
         return
 
 
-def _unreadable(error: Mrl4recError, files: Sequence[SourceFile]) -> SourceFile | None:
-    """The file that an error is about, where it is about the content of one."""
-    if isinstance(error, UsageError) or error.where is None:
+def _unreadable(
+    error: Mrl4recError, files: Sequence[SourceFile], *, said: bool = False
+) -> SourceFile | None:
+    """The file that an error is about, where it is about the content of one.
+
+    ``said`` is whether options say how files are read: then the mistake may be theirs.
+    """
+    if said and isinstance(error, UsageError):
         return None
-    about = [file for file in files if error.where == str(file.path) and not file.changed()]
+    about = [
+        file for file in files if error.where in (str(file.path), file.shown) and not file.changed()
+    ]
     return about[0] if about else None
 
 
@@ -175,4 +187,4 @@ def _tell(dataset: str, found: Found) -> None:
         dataset, len(found.new), len(found.taken), len(found.set_aside),
     )  # fmt: skip
     for file in found.set_aside:
-        log.warning("%s: %s is passed over: it was set aside", dataset, file.path)
+        log.warning("%s: %s is passed over: it was set aside", dataset, file.shown)

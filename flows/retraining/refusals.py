@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrl4rec import gate, stage, versions
 from mrl4rec.errors import GateFailed
-from mrl4rec.formats import SourceFile
+from mrl4rec.formats.sources import SourceFile
 from mrl4rec.registry import ledger
 from mrl4rec.registry.ledger import Entry
 from mrl4rec.settings import Settings
@@ -64,7 +64,7 @@ def _unread(refusal: Refusal) -> Entry:
     evidence = {
         "kind": KIND,
         "sources": [file.sha256 for file in refusal.files],
-        "paths": [str(file.path) for file in refusal.files],
+        "paths": [file.shown for file in refusal.files],
     }
     key = _key("unreadable", evidence["sources"])
     return Entry(decision="refused", why=refusal.why, run=key, evidence=evidence)

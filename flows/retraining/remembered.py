@@ -13,7 +13,7 @@ from flows.retraining.challengers import Field
 from flows.retraining.fresh import Intake
 from flows.retraining.judging import Judged
 from mrl4rec import drift
-from mrl4rec.formats import SourceFile
+from mrl4rec.formats.sources import SourceFile
 from mrl4rec.promotion import valid
 from mrl4rec.promotion.per_user import Duel
 from mrl4rec.promotion.window import Window
@@ -65,7 +65,7 @@ def dumps(intake: Intake) -> dict[str, list[str]]:
 
 
 def _paths(files: Sequence[SourceFile]) -> list[str]:
-    return [str(file.path) for file in files]
+    return [file.shown for file in files]
 
 
 # ---------------------------------------------------------------------- MLflow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -23,15 +22,7 @@ class Stages(Pipeline):
         super().__init__(asked.stages(), settings, step)
         self.asked, self.dataset = asked, asked.dataset
 
-    # ---------------------------------------------------------------- Spark stages
-
-    def take_in(self, files: Sequence[Path], as_of: datetime | None) -> Commit:
-        """Ingest the files together; the gates come after it."""
-        from jobs import ingest_reviews
-
-        wanted = ingest_reviews.IngestRequest(self.dataset, tuple(files), self.asked.format, as_of)
-        commit: Commit = self._leased("ingest", ingest_reviews.run, wanted, self.settings)
-        return commit
+    # ---------------------------------------------------------------- data stages
 
     def judge(self, ingest: Commit) -> None:
         """The gates of an ingest. Raises GateFailed."""
@@ -43,7 +34,7 @@ class Stages(Pipeline):
     def core(self, ingest: Commit, champion: ModelCard | None) -> Commit:
         """The k-core: k and the least rating as asked, else as the champion's, else as before."""
         from flows import gates
-        from jobs import filter_kcore
+        from jobs import kcore
 
         before = self._core_of(champion)
         if before is None:
@@ -53,7 +44,7 @@ class Stages(Pipeline):
         asked = self.asked
         core: Commit = self._leased(
             "kcore",
-            filter_kcore.run,
+            kcore.run,
             self.dataset,
             ingest,
             k=k if asked.kcore is None else asked.kcore,
@@ -75,11 +66,11 @@ class Stages(Pipeline):
     def split_since(self, ingest: Commit, core: Commit, since: datetime) -> Commit:
         """Everything from ``since`` on is test; the stages of PyTorch go on from this split."""
         from flows import gates
-        from jobs import split_interactions
+        from jobs import split as split_job
 
         split: Commit = self._leased(
             "split",
-            split_interactions.run,
+            split_job.run,
             self.dataset,
             core,
             strategy="since",

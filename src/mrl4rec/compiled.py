@@ -1,8 +1,8 @@
 """Compiling all loops in a process beside the work that comes before they are needed.
 
 Only the first run on a machine pays for compiling: what it makes lies in numba's cache on disk.
-That run begins with Spark, and a second process compiles meanwhile; whoever needs a part waits for
-it here. ``python -m mrl4rec.compiled`` compiles everything and says so, part by part.
+That run begins with the data, and a second process compiles meanwhile; whoever needs a part waits
+for it here. ``python -m mrl4rec.compiled`` compiles everything and says so, part by part.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mrl4rec")
 
-ROOMS = ("kernels", "formats", "ranking", "training")
+ROOMS = ("kernels", "ranking", "training")
 """Folders of the package whose loops are compiled."""
 
 _running: subprocess.Popen[str] | None = None
@@ -80,26 +80,6 @@ def stamp() -> Path:
     return CACHE / "compiled" / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
-def _kcore() -> None:
-    import numpy as np
-    import pyarrow as pa
-
-    from mrl4rec import kcore
-
-    encoder = kcore.Encoder({"s": 0})
-    rows = {
-        "user_id": ["a", "a", "b", "b"],
-        "item_id": ["x", "y", "x", "y"],
-        "source_sha256": pa.array(["s"] * 4).dictionary_encode(),
-        "record_no": pa.array(range(4), pa.int64()),
-        "reviewed_at": pa.array([1] * 4, pa.timestamp("us", tz="UTC")),
-    }
-    encoder.add(pa.RecordBatch.from_pydict(rows))
-    pairs = encoder.pairs()
-    kept, _ = kcore.peel(pairs.users_P, pairs.items_P, 2)
-    kcore.number(pairs.take(np.asarray(kept)), None, None)
-
-
 def _training() -> None:
     from mrl4rec.methods import resolve
     from mrl4rec.settings import Settings
@@ -133,7 +113,6 @@ def _few() -> Interactions:
 
 
 PARTS: dict[str, Callable[[], None]] = {
-    "kcore": _kcore,
     "training": _training,
     "ranking": _ranking,
 }

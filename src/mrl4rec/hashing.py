@@ -18,7 +18,7 @@ MIX_2 = 0x94D049BB133111EB
 MASK = (1 << 64) - 1
 
 # Salts keep the streams of different uses apart; a new use takes a new number.
-SALT_DRAW, SALT_ORDER, SALT_TIE, SALT_INIT, SALT_VALID, SALT_TEST, SALT_TIME = range(1, 8)
+SALT_DRAW, SALT_ORDER, SALT_TIE, SALT_INIT = range(1, 5)
 SALT_NOISE, SALT_USERS = 20, 21
 
 

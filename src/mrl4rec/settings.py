@@ -15,6 +15,7 @@ from mrl4rec.errors import UsageError
 CACHE = Path("~/.cache/mrl4rec").expanduser()
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """What a data set or a table may be called: never a path that leads out of the warehouse."""
+NO_PATH = re.compile(r"[#?\[\]|^\\]|%[0-9A-Fa-f]{2}")
 
 
 class Settings(BaseSettings):
@@ -37,7 +38,21 @@ class Settings(BaseSettings):
     downloads: Path = Field(CACHE / "downloads", description="folder of downloaded data sets")
     real_data: Path | None = Field(None, description="folder of real data for tests and benchmarks")
 
-    spark_master: str = Field("local[*]", description="local[N], spark://host:port, k8s://…")
+    data_engine: Literal["auto", "duckdb", "spark"] = Field(
+        "auto",
+        description="what runs ingest, k-core and split; auto: Spark where a master is named, "
+        "else DuckDB in this process",
+    )
+    memory_gb: float | None = Field(
+        None,
+        gt=0,
+        description="what DuckDB may hold in memory, beyond it spills beside the warehouse; unset: "
+        "half of the machine's",
+    )
+    spark_master: str | None = Field(
+        None,
+        description="local[N], spark://host:port, k8s://…; unset: local[*] where Spark runs",
+    )
     spark_memory: str = Field("3g", description="memory of the Spark driver (and of each executor)")
     spark_java_options: str = Field("", description="more options of the driver's JVM")
     shuffle_partitions: int = Field(8, ge=1, description="partitions of a Spark shuffle")
@@ -46,11 +61,6 @@ class Settings(BaseSettings):
     )
     max_unpacked_ratio: float = Field(
         100.0, gt=0, description="so is one that unpacks to more than so many times its size"
-    )
-    kcore_driver_pairs: int = Field(
-        20_000_000,
-        ge=0,
-        description="up to so many pairs the k-core is peeled in memory",
     )
     max_quarantined_share: float = Field(
         0.1, ge=0, le=1, description="above this quarantined share the gate fails"
@@ -129,8 +139,19 @@ class Settings(BaseSettings):
         return self.warehouse / folder_name(dataset, "--dataset")
 
     def table_uri(self, dataset: str, table: str) -> str:
-        """The path of one Delta table, absolute, as Spark and delta-rs both take it."""
-        return str((self.dataset_dir(dataset) / folder_name(table, "table")).absolute())
+        """The path of one Delta table, absolute, as Spark and delta-rs both take it.
+
+        Raises UsageError where the warehouse's path holds what delta-rs takes as part of an address
+        instead: it would see a table without history there.
+        """
+        uri = str((self.dataset_dir(dataset) / folder_name(table, "table")).absolute())
+        if (odd := NO_PATH.search(uri)) is not None:
+            raise UsageError(
+                f"the warehouse's path holds {odd[0]!r}: no Delta table can lie there",
+                where=uri,
+                todo="name a folder without it: set MRL4REC_WAREHOUSE, or --warehouse",
+            )
+        return uri
 
     def mlflow_uri(self) -> str:
         """The tracking server: the one set here, else MLflow's own setting, else SQLite."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from deltalake import DeltaTable
 
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.formats.authors import Piece, author_pieces
-from mrl4rec.formats.bounds import Unpacking
-from mrl4rec.formats.sources import blocks
+from mrl4rec.formats.packing import unpacked
 
 FOLDS = ("train", "test")
 SCHEMA = pa.schema([("user_idx", pa.int32()), ("item_idx", pa.int32()), ("fold", pa.string())])
@@ -76,6 +77,37 @@ def differences(given: pa.Table, interactions: pa.Table) -> tuple[np.ndarray, np
     return core_only, files_only
 
 
+def require_same(
+    given: pa.Table, files: Mapping[str, Path], tables: Mapping[str, DeltaTable]
+) -> None:
+    """Raise Mrl4recError unless the pairs of the files are exactly those of ``interactions``.
+
+    ``tables`` also has ``users`` and ``items``, to name the first that differ.
+    """
+    pairs = tables["interactions"].to_pyarrow_table(columns=["user_idx", "item_idx"])
+    core_only, files_only = differences(given, pairs)
+    if not len(core_only) and not len(files_only):
+        return
+    ids = {name: dict(zip(*tables[name].to_pyarrow_table().to_pydict().values(), strict=True))
+           for name in ("users", "items")}  # fmt: skip
+    parts = []
+    for only, holder, other in (
+        (core_only, "the interactions", "the files"),
+        (files_only, "the files", "the interactions"),
+    ):
+        if len(only):
+            user, item = only[0].tolist()
+            names = f"{ids['users'].get(user, 'unknown')}, {ids['items'].get(item, 'unknown')}"
+            parts.append(f"{len(only):,} pairs of {holder} are not in {other}; the first: "
+                         f"user {user} item {item} ({names})")  # fmt: skip
+    raise Mrl4recError(
+        "the predefined split and the interactions are not the same pairs: " + "; ".join(parts),
+        where=", ".join(map(str, files.values())),
+        todo="give the files made from this dump with this --kcore, whose numbers are the ids by "
+        "first appearance",
+    )
+
+
 def _keys(pairs: pa.Table) -> np.ndarray:
     users, items = (pairs[name].to_numpy().astype(np.int64) for name in ("user_idx", "item_idx"))
     return (users << 32) | items
@@ -85,7 +117,7 @@ def _read_one(path: Path) -> tuple[np.ndarray, np.ndarray]:
     none = np.empty(0, dtype=np.int32)
     users, items = [none], [none]
     try:
-        for piece in author_pieces(Unpacking().bounded(blocks(path), path)):
+        for piece in author_pieces(unpacked(path)):
             values = _numbers(piece, path)
             items.append(values[1:])
             users.append(np.full(len(values) - 1, values[0], dtype=np.int32))

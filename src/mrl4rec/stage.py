@@ -10,17 +10,53 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
+from mrl4rec.errors import Mrl4recError
+
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
 
+log = logging.getLogger("mrl4rec")
+
 METADATA = "userMetadata"
+TRIES = 3
+P = ParamSpec("P")
+
+
+class LostRace(Mrl4recError):
+    """Another commit was made to a stage's table while the stage ran."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(
+            "another commit was made while this stage ran; nothing is half-visible",
+            where=uri,
+            todo="see what else writes there, then run the same command again",
+        )
+
+
+def again_after_lost_race(run: Callable[P, Commit]) -> Callable[P, Commit]:
+    """A stage's function that is run again where it lost a race: it looks for its key first, so
+    that what the other made of the same inputs is found, and anything else is computed anew.
+    """
+
+    @wraps(run)
+    def retried(*args: P.args, **kwargs: P.kwargs) -> Commit:
+        for _ in range(TRIES - 1):
+            try:
+                return run(*args, **kwargs)
+            except LostRace as error:
+                log.warning("%s: %s; run again", error.where, error.what)
+        return run(*args, **kwargs)
+
+    return retried
 
 
 @dataclass(frozen=True)

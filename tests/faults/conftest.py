@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
 
 from mrl4rec.settings import Settings
+from mrl4rec.transforms import spark_session
 from tests.faults import scene
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "mrl4rec"))
@@ -49,12 +49,20 @@ class Undisturbed:
 
 
 def settings_of(warehouse: Path, **values: Any) -> Settings:
-    """Settings of a small run in a warehouse."""
-    return Settings(warehouse=warehouse, shuffle_partitions=2, spark_memory="2g", **values)
+    """Settings of a small run in a warehouse, on DuckDB."""
+    return Settings(warehouse=warehouse, **{"data_engine": "duckdb", **values})
+
+
+@pytest.fixture
+def on_spark() -> dict[str, str]:
+    """The environment of a command whose data stages run on Spark; skipped without Java."""
+    if (spark_session.java_version() or 0) < spark_session.JAVA:
+        pytest.skip("Java absent: install Java 17 to run the Spark tests")
+    return {"MRL4REC_DATA_ENGINE": "spark", "MRL4REC_SPARK_MASTER": "local[2]"}
 
 
 @pytest.fixture(scope="session")
-def undisturbed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """All stages once, the warehouse kept as it was before each; shared by tests side by side."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "undisturbed"

@@ -1,8 +1,9 @@
 """A command that is struck at a named point: ``python -m tests.faults.crash --at POINT -- run …``.
 
-The blow is a real signal: SIGKILL to the whole process group, its JVM with it, or SIGSTOP to the
-process. A POINT is ``kill after module:function 2`` (when its second call has returned),
-``stop before module:function 1``, or ``kill file PATTERN`` (as soon as such a file is there).
+The blow is a real signal: SIGKILL to the whole process group, its JVM with it, SIGSTOP to the
+process, or ``cut``: SIGXFSZ, by which the system kills it in the middle of a file, at 3 KB. A POINT
+is ``kill after module:function 2`` (when its second call has returned), ``stop before
+module:function 1``, or ``kill file PATTERN`` (as soon as such a file is there).
 ``--without GUARD`` takes one of ``guards`` out first.
 """
 
@@ -12,6 +13,7 @@ import argparse
 import functools
 import glob
 import os
+import resource
 import signal
 import sys
 import threading
@@ -19,6 +21,8 @@ import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
+
+CUT_AT = 3 << 10
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def arm(point: str) -> None:
     """Lie in wait at a point."""
     blow, when, *where = point.split(" ")
-    strike = {"kill": kill, "stop": stop}[blow]
+    strike = {"kill": kill, "stop": stop, "cut": cut}[blow]
     if when == "file":
         threading.Thread(target=_watch, args=(where[0], strike), daemon=True).start()
     else:
@@ -58,6 +62,13 @@ def kill() -> None:
 def stop() -> None:
     """Every thread stands still, the heartbeat's too, until somebody sends SIGCONT."""
     os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def cut() -> None:
+    """From now on who writes a file beyond 3 KB dies of it; Python itself would look away."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (CUT_AT, CUT_AT))
 
 
 def _watch(pattern: str, strike: Callable[[], None]) -> None:

@@ -97,17 +97,27 @@ def run(settings: Settings, source: Path, step: Step = plain, until: str = "eval
             pipeline.evaluate(train, cell)
 
 
-def jobs(settings: Settings, *dumps: Sequence[Path]) -> tuple[Commit, Commit, Commit]:
-    """So many ingests, the k-core after each and the split of the last, without gates."""
-    from jobs import filter_kcore, ingest_reviews, split_interactions
+def jobs(
+    settings: Settings, *dumps: Sequence[Path], peel: Settings | None = None
+) -> tuple[Commit, Commit, Commit]:
+    """So many ingests, the k-core after each (with settings of its own) and the split of the last,
+    without gates.
+    """
+    from jobs import kcore, split
 
     for files in dumps:
-        as_of = request(files[0]).as_of_time()
-        wanted = ingest_reviews.IngestRequest(DATASET, tuple(files), as_of=as_of)
-        ingest = ingest_reviews.run(wanted, settings)
-        core = filter_kcore.run(DATASET, ingest, k=2, settings=settings)
-    split = split_interactions.run(DATASET, core, strategy="random", settings=settings)
-    return ingest, core, split
+        taken = ingest(settings, files)
+        core = kcore.run(DATASET, taken, k=2, settings=peel or settings)
+    return taken, core, split.run(DATASET, core, strategy="random", settings=settings)
+
+
+def ingest(settings: Settings, files: Sequence[Path]) -> Commit:
+    """Files taken in together, without a gate."""
+    from jobs.ingest import IngestRequest
+    from jobs.ingest import run as take_in
+
+    as_of = request(files[0]).as_of_time()
+    return take_in(IngestRequest(DATASET, tuple(files), as_of=as_of), settings)
 
 
 class Child:
@@ -137,9 +147,9 @@ class Child:
         assert self.process.returncode == code, self.out.read_text()[-1000:] + self.said()[-3000:]
         return self.said()
 
-    def killed(self) -> None:
+    def killed(self, by: signal.Signals = signal.SIGKILL) -> None:
         """Wait until the blow fell."""
-        self.ended(-signal.SIGKILL)
+        self.ended(-by)
 
     def is_stopped(self) -> bool:
         """Whether it stands still; it must not have ended."""
@@ -217,6 +227,12 @@ def by_ids(
         )
         for table, commit in commits.items()
     }
+
+
+def ids_after(settings: Settings, *dumps: Sequence[Path]) -> dict[str, str]:
+    """``by_ids`` after so many ingests, each with its k-core, and a split."""
+    ingest, core, split = jobs(settings, *dumps)
+    return by_ids(settings, {"reviews": ingest, "interactions": core, "splits": split})
 
 
 def _without_numbers(row: Mapping[str, Any]) -> dict[str, Any]:

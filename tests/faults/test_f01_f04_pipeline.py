@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mrl4rec import lease
 from mrl4rec.lease import Lease
 from mrl4rec.settings import Settings
-from tests.faults import scene
+from mrl4rec.stage import LostRace
+from mrl4rec.tables import store
+from mrl4rec.transforms import duckdb_engine
+from tests.faults import guards, scene
 from tests.faults.conftest import Note, Start, Undisturbed, settings_of
 from tests.faults.scene import wait_until
 
 pytestmark = pytest.mark.slow
 
 BETWEEN = {
-    "ingest": "kill after jobs.ingest_reviews:run 1",
-    "kcore": "kill after jobs.filter_kcore:run 1",
-    "split": "kill after jobs.split_interactions:run 1",
+    "ingest": "kill after jobs.ingest:run 1",
+    "kcore": "kill after jobs.kcore:run 1",
+    "split": "kill after jobs.split:run 1",
     "train": "kill after mrl4rec.training:run 1",
     "evaluate": "kill after mrl4rec.evaluation:run 1",
 }
 AMID = {
-    "ingest": "kill after jobs.ingest_gain:commit 2",  # quarantine and reviews, but no sources
-    "kcore": "kill after jobs.filter_kcore:_write 2",  # users and items, but no interactions
-    "split": "kill file {warehouse}/d/splits/*.parquet",  # rows, but no commit
+    "ingest": "kill after mrl4rec.transforms.duckdb_engine:DuckDB.write 2",  # all but `sources`
+    "kcore": "kill after jobs.kcore:_write 2",  # users and items, but no interactions
+    "split": "cut before mrl4rec.transforms.duckdb_engine:commit_stream 1",  # half a file
     "train": "kill after mrl4rec.training.checkpoint:Store.save 5",
     "evaluate": "kill after mrl4rec.evaluation:_write_per_user 1",
 }
-STOPPED = "stop before deltalake:DeltaTable.merge 1"
-"""All tables of ingest are written; the lease was looked at, and the marker is about to commit."""
+AMID_SPARK = {
+    "ingest": "kill after mrl4rec.transforms.spark_engine:Spark.write 2",
+    "kcore": AMID["kcore"],
+    "split": "kill file {warehouse}/d/splits/*.parquet",  # rows, but no commit
+}
+STOPPED = {
+    "before": "stop before mrl4rec.tables.store:append_rows 1",
+    "after": "stop before mrl4rec.tables.store:write_deltalake 1",
+}
+"""All tables of ingest are written, and the marker is about to commit: before and after the look at
+the lease."""
 
 
 @pytest.mark.fault("F1")
@@ -61,13 +75,35 @@ def test_f02_killed_in_the_middle_of_a_stage(
     """kill -9 when a part of a stage's output is on disk and its commit is not; again"""
     settings = undisturbed.before(stage, tmp_path)
     before = scene.digests(settings)
-    at = AMID[stage].format(warehouse=tmp_path)
-    children(stage, undisturbed.dump, settings, at=at, **EVERY_STEP).killed()
+    child = children(stage, undisturbed.dump, settings, at=AMID[stage], **EVERY_STEP)
+    child.killed(signal.SIGXFSZ if AMID[stage].startswith("cut") else signal.SIGKILL)
     assert scene.digests(settings) == before
 
     scene.run(settings, undisturbed.dump)
     assert scene.digests(settings) == undisturbed.digests
-    assert not list(tmp_path.glob("d/unpacked-*"))
+    assert not list(tmp_path.glob(".spill/*"))
+    record_property("came", "nothing half-visible; again: same digests")
+
+
+@pytest.mark.fault("F2")
+@pytest.mark.parametrize("stage", AMID_SPARK)
+def test_f02_killed_in_the_middle_of_a_stage_on_spark(
+    stage: str,
+    on_spark: dict[str, str],
+    undisturbed: Undisturbed,
+    tmp_path: Path,
+    children: Start,
+    record_property: Note,
+) -> None:
+    """The same on Spark, its JVM killed with it; what is then left to do is done on DuckDB"""
+    settings = undisturbed.before(stage, tmp_path)
+    before = scene.digests(settings)
+    at = AMID_SPARK[stage].format(warehouse=tmp_path)
+    children(stage, undisturbed.dump, settings, at=at, **on_spark).killed()
+    assert scene.digests(settings) == before
+
+    scene.run(settings, undisturbed.dump)
+    assert scene.digests(settings) == undisturbed.digests
     record_property("came", "nothing half-visible; again: same digests")
 
 
@@ -105,14 +141,14 @@ def test_f03_a_killed_holder_is_followed_within_two_heartbeats(
 
 
 def zombie(
-    undisturbed: Undisturbed, place: Path, start: Start, without: str | None
+    undisturbed: Undisturbed, place: Path, start: Start, point: str, without: str | None = None
 ) -> tuple[Settings, scene.Child, dict[str, int]]:
     """Ingest stopped in the commit of its marker, overtaken by another that ends, and woken again;
     with the versions that the other left.
     """
     settings = undisturbed.before("ingest", place)
     hasty = {"MRL4REC_LEASE_STALE_SECONDS": "2"}
-    late = start("ingest", undisturbed.dump, settings, at=STOPPED, without=without, **hasty)
+    late = start("ingest", undisturbed.dump, settings, at=point, without=without, **hasty)
     wait_until(late.is_stopped)
     scene.run(settings_of(place, lease_stale_seconds=2), undisturbed.dump, until="ingest")
     theirs = scene.marks(settings)
@@ -120,25 +156,35 @@ def zombie(
     return settings, late, theirs
 
 
+ENDED = {
+    "before": (1, "this one was silent for too long, and commits nothing", "ended with the reason"),
+    "after": (0, "another commit was made while this stage ran", "found the other's work done"),
+}
+"""Exit code and words of a zombie, and what that is in short."""
+
+
 @pytest.mark.fault("F3")
+@pytest.mark.parametrize("look", STOPPED)
 def test_f03_a_late_zombie_commits_nothing(
-    undisturbed: Undisturbed, tmp_path: Path, children: Start, record_property: Note
+    look: str, undisturbed: Undisturbed, tmp_path: Path, children: Start, record_property: Note
 ) -> None:
     """Ingest stopped for longer than its lease lasts; another does it; then the first is woken"""
-    settings, late, theirs = zombie(undisturbed, tmp_path, children, without=None)
-    assert "was taken over by" in late.ended(code=1)
+    code, words, came = ENDED[look]
+    settings, late, theirs = zombie(undisturbed, tmp_path, children, STOPPED[look])
+    assert words in late.ended(code)
     assert scene.marks(settings) == theirs
     scene.run(settings, undisturbed.dump)
     assert scene.digests(settings) == undisturbed.digests
-    record_property("came", "it ended with the reason and committed nothing; same digests")
+    record_property("came", f"woken {look} its look at the lease it {came}; committed nothing")
 
 
-@pytest.mark.fault("F3", without="the look at the lease before each commit")
+@pytest.mark.fault("F3", without="the looks at lease and version before each commit")
 def test_f03_the_oracle_notices_a_zombie_that_commits(
     undisturbed: Undisturbed, tmp_path: Path, children: Start, record_property: Note
 ) -> None:
-    """The same zombie, which does not look at its lease before it commits"""
-    settings, late, theirs = zombie(undisturbed, tmp_path, children, without="fence")
+    """The same zombie, which looks neither at its lease nor at the table before it commits"""
+    point = STOPPED["before"]
+    settings, late, theirs = zombie(undisturbed, tmp_path, children, point, without="fence")
     wait_until(lambda: scene.marks(settings) != theirs or late.process.poll() is not None)
     assert scene.marks(settings)["sources"] == theirs["sources"] + 1
     record_property("came", "noticed: the zombie made a version of `sources`")
@@ -179,20 +225,59 @@ def test_f04_two_flows_at_once(
     record_property("came", "one did the work, the other found it done: versions as after one run")
 
 
-@pytest.mark.fault("F4", without="the lease")
+def without_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits: two ingests read everything before either of them commits."""
+    from jobs import ingest
+
+    monkeypatch.setattr(Lease, "__enter__", lambda self: self)
+    monkeypatch.setattr(Lease, "__exit__", lambda *_: None)
+    both = threading.Barrier(2)
+    calls = itertools.count()
+    ready = ingest._restored
+
+    def together(plan: Any) -> dict[str, int]:
+        heads = ready(plan)
+        if next(calls) < 2:
+            both.wait(60)
+        return heads
+
+    monkeypatch.setattr(ingest, "_restored", together)
+
+
+@pytest.mark.fault("F4")
+def test_f04_two_flows_that_no_lease_keeps_apart(
+    undisturbed: Undisturbed,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Note,
+) -> None:
+    """The same two runs, neither waiting for the other, as jobs that are started by hand"""
+    without_a_lease(monkeypatch)
+    raised = two_at_once(undisturbed, tmp_path)
+    assert [error for error in raised if not isinstance(error, LostRace)] == []
+    settings = settings_of(tmp_path)
+    scene.run(settings, undisturbed.dump, until="split")
+    found = scene.digests(settings)
+    assert found == {table: undisturbed.digests[table] for table in found}
+    record_property("came", "one noticed the other by the tables' versions; one result")
+
+
+@pytest.mark.fault("F4", without="the lease and the looks at versions")
 def test_f04_the_oracle_notices_two_flows_without_a_lease(
     undisturbed: Undisturbed,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     record_property: Note,
 ) -> None:
-    """The same two runs, neither waiting for the other"""
-    monkeypatch.setattr(Lease, "__enter__", lambda self: self)
-    monkeypatch.setattr(Lease, "__exit__", lambda *_: None)
+    """The same two runs, which write to whatever version is there"""
+    without_a_lease(monkeypatch)
+    monkeypatch.setattr(duckdb_engine, "commit_stream", guards.write_anyway)
+    monkeypatch.setattr(store, "append_rows", guards.append_anyway)
     raised = two_at_once(undisturbed, tmp_path)
     found = scene.digests(settings_of(tmp_path))
-    assert raised or found != {table: undisturbed.digests.get(table) for table in found}
-    what = f"{type(raised[0]).__name__}: {raised[0]}" if raised else "other digests"
+    wrong = [name for name, rows in found.items() if rows != undisturbed.digests.get(name)]
+    assert raised or wrong
+    what = f"{type(raised[0]).__name__}: {raised[0]}" if raised else f"other rows in {wrong}"
     record_property("came", f"noticed: {what.splitlines()[0]}")
 
 

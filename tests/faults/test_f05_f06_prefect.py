@@ -137,16 +137,19 @@ def test_f05_prefect_is_away_for_a_minute(
 
 
 AMID = {
-    "Spark": ("ingest", lambda seen: any("java" in name for name in seen)),
+    "Spark": ("ingest", lambda seen: any("pyspark.daemon" in name for name in seen)),
     "torchrun": ("train", lambda seen: sum("mrl4rec.training.worker" in n for n in seen) >= 2),
 }
-"""What runs when the cancel comes → the stage it belongs to, and how its processes look."""
+"""What runs when the cancel comes → the stage it belongs to, and how its processes look. Spark is
+at work when Python decodes for it, in a process of its own.
+"""
 
 
 @pytest.mark.fault("F6")
 @pytest.mark.parametrize("what", AMID)
 def test_f06_cancelled(
     what: str,
+    request: pytest.FixtureRequest,
     server: Server,
     undisturbed: Undisturbed,
     tmp_path: Path,
@@ -154,6 +157,8 @@ def test_f06_cancelled(
     record_property: Note,
 ) -> None:
     """A deployment's run is cancelled by Prefect's API amid a Spark stage and amid torchrun"""
+    if what == "Spark":
+        request.getfixturevalue("on_spark")
     stage, running = AMID[what]
     undisturbed.before(stage, tmp_path / "w")
     asked = scene.request(undisturbed.dump).parameters()

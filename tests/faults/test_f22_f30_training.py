@@ -180,15 +180,8 @@ def test_f26_nan_on_one_rank(
     record_property("came", "both stopped before the update; the checkpoint was kept; then same")
 
 
-@pytest.fixture
-def benched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A benchmark in this process leaves its Spark session to the other tests."""
-    monkeypatch.setattr(benchmark, "stop_spark", lambda: None)
-
-
 @pytest.mark.slow
 @pytest.mark.fault("F26")
-@pytest.mark.usefixtures("benched")
 def test_f26_a_diverged_training_is_a_failed_run(
     undisturbed: Undisturbed, tmp_path: Path, record_property: Note
 ) -> None:
@@ -289,7 +282,6 @@ def another() -> Any:
 @pytest.mark.slow
 @pytest.mark.fault("F30")
 @pytest.mark.timeout(900)
-@pytest.mark.usefixtures("benched")
 def test_f30_the_tracking_server_is_away(
     server: Any, store: Settings, undisturbed: Undisturbed, record_property: Note
 ) -> None:

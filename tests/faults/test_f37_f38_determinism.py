@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from mrl4rec.settings import Settings
 from tests.faults import scene
 from tests.faults.conftest import Note, Start, Undisturbed, settings_of
 
@@ -24,24 +25,23 @@ ELSEWHERE = {
 @pytest.mark.fault("F37")
 @pytest.mark.parametrize("partitions", [1, 7, 64])
 def test_f37_the_number_of_partitions(
-    spark: SparkSession,
+    spark_settings: Settings,
     undisturbed: Undisturbed,
-    tmp_path: Path,
     partitions: int,
     record_property: Note,
 ) -> None:
-    """Ingest, a k-core peeled on Spark, and split, in 1, 7 and 64 partitions of a shuffle"""
+    """Ingest, k-core and split on Spark, in 1, 7 and 64 partitions of a shuffle, against DuckDB"""
+    spark = SparkSession.builder.getOrCreate()
     name = "spark.sql.shuffle.partitions"
     before = spark.conf.get(name)
-    settings = settings_of(tmp_path, kcore_driver_pairs=0)
     spark.conf.set(name, partitions)
     spark.conf.set("spark.sql.adaptive.coalescePartitions.enabled", False)
     try:
-        scene.jobs(settings, [undisturbed.dump])
+        scene.jobs(spark_settings, [undisturbed.dump])
     finally:
         spark.conf.set(name, str(before))
         spark.conf.unset("spark.sql.adaptive.coalescePartitions.enabled")
-    found = scene.digests(settings)
+    found = scene.digests(spark_settings)
     assert found == {table: undisturbed.digests[table] for table in found}
     assert set(found) == {table for tables in scene.TABLES.values() for table in tables}
     record_property("came", "same core, ids and folds")

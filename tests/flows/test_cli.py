@@ -33,7 +33,7 @@ def test_wrong_usage_is_exit_code_2_and_one_json_document(tmp_path: Path) -> Non
 
 
 HEAVY = {"prefect", "mlflow", "torch", "numba", "pyspark", "pandas", "matplotlib", "numpy"}
-HEAVY |= {"great_expectations", "pyarrow", "deltalake", "pydantic", "rich"}
+HEAVY |= {"great_expectations", "pyarrow", "deltalake", "duckdb", "pydantic", "rich"}
 TELL = """
 import sys
 from flows.cli import main
@@ -45,7 +45,7 @@ finally:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "run", "train", "compare", "export", "promote", "up", "doctor"]
+    "command", ["", "run", "train", "inspect", "compare", "export", "promote", "up", "doctor"]
 )
 def test_help_imports_nothing_heavy(command: str) -> None:
     done = subprocess.run(
@@ -78,32 +78,53 @@ def test_datasets_lists_the_catalogue(tmp_path: Path) -> None:
     assert {"ml-100k", "ml-1m", "planted", "amazon-2014-phones"} <= names
 
 
-def test_doctor_says_what_is_missing_and_what_to_type(tmp_path: Path) -> None:
-    done = run("doctor", "--json", cwd=tmp_path, MRL4REC_JARS=str(tmp_path / "none"))
-    answer = json.loads(done.stdout)
-    assert done.returncode == 1
-    missing = [f for f in answer["findings"] if not f["ok"]]
-    assert [f["todo"] for f in missing] == ["mrl4rec setup"]
+RATINGS = "userId,movieId,rating,timestamp\n1,2,3.0,900000000\n"
+ON_SPARK = ["ingest", "--dataset", "d", "--source", "ratings.csv", "--data-engine", "spark"]
 
 
-def test_no_jars_is_a_clear_failure_of_the_command_itself(tmp_path: Path) -> None:
-    (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,2,3.0,900000000\n")
-    done = run(
-        "ingest", "--dataset", "d", "--source", "ratings.csv",
-        cwd=tmp_path, MRL4REC_JARS=str(tmp_path / "none"),
-    )  # fmt: skip
+def without_java(folder: Path) -> dict[str, str]:
+    """Variables with which no Java is found."""
+    return {"PATH": str(folder), "JAVA_HOME": ""}
+
+
+def findings(cwd: Path, **environment: str) -> tuple[int, dict[str, str]]:
+    """Exit code of ``doctor``, and what to do about each thing it misses."""
+    done = run("doctor", "--json", cwd=cwd, **environment)
+    found = json.loads(done.stdout)["findings"]
+    return done.returncode, {f["what"]: f["todo"] for f in found if not f["ok"]}
+
+
+def test_doctor_misses_java_and_jars_only_for_spark(tmp_path: Path) -> None:
+    nothing = without_java(tmp_path) | {"MRL4REC_JARS": str(tmp_path / "none")}
+    assert findings(tmp_path, **nothing) == (0, {})
+    code, missing = findings(tmp_path, MRL4REC_DATA_ENGINE="spark", **nothing)
+    assert code == 1
+    assert len(missing) == 2
+    assert "mrl4rec setup" in missing.values()
+    assert any("openjdk-17" in todo for todo in missing.values())
+
+
+def test_setup_without_java_leaves_spark_out_in_one_line(tmp_path: Path) -> None:
+    done = run("setup", cwd=tmp_path, **without_java(tmp_path))
+    assert done.returncode == 0
+    assert "Java 17 was not found" in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("lacking", ["JARs", "Java"])
+def test_what_spark_lacks_is_said_where_it_was_asked_for(tmp_path: Path, lacking: str) -> None:
+    (tmp_path / "ratings.csv").write_text(RATINGS)
+    jars = {"MRL4REC_JARS": str(tmp_path / "none")}
+    done = run(*ON_SPARK, cwd=tmp_path, **(jars if lacking == "JARs" else without_java(tmp_path)))
     assert done.returncode == 1
-    assert "mrl4rec setup" in done.stderr
+    assert ("mrl4rec setup" if lacking == "JARs" else "Java 17") in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "warehouse").exists()
 
 
-def test_no_java_is_a_clear_failure(tmp_path: Path) -> None:
-    (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,2,3.0,900000000\n")
-    bare = {k: v for k, v in os.environ.items() if k != "JAVA_HOME"} | {"PATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "ingest", "--dataset", "d", "--source", "ratings.csv"],
-        cwd=tmp_path, capture_output=True, text=True, env=bare, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "Java 17" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_without_java_a_dump_is_taken_in(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text(RATINGS)
+    done = run(*ON_SPARK[:-2], "--json", cwd=tmp_path, **without_java(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["total"]["rows_accepted"] == 1
+    assert done.stderr.count("data engine: DuckDB") == 1

@@ -17,7 +17,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from pyspark.sql import SparkSession
 
 from flows import gates
 from jobs import facts
@@ -41,8 +40,8 @@ PAIR = {"user_idx": [19], "item_idx": [4], "reviewed_at": [warehouse.DAY], "fold
 
 
 @pytest.fixture
-def stages(settings: Settings, spark: SparkSession) -> Stages:
-    """The commits of a good warehouse; Spark is there when a gate asks for it."""
+def stages(settings: Settings) -> Stages:
+    """The commits of a good warehouse."""
     return warehouse.build(settings)
 
 
@@ -51,7 +50,7 @@ def verdicts(settings: Settings) -> dict[tuple[str, str], str]:
     return {(row["table"], row["version"]): row["verdict"] for row in kept}
 
 
-def test_good_tables_pass_and_a_known_verdict_needs_neither_spark_nor_gx(
+def test_good_tables_pass_and_a_known_verdict_needs_neither_engine_nor_gx(
     settings: Settings, stages: Stages, tmp_path: Path
 ) -> None:
     """The second asking is in a process where no JVM could be started."""
@@ -77,7 +76,7 @@ for check, table in ((gates.check_reviews, "sources"), (gates.check_core, "inter
                      (gates.check_split, "splits")):
     commit = history(settings.table_uri("{DATASET}", table), table)[0]
     assert check("{DATASET}", commit, settings).known
-heavy = {{"pyspark", "great_expectations", "torch"}} & set(sys.modules)
+heavy = {{"pyspark", "duckdb", "great_expectations", "torch"}} & set(sys.modules)
 assert not heavy, heavy
 """
     environment = {
@@ -219,16 +218,18 @@ def test_what_stages_and_maintenance_write_is_not_foreign(
 def test_a_quarantine_that_is_too_large_fails_until_the_setting_allows_it(
     settings: Settings, stages: Stages
 ) -> None:
-    """One record of 101 is a share of .0099."""
+    """One record of 101 is a share of .0099; the message shows it."""
     strict = settings.model_copy(update={"max_quarantined_share": 0.009})
     for _ in range(2):  # a failed version stays failed
-        with pytest.raises(GateFailed, match=r"seen 0.00990099, wanted 0 to 0.009"):
+        with pytest.raises(GateFailed, match=r"seen 0.00990099, wanted 0 to 0.009") as error:
             gates.check_reviews(DATASET, stages.ingest, strict)
+        assert "rule='not_json', records=1, detail=None, record='{'" in str(error.value)
+        assert "--expectation quarantined_share" in str(error.value)
     exact = settings.model_copy(update={"max_quarantined_share": 1 / 101})
     assert gates.check_reviews(DATASET, stages.ingest, exact).passed
 
 
-def test_a_table_that_spark_cannot_read_stops_the_gate_and_keeps_no_verdict(
+def test_a_table_that_cannot_be_read_stops_the_gate_and_keeps_no_verdict(
     settings: Settings, stages: Stages
 ) -> None:
     for path in Path(settings.table_uri(DATASET, "interactions")).glob("*.parquet"):
@@ -236,6 +237,42 @@ def test_a_table_that_spark_cannot_read_stops_the_gate_and_keeps_no_verdict(
     with pytest.raises(GateFailed, match="could not count"):
         gates.check_core(DATASET, stages.core, settings)
     assert not Path(settings.table_uri(DATASET, "gates")).exists()
+
+
+def test_ratings_are_held_against_the_mapping_of_their_source(
+    settings: Settings, stages: Stages
+) -> None:
+    """A source of an older version goes by its format; a mapping without a range allows all."""
+    uri = settings.table_uri(DATASET, "sources")
+    row = warehouse.rows(settings, "sources")[0]
+    for digest, mapping in (("b", '{"rating_range": [0, 100]}'), ("c", "{}")):
+        added = {name: [value] for name, value in row.items()}
+        warehouse.write(
+            settings, "sources", added | {"source_sha256": [digest], "mapping": [mapping]}
+        )
+    ranges = gates.rating_ranges(uri, DeltaTable(uri).version())
+    assert ranges == {"a": (1.0, 5.0), "b": (0, 100)}
+    warehouse.write(settings, "reviews", REVIEW | {"rating": [5.5]})
+    with pytest.raises(GateFailed, match=r"(?s)rating_in_range.*rating=5.5.*low=1.0, high=5.0"):
+        gates.check_reviews(DATASET, stages.ingest, settings)
+
+
+def test_a_version_before_mappings_is_as_declared(settings: Settings, stages: Stages) -> None:
+    uri = settings.table_uri(DATASET, "sources")
+    older = DeltaTable(uri).to_pyarrow_table().drop_columns(["mapping"])
+    write_deltalake(uri, older, mode="overwrite", schema_mode="overwrite",
+                    commit_properties=stage.properties(stages.ingest.metadata()))  # fmt: skip
+    ingest = replace(stages.ingest, version=DeltaTable(uri).version())
+    assert gates.check_reviews(DATASET, ingest, settings).passed
+
+
+def test_gates_on_spark(spark_settings: Settings) -> None:
+    stages = warehouse.build(spark_settings)
+    assert gates.check_reviews(DATASET, stages.ingest, spark_settings).passed
+    warehouse.write(spark_settings, "splits", PAIR)
+    with pytest.raises(GateFailed, match=r"two folds") as error:
+        gates.check_split(DATASET, stages.split, spark_settings)
+    assert "user_idx=19, item_idx=4" in str(error.value)
 
 
 # ---------------------------------------------------------------------------- models and results

@@ -15,7 +15,7 @@ from flows.retraining.refusals import Refusal
 from flows.retraining.stages import Stages
 from mrl4rec import versions
 from mrl4rec.errors import GateFailed, Mrl4recError, UsageError
-from mrl4rec.formats import SourceFile, digest
+from mrl4rec.formats.sources import SourceFile, digest
 from mrl4rec.registry import ledger
 from mrl4rec.settings import Settings
 from tests.flows.test_drift_gate import unhappy
@@ -31,7 +31,7 @@ def stages(settings: Settings, dumps: Path | str = "dumps", **values: Any) -> St
 def file(folder: Path, name: str, text: str) -> SourceFile:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(text)
-    return digest(folder / name)
+    return digest(folder / name)[0]
 
 
 @pytest.fixture
@@ -105,9 +105,11 @@ def test_which_errors_are_about_a_file(tmp_path: Path) -> None:
     files = [file(tmp_path / "d", f"{n}.csv", str(n)) for n in range(2)]
     about = Mrl4recError("binary", where=str(files[1].path))
     assert fresh._unreadable(about, files) is files[1]
-    # Not the file's fault: a table, an option, a place nobody names.
-    for error in (Mrl4recError("full", where="/table"), Mrl4recError("no Java"),
-                  UsageError("unknown format", where=str(files[1].path))):  # fmt: skip
+    unclear = UsageError("which column is the user?", where=str(files[1].path))
+    assert fresh._unreadable(unclear, files) is files[1]
+    assert fresh._unreadable(unclear, files, said=True) is None  # the options' fault
+    # Not the file's fault: a table, a place nobody names.
+    for error in (Mrl4recError("full", where="/table"), Mrl4recError("no Java")):
         assert fresh._unreadable(error, files) is None
     files[1].path.write_text("somebody is still writing")
     assert fresh._unreadable(about, files) is None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flows import reading
 from flows.commands import _request
 from flows.options import build_parser
 from flows.request import DEFAULT_DATASET, Request, dataset_of
@@ -53,6 +54,12 @@ def test_a_method_named_twice_is_trained_once() -> None:
         ({"split": "random", "since": "2014-05-01"}, "give --split since too"),
         ({"split": "since", "since": "in May"}, "--since is no ISO time"),
         ({"split": "since", "since": "0001-01-01T00:00+05:00"}, "--since is no ISO time"),
+        ({"columns": "user=a,itme=b"}, "item"),
+        ({"time_unit": "sec"}, "--time-unit"),
+        ({"rating_range": "5:1"}, "--rating-range"),
+        ({"format": "movielens", "columns": "user=a,item=b"}, "movielens"),
+        ({"format": "movielens-csv", "columns": "user=a,item=b"}, "exclude each other"),
+        ({"time_unit": "ms", "time_format": "%Y"}, "exclude each other"),
     ],
 )
 def test_bad_requests_say_what_to_do(options: dict[str, object], message: str) -> None:
@@ -61,9 +68,9 @@ def test_bad_requests_say_what_to_do(options: dict[str, object], message: str) -
 
 
 def test_what_a_run_is_known_by_has_the_later_options_only_where_they_are_given() -> None:
-    assert not {"widths", "rotate"} & Request("d").parameters().keys()
-    asked = Request("d", widths=(4, 8), rotate=True).parameters()
-    assert (asked["widths"], asked["rotate"]) == ([4, 8], True)
+    assert not {"widths", "rotate", *reading.LATER} & Request("d").parameters().keys()
+    asked = Request("d", widths=(4, 8), rotate=True, time_unit="ms").parameters()
+    assert (asked["widths"], asked["rotate"], asked["time_unit"]) == ([4, 8], True, "ms")
     with pytest.raises(UsageError, match="rise strictly") as error:
         Request("d", widths=(8, 4))
     assert error.value.where == "--widths"

@@ -17,9 +17,8 @@ from typing import Any
 import psutil
 import pytest
 from deltalake import DeltaTable
-from pyspark.sql import SparkSession
 
-from flows.pipeline import plain, spark_kept
+from flows.pipeline import plain
 from flows.retrain import run_retrain
 from flows.retraining.outcome import Outcome
 from mrl4rec import drift, model_folder, versions
@@ -63,37 +62,33 @@ def state(settings: Settings) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def story(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Story:
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     folder = tmp_path_factory.mktemp("retrain")
-    settings = Settings(
-        warehouse=folder / "warehouse", shuffle_partitions=2, spark_memory="2g",
-        retrain_min_users=60,
-    )  # fmt: skip
+    settings = Settings(warehouse=folder / "warehouse", retrain_min_users=60)
     dumps = folder / "dumps"
     found = Story(settings, dumps, folder / "before", {}, {}, {})
-    with spark_kept():  # it is everybody's
 
-        def run(name: str, *more: str) -> None:
-            outcome = run_retrain(retrain_alone.request(dumps, *more), settings, plain)
-            found.outcomes[name] = outcome
-            found.rows[name] = ledger.entries(settings, DATASET)
-            found.tables[name] = state(settings)
+    def run(name: str, *more: str) -> None:
+        outcome = run_retrain(retrain_alone.request(dumps, *more), settings, plain)
+        found.outcomes[name] = outcome
+        found.rows[name] = ledger.entries(settings, DATASET)
+        found.tables[name] = state(settings)
 
-        week(dumps, 0)
-        run("first")
-        run("again")
-        week(dumps, 1)
-        run("dry", "--dry-run")
-        shutil.copytree(settings.warehouse, found.before)
-        run("week 1")
-        poison = week(dumps, 2, shuffled)
-        with pytest.raises(GateFailed) as caught:
-            run("poison")
-        found.refused = str(caught.value)
-        found.rows["poison"] = ledger.entries(settings, DATASET)
-        assert poison.exists()
-        week(dumps, 3)
-        run("week 3")
+    week(dumps, 0)
+    run("first")
+    run("again")
+    week(dumps, 1)
+    run("dry", "--dry-run")
+    shutil.copytree(settings.warehouse, found.before)
+    run("week 1")
+    poison = week(dumps, 2, shuffled)
+    with pytest.raises(GateFailed) as caught:
+        run("poison")
+    found.refused = str(caught.value)
+    found.rows["poison"] = ledger.entries(settings, DATASET)
+    assert poison.exists()
+    week(dumps, 3)
+    run("week 3")
     return found
 
 

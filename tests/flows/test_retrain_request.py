@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from flows import reading
 from flows.options import build_parser
 from flows.retrain import retrain
 from flows.retrain_commands import FIELDS, LISTS
 from flows.retrain_request import NOTHING_YET, RetrainRequest
 from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.formats import expand
+from mrl4rec.formats.sources import expand
 
 
 def asked(**values: Any) -> RetrainRequest:
@@ -42,6 +43,7 @@ def asked(**values: Any) -> RetrainRequest:
         ({"as_of": "yesterday"}, "--as-of"),
         ({"kcore": -1}, "--kcore"),
         ({"format": "xml"}, "format"),
+        ({"columns": "user=a"}, "no column is named as item"),
     ],
 )
 def test_wrong_is_refused_before_any_work(values: dict[str, Any], said: str) -> None:
@@ -61,6 +63,9 @@ def test_recipes_are_named_or_the_champions_own() -> None:
 def test_what_the_decision_hangs_on() -> None:
     """Not where the dumps lie, nor whether it is written down; everything else."""
     plain = asked().parameters()
+    assert (
+        not set(reading.LATER) & plain.keys()
+    )  # the key of what was decided before there were any
     same = ({"dumps": ("elsewhere",)}, {"dry_run": True}, {"retry_set_aside": True})
     for values in same:
         assert asked(**values).parameters() == plain
@@ -68,6 +73,7 @@ def test_what_the_decision_hangs_on() -> None:
         {"seeds": (0,)}, {"window": "30d"}, {"alpha": 0.01}, {"min_gain": 0.02}, {"start": "cold"},
         {"refit": False}, {"methods": ("MRL-M",)}, {"kcore": 3}, {"epochs": 10},
         {"slice_margin": 0.2}, {"width_margin": 0.2}, {"as_of": "2014-07-23"},
+        {"columns": "user=a,item=b"},
     )  # fmt: skip
     keys = [str(asked(**values).parameters()) for values in other]
     assert len({*keys, str(plain)}) == len(other) + 1
@@ -106,4 +112,4 @@ def test_the_command_the_flow_and_the_request_have_the_same_defaults() -> None:
         if name != "seeds":  # its default is told as text in --help
             assert given == [], name
     assert parsed("--no-refit").no_refit
-    assert set(defaults) == {*FIELDS, *LISTS, "dataset", "dumps", "warehouse"}
+    assert set(defaults) == {*FIELDS, *LISTS, "dataset", "dumps", "data_engine", "warehouse"}

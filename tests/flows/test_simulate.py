@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
-from pyspark.sql import SparkSession
 
 from flows.simulate import Simulation, Story, simulate
 from flows.simulate_commands import verdict
@@ -61,20 +60,9 @@ def state(settings: Settings) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def everybodys(spark: SparkSession) -> Any:
-    """The session of all tests outlasts a simulation."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flows.simulate.stop_spark", lambda: None)
-        yield
-
-
-@pytest.fixture(scope="module")
-def month(everybodys: None, tmp_path_factory: pytest.TempPathFactory) -> Month:
+def month(tmp_path_factory: pytest.TempPathFactory) -> Month:
     folder = tmp_path_factory.mktemp("simulate")
-    settings = Settings(
-        warehouse=folder / "warehouse", shuffle_partitions=2, spark_memory="2g",
-        retrain_min_users=60,
-    )  # fmt: skip
+    settings = Settings(warehouse=folder / "warehouse", retrain_min_users=60)
     simulate(replace(MONTH, weeks=POISONED - 1), settings)
     shutil.copytree(settings.warehouse, folder / "before")
     story = simulate(MONTH, settings)

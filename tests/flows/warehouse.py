@@ -48,7 +48,8 @@ def build(settings: Settings) -> Stages:
         Commit("ingest", "k1", "sources", -1, {"reviews": 0, "quarantine": 0},
                {"total": counts, "as_of": "2014-07-23T00:00:00+00:00"}),
         {"source_sha256": ["a"], "source_no": [0], "path": ["a.json"], "bytes": [1],
-         "format": ["amazon-2014-json"], **{name: [count] for name, count in counts.items()}},
+         "format": ["amazon-2014-json"], "mapping": [None],
+         **{name: [count] for name, count in counts.items()}},
     )  # fmt: skip
     for side, size in (("user", USERS), ("item", ITEMS)):
         write(settings, f"{side}s", {

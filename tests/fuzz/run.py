@@ -50,11 +50,9 @@ def fuzz(name: str, target: Target, seconds: int, corpus: Path) -> Outcome:
         place.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(target.seeds):
         (folder / f"seed-{number:03d}").write_bytes(seed)
-    # Nothing is seen of compiled code, so that it is tried on what the interpreter's turn found.
-    also = [str(corpus / "json-lines")] if target.compiled else []
     old = set(found.iterdir())
     command = [
-        sys.executable, "-m", "tests.fuzz.engine", name, str(folder), *also,
+        sys.executable, "-m", "tests.fuzz.engine", name, str(folder),
         f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={HANG_SECONDS}",
         f"-rss_limit_mb={MEMORY_MB}", f"-artifact_prefix={found}/", "-print_final_stats=1",
     ]  # fmt: skip

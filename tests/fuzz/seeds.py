@@ -47,6 +47,20 @@ ARRAYS = [
     )
 ]
 
+FRAMED = [
+    bytes([container, 7]) + seed[1:] for container in (2, 3) for seed in ARRAYS
+] + [
+    b"\x00\x05" + f"{_LINE}\n\n{_LINE}".encode(),
+    b"\x01\x05A1,B1,5,1400630400\n\"A\n1\",B1,5,1400630400\nA1,B1\"\n",
+]  # fmt: skip
+
+OPTIONS = [
+    b"user=a,item=b\ns",
+    b"user=1,item=2,rating=3,time=4\n\n%d/%m/%Y\n1:5\n;\nlatin-1",
+    b'user="a,b",item=c\n\niso\n-1:1e3\n\\t\nutf-16',
+    b"\n\n\n5:1",
+]
+
 LITERALS = [
     text.encode()
     for text in (

@@ -7,9 +7,6 @@ the safetensors library), or, where there is none, against what must hold of any
 from __future__ import annotations
 
 import atexit
-import csv
-import gzip
-import io
 import json
 import os
 import shutil
@@ -23,17 +20,14 @@ import numpy as np
 
 from mrl4rec import methods, split_files, tensor_file
 from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.formats import FORMATS, MARK, MAX_RECORD, literal_fields, sniff
-from mrl4rec.formats.array import array_elements
 from mrl4rec.formats.authors import MAX_TOKEN, author_pairs
-from mrl4rec.formats.bounds import cut_long_lines, has_long_lines
-from mrl4rec.formats.literal import read_literal
-from mrl4rec.formats.sniff import _csv_cells
+from mrl4rec.formats.bounds import MARK, MAX_RECORD, cut_long_lines
+from mrl4rec.formats.literal import literal_fields, read_literal
 from mrl4rec.model_folder import ModelCard, card
 from mrl4rec.settings import Settings, folder_name
-from tests.fuzz import json_lines, seeds
+from tests.fuzz import dumps, seeds
 
-NAMES = json_lines.NAMES
+NAMES = ("reviewerID", "asin", "overall", "unixReviewTime")
 
 
 @dataclass(frozen=True)
@@ -44,9 +38,6 @@ class Target:
     of: str
     """What it is, and what it is held against, in words."""
     seeds: list[bytes] = field(default_factory=list)
-    compiled: bool = False
-    """Numba's compiled code is called; else its loops are run by the interpreter, which sees every
-    read past the end, and shows the fuzzer its branches."""
 
 
 PLACE = "MRL4REC_FUZZ_PLACE"
@@ -77,68 +68,6 @@ def hold(true: bool, error: Exception) -> None:
 
 
 # ---------------------------------------------------------------------- dumps
-
-
-def json_scan(data: bytes) -> None:
-    """The loop over JSON lines, against json."""
-    content = data + b"\n"
-    clean, left, lines = json_lines.interpreted(content)
-    assert lines == content.count(b"\n")
-    json_lines.check(content, clean, left)
-
-
-def json_scan_compiled(data: bytes) -> None:
-    """The same, compiled, over stretches of a file; the first bytes say where it is cut."""
-    cuts, content = list(data[:3]), data[3:] + b"\n"
-    clean, left, lines = json_lines.compiled(content, cuts, place())
-    assert lines == content.count(b"\n")
-    json_lines.check(content, clean, left)
-
-
-def json_array(data: bytes) -> None:
-    """Elements of an array, against json where it takes the text; the same however it comes."""
-    if not data:
-        return
-    size, content = data[0], data[1:]
-    try:
-        found = list(array_elements(pieces(content, size)))
-    except Mrl4recError as error:
-        hold("broken in so many places" in str(error), error)
-        return
-    assert found == list(array_elements([content])), "other elements of other chunks"
-    assert not any(b"\n" in element for element in found)
-    kept = _without_blanks(b"".join(found).split(MARK)[0])
-    assert _without_blanks(content.removeprefix(b"\xef\xbb\xbf")).endswith(kept) or len(found) != 1
-    try:
-        values = json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return
-    if isinstance(values, list) and values and all(isinstance(v, dict) and v for v in values):
-        assert [json.loads(element) for element in found] == values
-
-
-def _without_blanks(text: bytes) -> bytes:
-    return b"".join(text.split()).translate(None, b",[]")
-
-
-def csv_line(data: bytes) -> None:
-    """The cells of a CSV line as the sniffer takes them, against csv with its rules alone."""
-    line = data.split(b"\n")[0].decode("utf-8", "replace")
-    cells = _csv_cells(line)
-    assert cells
-    assert all(isinstance(cell, str) and cell == cell.strip() for cell in cells) or cells == [line]
-    if '"' not in line and "\r" not in line and "\n" not in line and "\0" not in line:
-        assert cells == [cell.strip() for cell in line.split(",")]
-    rows = list(_plain_csv(line))
-    if len(rows) == 1 and cells != [line]:
-        assert len(rows[0]) == len(cells)
-
-
-def _plain_csv(line: str) -> list[list[str]]:
-    try:
-        return list(csv.reader(io.StringIO(line), skipinitialspace=True))
-    except csv.Error:
-        return []
 
 
 def literal(data: bytes) -> None:
@@ -185,23 +114,11 @@ def long_lines(data: bytes) -> None:
     assert [len(line) for line in lines] == [
         int(line.rpartition(MARK)[2]) if len(line) > MAX_RECORD else len(line) for line in cut
     ]
-    assert has_long_lines(chunks) == any(len(line) > MAX_RECORD for line in lines)
 
 
-def sniffing(data: bytes) -> None:
-    """Any file is a known form or refused with a reason, plain and packed alike."""
-    asked = sorted(FORMATS)[data[0] % len(FORMATS)] if data[:1] > b"\x80" else None
-    answers = []
-    for packed in (False, True):
-        path = place() / "dump"
-        path.write_bytes(gzip.compress(data[1:], 1) if packed else data[1:])
-        try:
-            answers.append(repr(sniff(path, asked)))
-        except Mrl4recError as error:
-            hold(str(path) in str(error), error)
-            answers.append(error.what)
-    same = answers[0] == answers[1]
-    assert same or data[1:3] == b"\x1f\x8b", answers  # that is gzip inside gzip
+def detection(data: bytes) -> None:
+    """See ``dumps.detection``."""
+    dumps.detection(data, place())
 
 
 def split_pair(data: bytes) -> None:
@@ -348,21 +265,17 @@ def wrong(data: bytes) -> None:
 SELF_TEST = {"self-test": Target(wrong, "the fuzzer itself", [b"a"])}
 
 TARGETS: dict[str, Target] = {
-    "json-lines": Target(json_scan, "JSON lines, interpreted; json", seeds.JSON_LINES),
-    "json-lines-compiled": Target(
-        json_scan_compiled,
-        "JSON lines, compiled, in stretches; json",
-        [b"\x01\x20\x40" + line for line in seeds.JSON_LINES],
-        compiled=True,
-    ),
-    "json-array": Target(json_array, "JSON arrays; json", seeds.ARRAYS),
-    "csv-lines": Target(csv_line, "CSV lines, as the sniffer reads them; csv", seeds.CSV),
+    "json-lines": Target(dumps.json_lines, "JSON lines, quick; strict", seeds.JSON_LINES),
+    "csv-rows": Target(dumps.csv_rows, "rows of CSV, quick; strict", seeds.CSV),
+    "loose-lines": Target(dumps.literals, "Python literals, quick; strict", seeds.LITERALS),
+    "framing": Target(dumps.framing, "records of lines, CSV, arrays, objects", seeds.FRAMED),
+    "read-options": Target(dumps.options, "--columns, --time-unit …", seeds.OPTIONS),
     "python-literals": Target(literal, "Python-literal lines; json", seeds.LITERALS),
     "author-lists": Target(author_lists, "the authors' lists; split", seeds.LISTS),
     "long-lines": Target(
         long_lines, "cutting of long lines; split", [b"ab\ncdefgh\n\ni", b"\xff\n\0\0\0\0\0\n"]
     ),
-    "sniffing": Target(sniffing, "what a file is, plain and gzip", seeds.FILES),
+    "detection": Target(detection, "what a file is, plain and gzip", seeds.FILES),
     "split-files": Target(split_pair, "train.txt and test.txt; int", seeds.LISTS),
     "safetensors": Target(tensors, "safetensors files; the library", seeds.tensors()),
     "model-card": Target(model_card, "model.json with a right digest", seeds.cards()),

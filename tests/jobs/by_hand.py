@@ -11,6 +11,7 @@ from mrl4rec import stage
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from mrl4rec.tables import REVIEWS, SOURCES
+from mrl4rec.transforms.engine import Engine
 
 DAY = 86_400_000_000
 Row = tuple[str, str, float | None, int | None]
@@ -47,6 +48,7 @@ def ingest(
         "source_no": list(range(known, known + len(sources))),
         "path": digests,
         "format": ["by hand"] * len(sources),
+        "mapping": [None] * len(sources),
     }
     zeros = [0] * len(sources)
     filled = {column: table[column] or zeros for column in SOURCES.schema.names}
@@ -82,3 +84,17 @@ def named(
     users, items = ids(settings, "users", core, dataset), ids(settings, "items", core, dataset)
     pairs = zip(rows["user_idx"].to_pylist(), rows["item_idx"].to_pylist(), strict=True)
     return sorted((users[u], items[i]) for u, i in pairs)
+
+
+def given(engine: Engine, rows: Sequence[Row], source: str = "a") -> None:
+    """Make rows of one source the relations ``reviews`` and ``sources``."""
+    users, items, ratings, days = zip(*rows, strict=True) if rows else ((),) * 4
+    engine.add("reviews", pa.table({
+        "user_id": pa.array(users, pa.string()),
+        "item_id": pa.array(items, pa.string()),
+        "rating": pa.array(ratings, pa.float64()),
+        "reviewed_at": pa.array([d if d is None else d * DAY for d in days], pa.int64()),
+        "source_sha256": pa.array([source] * len(rows), pa.string()),
+        "record_no": pa.array(range(len(rows)), pa.int64()),
+    }))  # fmt: skip
+    engine.add("sources", pa.table({"source_sha256": [source], "source_no": [0]}))

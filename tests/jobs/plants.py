@@ -8,44 +8,49 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
 
-from jobs import facts
 from mrl4rec.tables import TABLES, Suite
 from mrl4rec.tables.expectation import fill, sql_ranges, sql_time
+from mrl4rec.transforms import facts
+from mrl4rec.transforms.engine import Engine
 
 State = dict[str, pd.DataFrame]
 Plant = Callable[[State], None]
 NOW = datetime(2014, 7, 23, tzinfo=UTC)
 TEXT = {
     "as_of": sql_time(NOW),
-    "rating_ranges": sql_ranges({"stars": (1.0, 5.0), "half": (0.5, 5.0)}),
+    "rating_ranges": sql_ranges({"a": (1.0, 5.0), "b": (0.5, 5.0)}),
     "strategy": "'random'",
     "split_seed": "0",
     "k": "2",
 }
 
 
-def frames(spark: SparkSession, state: State) -> dict[str, DataFrame]:
-    """Spark frames with the declared types, except where a column is not declared."""
-    return {name: spark.createDataFrame(arrow(name, rows)) for name, rows in state.items()}
+def bind(engine: Engine, state: State) -> Engine:
+    """Make the tables of a state relations, with the types they have inside a query."""
+    for name, rows in state.items():
+        table = arrow(name, rows)
+        for n, column in enumerate(table.schema):
+            if pa.types.is_timestamp(column.type):
+                table = table.set_column(n, column.name, table[n].cast(pa.int64()))
+        engine.add(name, table)
+    return engine
 
 
 def arrow(name: str, rows: pd.DataFrame) -> pa.Table:
+    """Rows with the declared types, except where a column is not declared."""
     columns = TABLES[name].columns
     arrays = [pa.array(rows[c], columns[c].type if c in columns else None, from_pandas=True)
               for c in rows.columns]  # fmt: skip
     return pa.table(arrays, names=list(rows.columns))
 
 
-def broken(suite: Suite, found: DataFrame, values: Mapping[str, float]) -> dict[str, float]:
+def broken(suite: Suite, found: Mapping[str, Any], values: Mapping[str, float]) -> dict[str, float]:
     """Expectation → what was seen, of those that the facts do not meet."""
-    rows = [row.asDict() for row in found.collect()]
-    assert len(rows) == 1
     names = {}
     for expectation in suite.expectations:
         low, high = expectation.limits(values)
-        seen = rows[0][expectation.fact]
+        seen = found.get(expectation.fact, 0 if expectation.fact == "columns_amiss" else None)
         if not ((low is None or seen >= low) and (high is None or seen <= high)):
             names[expectation.name] = seen
     return names
@@ -99,16 +104,16 @@ EARLY, LATE = (
 )
 
 
-def offenders(spark: SparkSession, suite: Suite, name: str, state: State) -> list[dict[str, Any]]:
+def offenders(engine: Engine, suite: Suite, name: str, state: State) -> list[dict[str, Any]]:
     """The rows that the listing of one expectation shows."""
     expectation = next(e for e in suite.expectations if e.name == name)
     query = expectation.offenders()
     assert query is not None
-    return facts.sample(frames(spark, state), fill(query, TEXT), rows=10)
+    return facts.sample(bind(engine, state), fill(query, TEXT), rows=10)
 
 
 def listed(
-    spark: SparkSession,
+    engine: Engine,
     suite: Suite,
     state: Callable[[], State],
     cases: Mapping[str, tuple[Sequence[Plant], Mapping[str, float]]],
@@ -118,7 +123,26 @@ def listed(
     for expectation in suite.expectations:
         plants = next((p for p, wanted in cases.values() if expectation.name in wanted), None)
         if plants is not None and expectation.offenders() is not None:
-            rows = offenders(spark, suite, expectation.name, planted(state(), plants))
+            rows = offenders(engine, suite, expectation.name, planted(state(), plants))
             assert rows, expectation.name
             found.add(expectation.name)
     return found
+
+
+def same(
+    engines: Sequence[Engine],
+    suite: Suite,
+    state: State,
+    count: Callable[[Engine], dict[str, Any]],
+    text: Mapping[str, str] = TEXT,
+) -> dict[str, Any]:
+    """The facts of a state, which must be the same on all engines, as must be all listings."""
+    found = [count(bind(engine, state)) for engine in engines]
+    assert all(each == found[0] for each in found)
+    for expectation in suite.expectations:
+        for query in (expectation.offenders(), expectation.example):
+            if query is not None:
+                rows = [facts.sample(engine, fill(query, text), 1000) for engine in engines]
+                sides = [sorted(map(repr, side)) for side in rows]
+                assert all(side == sides[0] for side in sides), expectation.name
+    return found[0]

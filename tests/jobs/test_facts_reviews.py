@@ -14,19 +14,20 @@ from plants import (
     Plant,
     State,
     add,
+    bind,
     broken,
     clear,
     drop,
-    frames,
     listed,
     offenders,
     planted,
     put,
+    same,
 )
-from pyspark.sql import SparkSession
 
-from jobs import facts
 from mrl4rec.tables import REVIEWS_SUITE
+from mrl4rec.transforms import facts
+from mrl4rec.transforms.engine import Engine
 
 
 def reviews_state() -> State:
@@ -47,8 +48,9 @@ def reviews_state() -> State:
         }),
         "sources": pd.DataFrame({
             "source_sha256": ["a", "b"], "source_no": [0, 1], "path": ["a.json", "b.json"],
-            "bytes": [10, 10], "format": ["stars", "half"], "rows_read": [3, 2],
-            "rows_accepted": [2, 2], "rows_duplicate": [0, 0], "rows_quarantined": [1, 0],
+            "bytes": [10, 10], "format": ["stars", "half"], "mapping": [None, None],
+            "rows_read": [3, 2], "rows_accepted": [2, 2], "rows_duplicate": [0, 0],
+            "rows_quarantined": [1, 0],
         }),
     }  # fmt: skip
 
@@ -116,28 +118,47 @@ REVIEW_CASES: dict[str, tuple[list[Plant], dict[str, int]]] = {
 
 @pytest.mark.parametrize("name", REVIEW_CASES)
 @pytest.mark.fault("F19")
-def test_each_expectation_of_reviews_breaks_by_its_own_row(spark: SparkSession, name: str) -> None:
+def test_each_expectation_of_reviews_breaks_by_its_own_row(engine: Engine, name: str) -> None:
     """One quarantined record of five read is a share of 0.2: exactly at the limit, it passes."""
     plants, wanted = REVIEW_CASES[name]
     state = planted(reviews_state(), plants)
-    found = facts.reviews_facts(frames(spark, state), TEXT, ingest_share=0.0)
+    found = facts.reviews_facts(bind(engine, state), TEXT, ingest_share=0.0)
     assert broken(REVIEWS_SUITE, found, {"max_quarantined_share": 0.2}) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(("share", "met"), [(0.25, True), (0.2500001, False)])
-def test_a_bad_ingest_is_not_hidden_by_a_good_past(
-    spark: SparkSession, share: float, met: bool
-) -> None:
+def test_a_bad_ingest_is_not_hidden_by_a_good_past(engine: Engine, share: float, met: bool) -> None:
     """All sources together have 0.2, this ingest's own files more: the larger is judged."""
-    found = facts.reviews_facts(frames(spark, reviews_state()), TEXT, ingest_share=share)
+    found = facts.reviews_facts(bind(engine, reviews_state()), TEXT, ingest_share=share)
     wanted = {} if met else {SHARE: share}
     assert broken(REVIEWS_SUITE, found, {"max_quarantined_share": 0.25}) == wanted
 
 
-def test_every_listing_shows_rows_when_broken(spark: SparkSession) -> None:
-    shown = listed(spark, REVIEWS_SUITE, reviews_state, REVIEW_CASES)
+def test_every_listing_shows_rows_when_broken(engine: Engine) -> None:
+    shown = listed(engine, REVIEWS_SUITE, reviews_state, REVIEW_CASES)
     assert len(shown) == 12
 
 
-def test_the_listing_of_a_good_state_is_empty(spark: SparkSession) -> None:
-    assert offenders(spark, REVIEWS_SUITE, "rating_in_range", reviews_state()) == []
+def test_the_listing_of_a_good_state_is_empty(engine: Engine) -> None:
+    assert offenders(engine, REVIEWS_SUITE, "rating_in_range", reviews_state()) == []
+
+
+@pytest.mark.parametrize("plants", [
+    [clear],
+    [put("reviews", 0, user_id="\u2003\u00a0", rating=0.5), put("reviews", 1, reviewed_at=EARLY),
+     put("reviews", 2, source_sha256="z"), put("reviews", 3, item_id=None), add("reviews"),
+     add("reviews", rating=4.0), put("sources", 1, rows_read=7), add("quarantine", record_no=9),
+     add("quarantine", rule="no_user", record="x" * 300)],
+])  # fmt: skip
+def test_engines_agree(engines: tuple[Engine, Engine], plants: list[Plant]) -> None:
+    state = planted(reviews_state(), plants)
+    same(engines, REVIEWS_SUITE, state, lambda e: facts.reviews_facts(e, TEXT, 0.125))
+
+
+def test_examples_of_quarantine_are_the_first_of_each_rule(engine: Engine) -> None:
+    plants = [add("quarantine", record_no=0, record="x" * 300), add("quarantine", rule="no_user")]
+    query = next(e.example for e in REVIEWS_SUITE.expectations if e.name == SHARE)
+    assert query is not None
+    rows = facts.sample(bind(engine, planted(reviews_state(), plants)), query, 5)
+    assert [(row["rule"], row["records"]) for row in rows] == [("not_json", 2), ("no_user", 1)]
+    assert rows[0]["record"] == "x" * 200

@@ -13,19 +13,21 @@ from plants import (
     Plant,
     State,
     add,
+    bind,
     broken,
+    clear,
     drop,
-    frames,
     listed,
     offenders,
     planted,
     put,
+    same,
 )
-from pyspark.sql import SparkSession
 
-from jobs import facts
 from mrl4rec.tables import split_suite
 from mrl4rec.tables.expectation import fill, sql_time
+from mrl4rec.transforms import facts
+from mrl4rec.transforms.engine import Engine
 
 
 def split_state(valid: int = 8, test: int = 20) -> State:
@@ -76,10 +78,10 @@ SPLIT_CASES: dict[str, tuple[list[Plant], dict[str, int]]] = {
 
 
 @pytest.mark.parametrize("name", SPLIT_CASES)
-def test_each_expectation_of_a_split_breaks_by_its_own_row(spark: SparkSession, name: str) -> None:
+def test_each_expectation_of_a_split_breaks_by_its_own_row(engine: Engine, name: str) -> None:
     plants, wanted = SPLIT_CASES[name]
     state = planted(split_state(), plants)
-    found = facts.split_facts(frames(spark, state), TEXT, told(state))
+    found = facts.split_facts(bind(engine, state), TEXT, told(state))
     assert broken(split_suite(share_asked=True), found, {}) == wanted
 
 
@@ -100,17 +102,17 @@ def test_each_expectation_of_a_split_breaks_by_its_own_row(spark: SparkSession, 
     ],
 )
 def test_shares_hold_at_four_sigma_and_not_beyond(
-    spark: SparkSession, valid: int, test: int, wanted: set[str]
+    engine: Engine, valid: int, test: int, wanted: set[str]
 ) -> None:
     state = split_state(valid, test)
-    found = facts.split_facts(frames(spark, state), TEXT, told(state))
+    found = facts.split_facts(bind(engine, state), TEXT, told(state))
     # With no valid pair of 100, 10 are missing: 9.5 / 3 = 3.17 σ, within the limit.
     assert broken(split_suite(share_asked=True), found, {}).keys() == wanted
 
 
-def test_a_split_that_differs_from_what_its_stage_told(spark: SparkSession) -> None:
+def test_a_split_that_differs_from_what_its_stage_told(engine: Engine) -> None:
     state = split_state()
-    found = facts.split_facts(frames(spark, state), TEXT, told(state) | {"test": 21})
+    found = facts.split_facts(bind(engine, state), TEXT, told(state) | {"test": 21})
     assert broken(split_suite(share_asked=False), found, {}) == {"folds_as_told": 1}
 
 
@@ -124,7 +126,7 @@ def test_a_split_that_differs_from_what_its_stage_told(spark: SparkSession) -> N
     ],
 )
 def test_a_cut_in_time_is_held_against_every_pair(
-    spark: SparkSession, plants: list[Plant], wanted: dict[str, int]
+    engine: Engine, plants: list[Plant], wanted: dict[str, int]
 ) -> None:
     """The twenty test pairs are of the moment itself, the others of a second before."""
     state = split_state()
@@ -133,19 +135,30 @@ def test_a_cut_in_time_is_held_against_every_pair(
     state = planted(state, plants)
     text = TEXT | {"since": sql_time(NOW)}
     since = {"since": NOW.isoformat()}
-    found = facts.split_facts(frames(spark, state), text, told(state) | since)
+    found = facts.split_facts(bind(engine, state), text, told(state) | since)
     suite = split_suite(share_asked=False, cut_asked=True)
     assert broken(suite, found, {}) == wanted
     cut = next(e.offenders() for e in suite.expectations if e.name == "cut_in_time")
     assert cut is not None
-    listed = facts.sample(frames(spark, state), fill(cut, text), rows=10)
+    listed = facts.sample(bind(engine, state), fill(cut, text), rows=10)
     assert len(listed) == wanted.get("cut_in_time", 0)
 
 
-def test_every_listing_shows_rows_when_broken(spark: SparkSession) -> None:
-    shown = listed(spark, split_suite(share_asked=True), split_state, SPLIT_CASES)
+def test_every_listing_shows_rows_when_broken(engine: Engine) -> None:
+    shown = listed(engine, split_suite(share_asked=True), split_state, SPLIT_CASES)
     assert len(shown) == 7
 
 
-def test_the_listing_of_a_good_state_is_empty(spark: SparkSession) -> None:
-    assert offenders(spark, split_suite(share_asked=True), "none_lost", split_state()) == []
+def test_the_listing_of_a_good_state_is_empty(engine: Engine) -> None:
+    assert offenders(engine, split_suite(share_asked=True), "none_lost", split_state()) == []
+
+
+def test_engines_agree(engines: tuple[Engine, Engine]) -> None:
+    plants = [*LEAK, put("splits", 0, fold=None), put("splits", 1, fold="dev", reviewed_at=LATE),
+              put("splits", 2, user_idx=None), put("splits", 3, strategy=None), add("splits"),
+              drop("splits", 10)]  # fmt: skip
+    text, since = TEXT | {"since": sql_time(NOW)}, {"since": NOW.isoformat()}
+    suite = split_suite(share_asked=True, cut_asked=True)
+    for state in (planted(split_state(), plants), planted(split_state(), [clear])):
+        told_ = told(state) | since
+        same(engines, suite, state, lambda e: facts.split_facts(e, text, told_), text)  # noqa: B023

@@ -80,7 +80,8 @@ def take_in(
     number = delta.count() if delta else 0
     commit = Commit("ingest", f"key of {digest}", "sources", -1, outputs, {"total": counts})
     row = {"source_sha256": [digest], "source_no": [number], "path": [f"{digest}.csv"],
-           "bytes": [n], "format": ["ratings"], **{k: [v] for k, v in counts.items()}}  # fmt: skip
+           "bytes": [n], "format": ["ratings"], "mapping": [None],
+           **{k: [v] for k, v in counts.items()}}  # fmt: skip
     version = _append(settings, "sources", row, commit.metadata())
     return Commit(**{**vars(commit), "version": version})
 

@@ -8,7 +8,7 @@ import pytest
 
 from mrl4rec.catalog import CATALOG, Counts, Generated, Web, entry
 from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.synthetic import write
+from mrl4rec.synthetic.dump import write
 
 
 def test_the_known_sets_are_there_under_their_names() -> None:

@@ -37,10 +37,10 @@ def test_a_wait_ends_with_the_part_and_with_the_process(
     nothing_compiled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The child tells one part and dies: the second wait must not hang."""
-    told = "import os; print('kcore', flush=True); os.kill(os.getpid(), 9)"
+    told = "import os; print('ranking', flush=True); os.kill(os.getpid(), 9)"
     child = subprocess.Popen([sys.executable, "-c", told], stdout=subprocess.PIPE, text=True)
     monkeypatch.setattr(compiled, "_running", child)
-    compiled.wait("kcore")
+    compiled.wait("ranking")
     compiled.wait("training")
     assert child.returncode == -9
 

@@ -23,7 +23,8 @@ from mrl4rec.downloads import web
 from mrl4rec.downloads.bring import fetch
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.settings import Settings
-from mrl4rec.synthetic import Planted, read_truth
+from mrl4rec.synthetic.spec import Planted
+from mrl4rec.synthetic.truth import read_truth
 
 PYTHON = sys.executable
 BODY = bytes(range(256)) * 4000  # 1 MB

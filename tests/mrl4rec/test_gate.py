@@ -270,7 +270,7 @@ def test_the_newest_failure_of_an_expectation_is_found(settings: Settings) -> No
     judged(settings, GOOD | {"blanks": 2}, version=2)
     verdict, finding = last_failure(settings, "d", "reviews", "no_blank")
     assert verdict.marks["reviews"] == "2"
-    assert finding.listing == "SELECT * FROM {reviews} WHERE user_id = ''"
+    assert finding.listing == "SELECT * FROM reviews WHERE user_id = ''"
     with pytest.raises(UsageError, match="has 'enough' not met"):
         last_failure(settings, "d", "reviews", "enough")
 

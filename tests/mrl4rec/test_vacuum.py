@@ -45,7 +45,7 @@ def ingest(settings: Settings, name: str) -> Commit:
         for table, content in (("reviews", rows), ("quarantine", bad))
     }
     source = {"source_sha256": [name], "source_no": [0], "path": [name], "bytes": [1],
-              "format": ["csv"], "rows_read": [n + 1], "rows_accepted": [n],
+              "format": ["csv"], "mapping": [None], "rows_read": [n + 1], "rows_accepted": [n],
               "rows_duplicate": [0], "rows_quarantined": [1]}  # fmt: skip
     return write(settings, Commit("ingest", f"ingest {name}", "sources", -1, outputs), source)
 

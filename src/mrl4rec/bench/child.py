@@ -59,8 +59,12 @@ def python(*arguments: str, env: Mapping[str, str] | None = None) -> Outcome:
     return watch([sys.executable, *arguments], env)
 
 
-def watch(command: Sequence[str], env: Mapping[str, str] | None = None) -> Outcome:
-    """Run a command to its end. Raises Mrl4recError with its last words where it fails."""
+def watch(
+    command: Sequence[str], env: Mapping[str, str] | None = None, expected: int = 0
+) -> Outcome:
+    """Run a command to its end. Raises Mrl4recError with its last words where it ends with another
+    code than the one that is expected.
+    """
     watcher = _Watcher()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         began = time.perf_counter()
@@ -79,7 +83,7 @@ def watch(command: Sequence[str], env: Mapping[str, str] | None = None) -> Outco
         out.seek(0)
         err.seek(0)
         output, errors = out.read(), err.read()
-    if process.returncode:
+    if process.returncode != expected:
         words = (output[-500:] + errors[-1500:]).strip()
         raise Mrl4recError(
             f"a measurement ended with {process.returncode}: {words}",

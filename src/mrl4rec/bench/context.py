@@ -81,6 +81,13 @@ class Context:
             probe.ask("without-broken", dump=dump, file=file)
         return file
 
+    def respelled(self, rows: int, kind: str) -> Path:
+        """The same records as ratings CSV (``csv``) or as Python literals (``loose``)."""
+        file = self.data / f"dump-{rows}-v{VERSION}.{kind}"
+        if not file.exists():
+            probe.ask("respelled", dump=self.dump(rows), file=file, syntax=kind)
+        return file
+
     def reviews(self, rows: int) -> Path:
         """A warehouse whose data set ``planted`` holds the reviews of so many planted pairs."""
         warehouse = self.data / f"reviews-{rows}-v{VERSION}"

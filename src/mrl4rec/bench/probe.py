@@ -25,6 +25,7 @@ KINDS = {
     "ials-implicit": "ials:implicit",
     "dump": "planted:dump",
     "without-broken": "planted:without_broken",
+    "respelled": "planted:respelled",
     "reviews": "planted:reviews",
     "kcore-polars": "peers:kcore_polars",
     "ingest-polars": "peers:ingest_polars",

@@ -22,7 +22,7 @@ from mrl4rec.downloads.bar import shown
 from mrl4rec.downloads.web import FetchFailed, Progress, retrieve
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.formats.bounds import Unpacking
-from mrl4rec.formats.sources import blocks, is_gzip
+from mrl4rec.formats.packing import packing_of, unpacked
 from mrl4rec.settings import Settings
 from mrl4rec.synthetic.spec import GENERATOR
 
@@ -146,7 +146,7 @@ def _from_wheel(source: Wheel, folder: Path, most: Unpacking) -> Path:
 
 
 def _generate(source: Generated, folder: Path, progress: Progress) -> Path:
-    from mrl4rec.synthetic import write
+    from mrl4rec.synthetic.dump import write
 
     digest = hashlib.sha256(_identity(source).encode()).hexdigest()
     file = folder / f"planted-{digest[:8]}.json.gz"
@@ -189,9 +189,9 @@ def _identity(source: Source) -> str:
 def _read_through(file: Path, most: Unpacking) -> None:
     """Raises FetchFailed where it is no whole gzip file, or one of a bomb."""
     try:
-        if not is_gzip(file):
+        if packing_of(file) != "gzip":
             raise FetchFailed("what it serves is no whole gzip file")
-        for _ in most.bounded(blocks(file), file):
+        for _ in unpacked(file, limits=most):
             pass
     except Mrl4recError as error:
         raise FetchFailed(f"what it serves is no whole gzip file: {error.what}") from error

@@ -1,28 +1,19 @@
-"""Forms of review dumps: known by name, seen from content, read one record a line."""
+"""Reading dumps of reviews: which files, how each is read, and its records.
 
-from mrl4rec.formats.bounds import MARK, MAX_RECORD, Unpacking
-from mrl4rec.formats.known import BLANKS, EMPTY, FORMATS, Format, known_format
-from mrl4rec.formats.lines import write_all, write_lines
-from mrl4rec.formats.literal import literal_fields
-from mrl4rec.formats.sniff import Layout, can_scan, sniff
+Importing this loads neither DuckDB nor Arrow nor NumPy; ``framing`` and ``decode`` do.
+"""
+
+from mrl4rec.formats.bounds import MAX_RECORD, Unpacking
+from mrl4rec.formats.describe import describe, options_of
+from mrl4rec.formats.detect import Detected, detect
+from mrl4rec.formats.known import EMPTY, FORMATS, known_format
+from mrl4rec.formats.mapping import BLANKS, ROLES, Mapping
+from mrl4rec.formats.options import ReadOptions
+from mrl4rec.formats.packing import chunks, packing_of, unpacked
 from mrl4rec.formats.sources import SourceFile, digest, expand
 
 __all__ = [
-    "BLANKS",
-    "EMPTY",
-    "FORMATS",
-    "MARK",
-    "MAX_RECORD",
-    "Format",
-    "Layout",
-    "SourceFile",
-    "Unpacking",
-    "can_scan",
-    "digest",
-    "expand",
-    "known_format",
-    "literal_fields",
-    "sniff",
-    "write_all",
-    "write_lines",
-]
+    "BLANKS", "EMPTY", "FORMATS", "MAX_RECORD", "ROLES", "Detected", "Mapping", "ReadOptions",
+    "SourceFile", "Unpacking", "chunks", "describe", "detect", "digest", "expand", "known_format",
+    "options_of", "packing_of", "unpacked",
+]  # fmt: skip

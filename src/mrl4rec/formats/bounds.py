@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mrl4rec.errors import Mrl4recError
-from mrl4rec.settings import Settings
+
+if TYPE_CHECKING:
+    from mrl4rec.settings import Settings
 
 MAX_RECORD = 1 << 20
 """Bytes of the longest record that is parsed; a longer one is quarantined."""
@@ -31,11 +34,13 @@ class Unpacking:
         """As the settings say."""
         return cls(settings.max_unpacked_gb, settings.max_unpacked_ratio)
 
-    def bounded(self, chunks: Iterable[bytes], path: Path) -> Iterator[bytes]:
-        """The same chunks. Raises Mrl4recError once they are more than the file may unpack to."""
+    def bounded(self, chunks: Iterable[bytes], path: Path, done: int = 0) -> Iterator[bytes]:
+        """The same chunks, ``done`` bytes of the file having been unpacked before.
+
+        Raises Mrl4recError once they are more than the file may unpack to.
+        """
         most = self.most_gb * 1e9
         by_ratio = max(SMALL, self.most_times * path.stat().st_size)
-        done = 0
         for chunk in chunks:
             done += len(chunk)
             if done > min(most, by_ratio):

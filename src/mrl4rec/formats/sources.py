@@ -1,31 +1,37 @@
-"""Which files a request means, and what bytes they hold: expansion, digests, plain or gzip."""
+"""Which files a request means, and the digests of their bytes."""
 
 from __future__ import annotations
 
 import glob
-import gzip
 import hashlib
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.formats.bounds import Unpacking
+from mrl4rec.formats.packing import BLOCK, open_zip, opened, packing_of
 
-GZIP_MAGIC = b"\x1f\x8b"
-BLOCK = 1 << 20
+MOST_MEMBERS = 1000
 AUTHOR_FILES = ("train.txt", "test.txt")
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file known by the SHA-256 of its bytes."""
+    """A file, or a member of a zip archive, known by the SHA-256 of its bytes."""
 
     path: Path
     sha256: str
     bytes: int
     stamp: tuple[int, int] = (0, 0)
-    """Size and time of change (ns) when it was digested."""
+    """Size and time of change (ns) of the file when it was digested."""
+    member: str | None = None
+    """Its name in the archive that ``path`` is."""
+
+    @property
+    def shown(self) -> str:
+        """The name in messages and tables."""
+        return str(self.path) if self.member is None else f"{self.path}/{self.member}"
 
     def changed(self) -> bool:
         """Whether the file is no longer the one that was digested."""
@@ -45,55 +51,35 @@ def expand(specs: Sequence[str | Path]) -> tuple[Path, ...]:
         raise UsageError(
             "no source was given", todo="name a file, a folder or a glob: --source FILE"
         )
-    files: list[Path] = []
-    for spec in specs:
-        path = Path(spec).expanduser()
-        if path.is_dir():
-            files.extend(map(_beside, _folder(path)))
-        elif path.exists():
-            files.append(path)
-        else:
-            files.extend(map(_beside, _glob(str(path))))
-    return tuple(files)
+    return tuple(file for spec in specs for file in _files(Path(spec).expanduser()))
 
 
-def _beside(path: Path) -> Path:
-    """The path, where it is no link that leads out of its folder. Raises UsageError."""
-    if path.is_symlink() and path.parent.resolve() not in path.resolve().parents:
-        raise UsageError(
-            f"it is a link that leads out of its folder, to {path.resolve()}",
-            where=str(path),
-            todo="name the file itself if it is meant, or remove the link",
-        )
-    return path
+def _files(path: Path) -> list[Path]:
+    if path.exists() and not path.is_dir():
+        return [path]
+    files = _folder(path) if path.is_dir() else sorted(filter(Path.is_file, _hits(str(path))))
+    if not files:
+        what = "no such file or folder"
+        if path.is_dir() or glob.has_magic(str(path)):
+            what = "the folder holds no file" if path.is_dir() else "the glob matches no file"
+        todo = f"check the path; relative ones start here: {Path.cwd()}"
+        raise UsageError(what, where=str(path), todo=todo)
+    for file in files:
+        if file.is_symlink() and file.parent.resolve() not in file.resolve().parents:
+            raise UsageError(
+                f"it is a link that leads out of its folder, to {file.resolve()}",
+                where=str(file),
+                todo="name the file itself if it is meant, or remove the link",
+            )
+    return files
 
 
 def _folder(folder: Path) -> list[Path]:
-    author = [_plain_or_gz(folder / name) for name in AUTHOR_FILES]
+    either = [(folder / name, folder / f"{name}.gz") for name in AUTHOR_FILES]
+    author = [next(filter(Path.is_file, pair), None) for pair in either]
     if all(author):
         return [path for path in author if path is not None]
-    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    if not files:
-        raise UsageError(
-            "the folder holds no file", where=str(folder), todo="name the folder the dump lies in"
-        )
-    return files
-
-
-def _plain_or_gz(path: Path) -> Path | None:
-    for candidate in (path, path.with_name(path.name + ".gz")):
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-def _glob(pattern: str) -> list[Path]:
-    files = sorted(hit for hit in _hits(pattern) if hit.is_file())
-    if not files:
-        what = "the glob matches no file" if glob.has_magic(pattern) else "no such file or folder"
-        raise UsageError(what, where=pattern, todo="check the path; relative ones start here: "
-                         + str(Path.cwd()))  # fmt: skip
-    return files
+    return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
 
 
 def _hits(pattern: str) -> Iterator[Path]:
@@ -103,40 +89,84 @@ def _hits(pattern: str) -> Iterator[Path]:
     if "**" not in pattern:
         yield from map(Path, glob.glob(pattern))
         return
-    path = Path(pattern)
-    top = Path(path.anchor)
+    top = Path(Path(pattern).anchor)
     try:
-        for hit in top.glob(str(path.relative_to(path.anchor))):
+        for hit in top.glob(str(Path(pattern).relative_to(top))):
             if not any(part.startswith(".") for part in hit.parts):
                 yield hit
     except ValueError as error:
         raise UsageError(f"no glob: {error}", where=pattern, todo="write ** by itself") from error
 
 
-def digest(path: Path) -> SourceFile:
-    """The SHA-256 and size of a file, read once. Raises Mrl4recError if it cannot be read."""
+def digest(path: Path, limits: Unpacking | None = None) -> list[SourceFile]:
+    """The file with the SHA-256 of its bytes; of a zip archive each member, as it unpacks.
+
+    Hidden members and folders are left out. Raises Mrl4recError if it cannot be read, an archive
+    unpacks to more than ``limits``, or holds no file.
+    """
     if path.exists() and not path.is_file():
         raise UsageError("not a regular file", where=str(path), todo="name the dump's own file")
-    _check_name(path)
-    sha, size = hashlib.sha256(), 0
+    _check_name(str(path))
     try:
         stamp = _stamp(path)
-        with path.open("rb") as stream:
-            while block := stream.read(BLOCK):
-                sha.update(block)
-                size += len(block)
+        if packing_of(path) == "zip":
+            return _members(path, stamp, limits or Unpacking())
+        sha, size = _sha256(_raw(path))
     except OSError as error:
         raise Mrl4recError(
             f"the source cannot be read: {error.strerror or error}", where=str(path)
         ) from error
-    return SourceFile(path, sha.hexdigest(), size, stamp)
+    return [SourceFile(path, sha, size, stamp)]
 
 
-def _check_name(path: Path) -> None:
+def _raw(path: Path, member: str | None = None) -> Iterator[bytes]:
+    with opened(path, member) as stream:
+        while block := stream.read(BLOCK):
+            yield block
+
+
+def _sha256(blocks: Iterator[bytes]) -> tuple[str, int]:
+    """The digest, and the number of bytes."""
+    sha, size = hashlib.sha256(), 0
+    for block in blocks:
+        sha.update(block)
+        size += len(block)
+    return sha.hexdigest(), size
+
+
+def _members(path: Path, stamp: tuple[int, int], limits: Unpacking) -> list[SourceFile]:
+    with open_zip(path) as archive:
+        every = [info.filename for info in archive.infolist() if not info.is_dir()]
+    hidden = (".", "__MACOSX")
+    names = [name for name in every if not any(p.startswith(hidden) for p in name.split("/"))]
+    _check_archive(path, names)
+    files: list[SourceFile] = []
+    done = 0
+    for name in sorted(names):
+        sha, size = _sha256(limits.bounded(_raw(path, name), path, done))
+        files.append(SourceFile(path, sha, size, stamp, name))
+        done += size
+    return files
+
+
+def _check_archive(path: Path, names: Sequence[str]) -> None:
+    for name in names:
+        _check_name(name)
+    what = None
+    if "[Content_Types].xml" in names:
+        what = "is an Excel or Word file: save the sheet as CSV (UTF-8)"
+    elif len(names) > MOST_MEMBERS:
+        what = f"holds {len(names):,} files, {MOST_MEMBERS:,} are the most that are read"
+    elif len(set(names)) < max(len(names), 1):
+        what = "holds two files of one name" if names else "holds no file"
+    if what is not None:
+        todo = "unpack it, and name the folder"
+        raise UsageError(f"the archive {what}", where=str(path), todo=todo)
+
+
+def _check_name(name: str) -> None:
     """Names go into tables and log lines, so they have to be text."""
-    name = str(path)
-    odd = any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in name)
-    if odd:
+    if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in name):
         raise UsageError(
             "the file's name, or a folder's, holds control characters or bytes that are no UTF-8",
             where=ascii(name),
@@ -147,38 +177,3 @@ def _check_name(path: Path) -> None:
 def _stamp(path: Path) -> tuple[int, int]:
     state = path.stat()
     return state.st_size, state.st_mtime_ns
-
-
-def is_gzip(path: Path) -> bool:
-    """Whether the content starts as gzip does, whatever the name says."""
-    with path.open("rb") as stream:
-        return stream.read(2) == GZIP_MAGIC
-
-
-def blocks(path: Path) -> Iterator[bytes]:
-    """The file's content, decompressed if it is gzip, in blocks of at most 1 MiB.
-
-    Raises Mrl4recError where a gzip file is cut off or damaged.
-    """
-    opener = gzip.open if is_gzip(path) else open
-    try:
-        with opener(path, "rb") as stream:
-            while block := stream.read(BLOCK):
-                yield block
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        cut = isinstance(error, EOFError)
-        raise Mrl4recError(
-            "the gzip file is cut off" if cut else f"the gzip file is damaged ({error})",
-            where=str(path),
-            todo="fetch or copy it again; nothing was taken in",
-        ) from error
-
-
-def head(path: Path, size: int) -> tuple[bytes, bool]:
-    """The first ``size`` bytes of the content, and whether that is all of it."""
-    held = bytearray()
-    for block in blocks(path):
-        held += block
-        if len(held) > size:
-            return bytes(held[:size]), False
-    return bytes(held), True

@@ -7,13 +7,16 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mrl4rec.errors import GateFailed
 from mrl4rec.gate import verdicts
 from mrl4rec.gate.verdicts import Finding, Verdict
 from mrl4rec.settings import Settings
 from mrl4rec.tables.expectation import Expectation, Suite, fill
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SAMPLE = 5
 log = logging.getLogger("mrl4rec.gate")
@@ -23,8 +26,8 @@ log = logging.getLogger("mrl4rec.gate")
 class Facts:
     """What a suite is judged on."""
 
-    frame: Any
-    """A Spark or pandas frame of one row, a column a fact."""
+    frame: pd.DataFrame
+    """One row, a column a fact."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """By fact: what the number alone does not tell."""
     sample: Callable[[Expectation], Sequence[Mapping[str, Any]]] | None = None

@@ -28,15 +28,14 @@ def run_suite(
 ) -> tuple[tuple[Finding, ...], Path | None]:
     """What each expectation came to on ``frame``, and the path of the Data Docs page.
 
-    ``frame`` is a Spark or pandas frame of one row, a column a fact. Each expectation is one on the
-    column's maximum, which of one row is its value: all of them are one Spark job, and a fact that
-    is null is not within any limits. A column that is missing gives a finding with a problem.
+    ``frame`` is a pandas frame of one row, a column a fact. Each expectation is one on the column's
+    maximum, which of one row is its value; a fact that is null is not within any limits. A column
+    that is missing gives a finding with a problem.
     """
     if not suite.expectations:
         return (), None
-    rows = frame.count() if _is_spark(frame) else len(frame)
-    if rows != 1:
-        raise ValueError(f"facts must be one row, these are {rows}")
+    if len(frame) != 1:
+        raise ValueError(f"facts must be one row, these are {len(frame)}")
     with _LOCK, _quiet():
         context = _context(folder)
         result = _validate(context, suite, values, frame, run_name)
@@ -102,8 +101,7 @@ def _validate(
     import great_expectations as gx
     from great_expectations.core.run_identifier import RunIdentifier
 
-    add = context.data_sources.add_spark if _is_spark(frame) else context.data_sources.add_pandas
-    source = add("facts")
+    source = context.data_sources.add_pandas("facts")
     batch = source.add_dataframe_asset(suite.tables[0]).add_batch_definition_whole_dataframe("all")
     declared = context.suites.add_or_update(
         gx.ExpectationSuite(
@@ -118,10 +116,6 @@ def _validate(
         result_format="BASIC",
         run_id=RunIdentifier(run_name=run_name),
     )
-
-
-def _is_spark(frame: Any) -> bool:
-    return hasattr(frame, "sparkSession")
 
 
 def _as_gx(expectation: Expectation, values: Mapping[str, float]) -> Any:

@@ -36,7 +36,7 @@ class Finding:
     note: str | None = None
     """What the number alone does not tell, such as which column is missing."""
     listing: str | None = None
-    """Spark SQL over ``{table}`` names that lists what breaks it."""
+    """SQL over relations with the tables' names that lists what breaks it."""
     sample: tuple[Mapping[str, Any], ...] = ()
     """At most five of the rows that break it."""
 

@@ -20,8 +20,9 @@ from mrl4rec.report.hierarchy import tables as hierarchy_tables
 from mrl4rec.report.runs import Group, at_full_width, chosen, group, load_runs
 from mrl4rec.report.split_views import over_splits, split_name
 from mrl4rec.report.views import Table
-from mrl4rec.report.warehouse import Context, contexts
+from mrl4rec.report.warehouse import Context, contexts, source_rows
 from mrl4rec.settings import Settings
+from mrl4rec.stage import stage_key
 from mrl4rec.tuning.kept import tunings
 
 HEAD = """# Results
@@ -33,6 +34,16 @@ positive; seconds, MiB: to train one model, and the most its process held; tuned
 valid before. Rotated vectors stand in the tables by width alone: whole, they score as they did.
 """
 METRICS = ("recall", "ndcg")
+TEST_SHARES = {"random": 0.2, "per_user_random": 0.2, "global_time": 0.2}
+"""Of the strategies that take one; it is a part of the split's stage key."""
+DRAWN_BEFORE = (
+    "Code version 1 of the split stage drew these folds; version 2 draws by another hash, so that "
+    "the same command gives other folds.\n"
+)
+VALID_DRAWN_BEFORE = (
+    "Code version 1 of the split stage drew which pairs are valid; version 2 draws by another "
+    "hash, so that protocol `clean` may choose another epoch. The test pairs are the same.\n"
+)
 
 
 def write(settings: Settings, datasets: Sequence[str] | None, out: Path) -> Path:
@@ -98,6 +109,9 @@ def _context(settings: Settings, context: Context) -> Iterator[str]:
             + ", ".join(f"{table} @ {version}" for table, version in context.versions().items())
             + f". Made with {views.created_with(context) or 'nothing yet'}.\n"
         )
+    if _is_drawn_before(settings, context):
+        strategy = context.split.summary["strategy"] if context.split else None
+        yield VALID_DRAWN_BEFORE if strategy in ("predefined", "since") else DRAWN_BEFORE
     yield "```\n" + "\n".join(commands(settings, context, relative=True)) + "\n```\n"
     groups = group(context.runs)
     for protocol in dict.fromkeys(one.protocol for one in groups):
@@ -109,6 +123,20 @@ def _context(settings: Settings, context: Context) -> Iterator[str]:
         yield from (note + "\n" for note in comparison.notes)
         if comparison.measured is not None:
             yield table(comparison.measured)
+
+
+def _is_drawn_before(settings: Settings, context: Context) -> bool:
+    """Whether code version 1 of the split stage drew the folds, as the stage key tells."""
+    core, split = context.core, context.split
+    if core is None or split is None:
+        return False
+    said = {n: split.summary[n] for n in ("strategy", "split_seed", "since") if n in split.summary}
+    files = {}
+    if said.get("strategy") == "predefined":  # named after their folds: train.txt, test.txt.gz
+        rows = source_rows(settings, context)
+        files = {Path(row["path"]).name.split(".")[0]: row["source_sha256"] for row in rows}
+    params = {**said, "test_share": TEST_SHARES.get(str(said.get("strategy")))}
+    return stage_key("split", 1, {"kcore": core.key, "files": files}, params) == split.key
 
 
 def _board(

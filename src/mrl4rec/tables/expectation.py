@@ -1,8 +1,10 @@
 """What is expected of a table: a named number (a *fact*), the limits it must keep, and why.
 
-Facts are what a table's rows are reduced to before they are judged: on Spark for what grows with
-the dump (``jobs.facts``), in NumPy for vectors and results (``mrl4rec.gate``). The same declaration
-serves both, and its words are what a person reads when the gate stops the flow.
+Facts are what a table's rows are reduced to before they are judged: by the data engine for what
+grows with the dump (``mrl4rec.transforms.facts``), in NumPy for vectors and results
+(``mrl4rec.gate``). The same declaration serves both, and its words are what a person reads when the
+gate stops the flow. SQL here is in the subset that DuckDB and Spark run unchanged, over relations
+that have the tables' names; times are BIGINT µs since 1970 UTC.
 """
 
 from __future__ import annotations
@@ -12,10 +14,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 Limit = float | int | str | None
 """A number, the name of one that is only known when the gate is run, or None: no limit."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+WHITE = (
+    "\t\n\x0b\f\r \u00a0\u1680"
+    + "".join(map(chr, range(0x2000, 0x200B)))
+    + "\u2028\u2029\u202f\u205f\u3000"
+)
+"""ASCII white space and what Unicode calls separators."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +42,11 @@ class Expectation:
     table: str | None = None
     """With ``where``: the table whose rows it is about."""
     where: str | None = None
-    """Spark SQL, true for a row of ``table`` that breaks it; the fact is how many such rows."""
+    """SQL, true for a row of ``table`` that breaks it; the fact is how many such rows."""
     listing: str | None = None
-    """Spark SQL query that lists what breaks it, where no condition on single rows can."""
+    """SQL query that lists what breaks it, where no condition on single rows can."""
+    example: str | None = None
+    """SQL query of rows that show it, where the first ones of the listing would not."""
 
     def __post_init__(self) -> None:
         if self.low is None and self.high is None:
@@ -49,9 +60,9 @@ class Expectation:
         return low, high
 
     def offenders(self) -> str | None:
-        """A Spark SQL query over ``{table}`` names that lists what breaks it, or None."""
+        """An SQL query that lists what breaks it, or None."""
         if self.where is not None:
-            return f"SELECT * FROM {{{self.table}}} WHERE {self.where}"
+            return f"SELECT * FROM {self.table} WHERE {self.where}"
         return self.listing
 
 
@@ -76,6 +87,8 @@ class Suite:
     def digest(self, values: Mapping[str, float]) -> str:
         """What is asked, in 16 hex digits: another question gets a verdict of its own."""
         asked = [asdict(e) | {"limits": e.limits(values)} for e in self.expectations]
+        for question in asked:
+            del question["example"]  # it shows the answer and is no part of the question
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -98,16 +111,31 @@ def fill(sql: str, names: Mapping[str, str]) -> str:
 
 
 def blank(column: str) -> str:
-    """Spark SQL: the column is null or holds nothing but white space."""
-    return rf"({column} IS NULL OR rlike({column}, r'^[\s\pZ]*$'))"
+    """SQL: the column is null or holds nothing but white space."""
+    # A text that begins with a visible ASCII character is not blank. Most ids do, and CASE, other
+    # than AND, looks no further at them.
+    visible = f"{column} >= '!' AND {column} < '~'"
+    white = f"translate({column}, '{WHITE}', '') = ''"
+    return f"(CASE WHEN {column} IS NULL THEN true WHEN {visible} THEN false ELSE {white} END)"
 
 
 def sql_time(moment: datetime) -> str:
-    """A time as a Spark SQL literal."""
-    return f"timestamp'{moment.astimezone(UTC).isoformat()}'"
+    """A time as µs since 1970 UTC, which is what a time is inside a query."""
+    return str((moment.astimezone(UTC) - EPOCH) // timedelta(microseconds=1))
+
+
+def sql_double(number: float) -> str:
+    """A DOUBLE literal: with an exponent, or it would be a decimal number."""
+    text = repr(float(number))
+    return text if "e" in text else f"{text}e0"
 
 
 def sql_ranges(ranges: Mapping[str, tuple[float, float]]) -> str:
-    """Format → (lowest, highest rating) as a Spark SQL table ``f(format, low, high)``."""
-    rows = ", ".join(f"('{name}', {low!r}D, {high!r}D)" for name, (low, high) in ranges.items())
-    return f"(SELECT * FROM VALUES {rows} AS v(format, low, high)) AS f"
+    """Digest of a source → (lowest, highest rating) as the SQL of a table.
+
+    Its columns are source_sha256, low and high; sources whose ratings have no range are not in it.
+    """
+    rows = [f"('{digest}', {sql_double(low)}, {sql_double(high)})"
+            for digest, (low, high) in ranges.items()]  # fmt: skip
+    none = "('', 0e0, 0e0)"  # no digest is empty
+    return f"(VALUES {', '.join(rows or [none])}) AS f(source_sha256, low, high)"

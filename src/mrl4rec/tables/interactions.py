@@ -35,7 +35,7 @@ CORE_SUITE = Suite(
             "smallest_user_degree",
             "every user of the core has at least k pairs",
             low="k",
-            listing="SELECT user_idx, count(*) AS pairs FROM {interactions} GROUP BY user_idx "
+            listing="SELECT user_idx, count(*) AS pairs FROM interactions GROUP BY user_idx "
             "HAVING count(*) < {k}",
         ),
         Expectation(
@@ -43,28 +43,28 @@ CORE_SUITE = Suite(
             "smallest_item_degree",
             "every item of the core has at least k pairs",
             low="k",
-            listing="SELECT item_idx, count(*) AS pairs FROM {interactions} GROUP BY item_idx "
+            listing="SELECT item_idx, count(*) AS pairs FROM interactions GROUP BY item_idx "
             "HAVING count(*) < {k}",
         ),
         none(
             "pairs_unique",
             "duplicate_pairs",
             "no pair is there twice",
-            listing="SELECT user_idx, item_idx, count(*) AS rows FROM {interactions} "
+            listing="SELECT user_idx, item_idx, count(*) AS rows FROM interactions "
             "GROUP BY user_idx, item_idx HAVING count(*) > 1",
         ),
         none(
             "user_known",
             "pairs_of_unknown_user",
             "every user_idx of a pair is a row of users",
-            listing="SELECT p.* FROM {interactions} AS p LEFT ANTI JOIN {users} AS t "
+            listing="SELECT p.* FROM interactions AS p ANTI JOIN users AS t "
             "ON t.user_idx = p.user_idx",
         ),
         none(
             "item_known",
             "pairs_of_unknown_item",
             "every item_idx of a pair is a row of items",
-            listing="SELECT p.* FROM {interactions} AS p LEFT ANTI JOIN {items} AS t "
+            listing="SELECT p.* FROM interactions AS p ANTI JOIN items AS t "
             "ON t.item_idx = p.item_idx",
         ),
         none(

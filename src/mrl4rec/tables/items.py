@@ -22,9 +22,9 @@ ITEMS_EXPECTATIONS = (
         "items_dense",
         "item_idx_amiss",
         "item_idx numbers the rows of items from 0, without gap or repetition",
-        listing="SELECT * FROM {items} WHERE coalesce(item_idx < 0 OR "
-        "item_idx >= (SELECT count(*) FROM {items}), true) OR item_idx IN "
-        "(SELECT item_idx FROM {items} GROUP BY item_idx HAVING count(*) > 1)",
+        listing="SELECT * FROM items WHERE coalesce(item_idx < 0 OR "
+        "item_idx >= (SELECT count(*) FROM items), true) OR item_idx IN "
+        "(SELECT item_idx FROM items GROUP BY item_idx HAVING count(*) > 1)",
     ),
     none(
         "item_ids_given",
@@ -37,7 +37,6 @@ ITEMS_EXPECTATIONS = (
         "item_ids_unique",
         "duplicate_item_ids",
         "no two rows of items have the same id",
-        listing="SELECT item_id, count(*) AS rows FROM {items} GROUP BY item_id "
-        "HAVING count(*) > 1",
+        listing="SELECT item_id, count(*) AS rows FROM items GROUP BY item_id HAVING count(*) > 1",
     ),
 )

@@ -26,8 +26,8 @@ QUARANTINE_EXPECTATIONS = (
         "sources_miscounted",
         "quarantine has as many rows of every source as the source says were quarantined",
         listing="SELECT coalesce(s.source_sha256, q.source_sha256) AS source_sha256, s.path, "
-        "s.rows_quarantined AS told, coalesce(q.rows, 0) AS found FROM {sources} AS s FULL JOIN "
-        "(SELECT source_sha256, count(*) AS rows FROM {quarantine} GROUP BY source_sha256) AS q "
+        "s.rows_quarantined AS told, coalesce(q.rows, 0) AS found FROM sources AS s FULL JOIN "
+        "(SELECT source_sha256, count(*) AS rows FROM quarantine GROUP BY source_sha256) AS q "
         "ON s.source_sha256 = q.source_sha256 "
         "WHERE coalesce(s.rows_quarantined, 0) <> coalesce(q.rows, 0)",
     ),
@@ -38,7 +38,11 @@ QUARANTINE_EXPECTATIONS = (
         "together and in those of this ingest",
         low=0,
         high="max_quarantined_share",
-        listing="SELECT source_sha256, rule, count(*) AS rows FROM {quarantine} "
-        "GROUP BY source_sha256, rule ORDER BY rows DESC",
+        listing="SELECT rule, detail, source_sha256, record_no, record FROM quarantine "
+        "ORDER BY rule, source_sha256, record_no",
+        example="SELECT rule, records, detail, substring(record, 1, 200) AS record FROM ("
+        "SELECT *, count(*) OVER (PARTITION BY rule) AS records, row_number() OVER ("
+        "PARTITION BY rule ORDER BY source_sha256, record_no) AS place FROM quarantine) AS q "
+        "WHERE place = 1 ORDER BY records DESC, rule",
     ),
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pyarrow as pa
 
-from mrl4rec.tables.expectation import Expectation, Suite, blank, none
+from mrl4rec.tables.expectation import Expectation, Suite, blank, none, sql_time
 from mrl4rec.tables.quarantine import QUARANTINE_EXPECTATIONS
 from mrl4rec.tables.sources import SOURCES_EXPECTATIONS
 from mrl4rec.tables.table import Column, Table
@@ -26,6 +28,8 @@ REVIEWS = Table(
         "record_no": Column(pa.int64(), "place in that file, from 0"),
     },
 )
+
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 
 REVIEWS_SUITE = Suite(
     name="reviews",
@@ -57,9 +61,9 @@ REVIEWS_SUITE = Suite(
         none(
             "rating_in_range",
             "ratings_outside",
-            "every rating is null or within the range of its source's format",
-            listing="SELECT r.*, f.* FROM {reviews} AS r JOIN {sources} AS s USING (source_sha256) "
-            "JOIN {rating_ranges} USING (format) WHERE NOT (r.rating BETWEEN f.low AND f.high)",
+            "every rating is null or within the range that its source was read with",
+            listing="SELECT r.*, f.low, f.high FROM reviews AS r JOIN {rating_ranges} "
+            "ON f.source_sha256 = r.source_sha256 WHERE NOT (r.rating BETWEEN f.low AND f.high)",
         ),
         none(
             "time_not_early",
@@ -67,7 +71,7 @@ REVIEWS_SUITE = Suite(
             "every time is null or in 1990 or later: no negative time, no seconds taken for "
             "milliseconds",
             table="reviews",
-            where="reviewed_at < timestamp'1990-01-01 00:00:00Z'",
+            where=f"reviewed_at < {sql_time(EARLIEST)}",
         ),
         none(
             "time_not_future",
@@ -80,14 +84,14 @@ REVIEWS_SUITE = Suite(
             "key_unique",
             "duplicate_keys",
             "no two reviews have the same user, item and time",
-            listing="SELECT user_id, item_id, reviewed_at, count(*) AS rows FROM {reviews} "
+            listing="SELECT user_id, item_id, reviewed_at, count(*) AS rows FROM reviews "
             "GROUP BY user_id, item_id, reviewed_at HAVING count(*) > 1",
         ),
         none(
             "source_known",
             "rows_of_unknown_source",
             "every review comes from a source that is listed in sources",
-            listing="SELECT r.* FROM {reviews} AS r LEFT ANTI JOIN {sources} AS s "
+            listing="SELECT r.* FROM reviews AS r ANTI JOIN sources AS s "
             "ON s.source_sha256 = r.source_sha256",
         ),
         none(

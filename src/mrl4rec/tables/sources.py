@@ -17,6 +17,12 @@ SOURCES = Table(
         "path": Column(pa.string(), "where it was when it was read"),
         "bytes": Column(pa.int64(), "size of the file"),
         "format": Column(pa.string(), "what its content was seen to be"),
+        "mapping": Column(
+            pa.string(),
+            "how it was read, as JSON (formats.mapping); null in rows of an older version",
+            nullable=True,
+            added_later=True,
+        ),
         "rows_read": Column(pa.int64(), "records in the file"),
         "rows_accepted": Column(pa.int64(), "rows new to reviews"),
         "rows_duplicate": Column(pa.int64(), "rows whose key was there already"),
@@ -29,7 +35,7 @@ SOURCES_EXPECTATIONS = (
         "sources_unique",
         "duplicate_sources",
         "no source is listed twice",
-        listing="SELECT source_sha256, count(*) AS rows FROM {sources} GROUP BY source_sha256 "
+        listing="SELECT source_sha256, count(*) AS rows FROM sources GROUP BY source_sha256 "
         "HAVING count(*) > 1",
     ),
     none(

@@ -27,12 +27,12 @@ SPLITS = Table(
 
 FOLDS = ("train", "valid", "test")
 
-FOLD_SIZES = "SELECT fold, count(*) AS rows FROM {splits} GROUP BY fold"
+FOLD_SIZES = "SELECT fold, count(*) AS rows FROM splits GROUP BY fold"
 
 BY_PAIR = (
     "SELECT coalesce(s.user_idx, p.user_idx) AS user_idx, "
-    "coalesce(s.item_idx, p.item_idx) AS item_idx, s.fold FROM {splits} AS s "
-    "FULL JOIN {interactions} AS p ON s.user_idx = p.user_idx AND s.item_idx = p.item_idx "
+    "coalesce(s.item_idx, p.item_idx) AS item_idx, s.fold FROM splits AS s "
+    "FULL JOIN interactions AS p ON s.user_idx = p.user_idx AND s.item_idx = p.item_idx "
 )
 
 SPLIT_SUITE = Suite(
@@ -53,14 +53,14 @@ SPLIT_SUITE = Suite(
             "no_leak",
             "pairs_in_two_folds",
             "no pair is in two folds: what is tested was not trained on",
-            listing="SELECT user_idx, item_idx, sort_array(collect_set(fold)) AS folds "
-            "FROM {splits} GROUP BY user_idx, item_idx HAVING count(DISTINCT fold) > 1",
+            listing="SELECT user_idx, item_idx, min(fold) AS fold, max(fold) AS other "
+            "FROM splits GROUP BY user_idx, item_idx HAVING count(DISTINCT fold) > 1",
         ),
         none(
             "pairs_unique",
             "duplicate_pairs",
             "no pair is there twice",
-            listing="SELECT user_idx, item_idx, count(*) AS rows FROM {splits} "
+            listing="SELECT user_idx, item_idx, count(*) AS rows FROM splits "
             "GROUP BY user_idx, item_idx HAVING count(*) > 1",
         ),
         none(
@@ -79,16 +79,17 @@ SPLIT_SUITE = Suite(
             "times_kept",
             "times_changed",
             "every pair has the time of its interaction",
-            listing="SELECT s.*, p.reviewed_at AS interaction_at FROM {splits} AS s "
-            "JOIN {interactions} AS p ON s.user_idx = p.user_idx AND s.item_idx = p.item_idx "
-            "WHERE NOT (s.reviewed_at <=> p.reviewed_at)",
+            listing="SELECT s.*, p.reviewed_at AS interaction_at FROM splits AS s "
+            "JOIN interactions AS p ON s.user_idx = p.user_idx AND s.item_idx = p.item_idx "
+            "WHERE s.reviewed_at IS DISTINCT FROM p.reviewed_at",
         ),
         none(
             "made_as_asked",
             "rows_of_other_split",
             "every row has the strategy and the seed that were asked for",
             table="splits",
-            where="NOT (strategy <=> {strategy} AND split_seed <=> {split_seed})",
+            where="strategy IS DISTINCT FROM {strategy} "
+            "OR split_seed IS DISTINCT FROM {split_seed}",
         ),
         Expectation(
             "valid_share",
@@ -119,7 +120,7 @@ CUT = none(
     "pairs_across_cut",
     "every pair at or after the time that was asked for is test, and no other",
     table="splits",
-    where="NOT ((fold = 'test') <=> (reviewed_at >= {since}))",
+    where="(fold = 'test') IS DISTINCT FROM (reviewed_at >= {since})",
 )
 
 

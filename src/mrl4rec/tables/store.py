@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from mrl4rec import lease
 from mrl4rec.errors import Mrl4recError
-from mrl4rec.stage import open_table, properties
+from mrl4rec.stage import METADATA, LostRace, open_table, properties
 from mrl4rec.tables.table import DELTA_PROPERTIES, Table
 
 ATTEMPTS = 10
@@ -74,3 +74,19 @@ def _equal(table: Table, name: str) -> str:
     if table.columns[name].nullable:
         return f"(old.{name} = new.{name} OR (old.{name} IS NULL AND new.{name} IS NULL))"
     return f"old.{name} = new.{name}"
+
+
+def append_rows(uri: str, rows: pa.Table, metadata: str, base: int) -> int:
+    """Append rows in one commit against exactly the version ``base``; the version it made.
+
+    No rows make a commit too. A column that the table does not have yet is added to it. Raises
+    LostRace where another commit came in between.
+    """
+    lease.confirm()
+    try:
+        delta = DeltaTable(uri, version=base)
+        commit = CommitProperties(custom_metadata={METADATA: metadata}, max_commit_retries=0)
+        write_deltalake(delta, rows, mode="append", schema_mode="merge", commit_properties=commit)
+    except CommitFailedError as error:
+        raise LostRace(uri) from error
+    return base + 1

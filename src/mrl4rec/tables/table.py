@@ -24,6 +24,8 @@ class Column:
     type: pa.DataType
     meaning: str
     nullable: bool = False
+    added_later: bool = False
+    """Versions written before it was declared lack it, and that is no fault."""
 
 
 @dataclass(frozen=True)

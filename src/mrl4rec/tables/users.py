@@ -22,9 +22,9 @@ USERS_EXPECTATIONS = (
         "users_dense",
         "user_idx_amiss",
         "user_idx numbers the rows of users from 0, without gap or repetition",
-        listing="SELECT * FROM {users} WHERE coalesce(user_idx < 0 OR "
-        "user_idx >= (SELECT count(*) FROM {users}), true) OR user_idx IN "
-        "(SELECT user_idx FROM {users} GROUP BY user_idx HAVING count(*) > 1)",
+        listing="SELECT * FROM users WHERE coalesce(user_idx < 0 OR "
+        "user_idx >= (SELECT count(*) FROM users), true) OR user_idx IN "
+        "(SELECT user_idx FROM users GROUP BY user_idx HAVING count(*) > 1)",
     ),
     none(
         "user_ids_given",
@@ -37,7 +37,6 @@ USERS_EXPECTATIONS = (
         "user_ids_unique",
         "duplicate_user_ids",
         "no two rows of users have the same id",
-        listing="SELECT user_id, count(*) AS rows FROM {users} GROUP BY user_id "
-        "HAVING count(*) > 1",
+        listing="SELECT user_id, count(*) AS rows FROM users GROUP BY user_id HAVING count(*) > 1",
     ),
 )

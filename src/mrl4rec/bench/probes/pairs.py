@@ -9,7 +9,8 @@ import numpy as np
 from mrl4rec import split_files
 from mrl4rec.hashing import chain, chain_array
 from mrl4rec.interactions import Interactions, from_pairs
-from mrl4rec.synthetic import Planted, world
+from mrl4rec.synthetic import world
+from mrl4rec.synthetic.spec import Planted
 
 ROOM = 0x62656E6368  # "bench": its hashes are its own
 TEST_USERS = 20

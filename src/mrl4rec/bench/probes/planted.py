@@ -15,13 +15,18 @@ from numpy.typing import NDArray
 from mrl4rec import stage
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
-from mrl4rec.synthetic import Planted, world, write
+from mrl4rec.synthetic import world
+from mrl4rec.synthetic.dump import write
+from mrl4rec.synthetic.spec import Planted
 from mrl4rec.synthetic.world import ITEM_ID, USER_ID, World
 from mrl4rec.tables import REVIEWS, SOURCES
 from mrl4rec.tables.table import DELTA_PROPERTIES
 
 ROWS_A_BATCH = 1 << 18
 DIGEST = "b" * 64
+TEXTS = ("Works well.", "It's fine, I'd buy it again.", "Too small", "Good value for money",
+         "The \"best\" one I've had", "as described")  # fmt: skip
+"""Texts of reviews, in turn."""
 
 
 def dump(file: str, rows: int) -> dict[str, Any]:
@@ -56,6 +61,30 @@ def without_broken(dump: str, file: str) -> dict[str, Any]:
             kept += 1
     part.replace(file)
     return {"rows": kept}
+
+
+def respelled(dump: str, file: str, syntax: str) -> dict[str, Any]:
+    """The dump's records as ``csv`` (user, item, rating, time) or as ``loose`` Python literals, a
+    third of which hold both kinds of quotes or one with a backslash; broken lines stay as they are.
+    """
+    import json
+
+    part = Path(f"{file}.part")
+    with Path(dump).open() as lines, part.open("w") as out:
+        for n, line in enumerate(lines):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                out.write(line)
+                continue
+            if syntax == "csv":
+                cells = (record[k] for k in ("reviewerID", "asin", "overall", "unixReviewTime"))
+                out.write(",".join(map(str, cells)) + "\n")
+            else:
+                said = TEXTS[n % len(TEXTS)]
+                out.write(f"{record | {'reviewText': said}!r}\n")
+    part.replace(file)
+    return {"syntax": syntax}
 
 
 def reviews(warehouse: str, dataset: str, rows: int) -> dict[str, Any]:
@@ -101,8 +130,9 @@ def _times(seconds: NDArray[np.int64]) -> pa.Array:
 def _sources(settings: Settings, dataset: str, rows: int, version: int) -> None:
     values: dict[str, list[Any]] = {name: [0] for name in SOURCES.schema.names}
     values |= {"source_sha256": [DIGEST], "path": ["planted"], "format": ["planted"]}
+    values |= {"mapping": [None]}
     values |= {"rows_read": [rows], "rows_accepted": [rows]}
-    key = stage.stage_key("ingest", 1, {"planted": rows}, {})
+    key = stage.stage_key("ingest", 2, {"planted": rows}, {})
     commit = Commit("ingest", key, "sources", -1, {"reviews": version}, {"rows": rows})
     write_deltalake(
         settings.table_uri(dataset, "sources"),

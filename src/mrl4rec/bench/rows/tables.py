@@ -1,4 +1,4 @@
-"""Tables: the k-core and the reading of a dump, against Polars and DuckDB, at two sizes."""
+"""Tables: the k-core and the reading of a dump, against Polars and DuckDB, and on Spark."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from mrl4rec.bench import child, probe
 from mrl4rec.bench.context import Context
 from mrl4rec.bench.row import Row, Target
-from mrl4rec.bench.rows.beside import Measured, against
+from mrl4rec.bench.rows.beside import Measured, against, row
 
 K = 5
 GROWTH = Target("ratio", 11.0)
@@ -22,7 +22,7 @@ def kcore(context: Context) -> Iterator[Row]:
         warehouse = context.reviews(rows)
         for name in ("users", "items", "interactions"):
             shutil.rmtree(warehouse / "planted" / name, ignore_errors=True)
-        arguments = ["-m", "jobs.filter_kcore", "--dataset", "planted", "--kcore", str(K)]
+        arguments = ["-m", "jobs.kcore", "--dataset", "planted", "--kcore", str(K)]
         outcome = child.python(*arguments, env={"MRL4REC_WAREHOUSE": str(warehouse)})
         return outcome.answer(), outcome
 
@@ -33,49 +33,75 @@ def kcore(context: Context) -> Iterator[Row]:
     def work(rows: int) -> str:
         return f"{K}-core of {rows:,} reviews, from Delta to Delta"
 
-    ours(context.sizes[0])  # kernels are compiled
-    target = Target("ratio", 4.0)
     what = "Polars, in memory from the same files, not written"
-    yield from _two_sizes("kcore", context, work, ours, [(what, polars, target)])
+    yield from _two_sizes("kcore", context, work, ours, [(what, polars, (4.0, 3.0))])
 
 
 def ingest(context: Context) -> Iterator[Row]:
     """From JSON lines to reviews, quarantine and counts in Delta; processes as a whole."""
+    yield from _two_sizes(
+        "ingest", context, _work("JSON lines"), lambda rows: _ingested(context, context.dump(rows)),
+        [(POLARS, lambda rows: _peer(context, "ingest-polars", context.valid_dump(rows)),
+          (2.5, 2.5)),
+         (DUCKDB, lambda rows: _peer(context, "ingest-duckdb", context.dump(rows)), (None, 4.0))],
+    )  # fmt: skip
 
-    def ours(rows: int) -> Measured:
-        dump, warehouse = context.dump(rows), context.scratch / f"ingest-{rows}"
-        shutil.rmtree(warehouse, ignore_errors=True)
-        outcome = child.python(
-            "-m", "jobs.ingest_reviews", "--dataset", "planted", "--source", str(dump),
-            "--warehouse", str(warehouse),
-        )  # fmt: skip
-        shutil.rmtree(warehouse)
-        return {"seconds": outcome.seconds, **outcome.answer()}, outcome
 
-    def peer(kind: str, dump: Callable[[int], Path]) -> Callable[[int], Measured]:
-        def measured(rows: int) -> Measured:
-            out = context.scratch / kind
-            out.mkdir(exist_ok=True)
-            answer, outcome = probe.ask(kind, dump=dump(rows), out=out)
-            if "missing" not in answer:
-                answer["seconds"] = outcome.seconds
-            return answer, outcome
+def ingest_other(context: Context) -> Iterator[Row]:
+    """The same reviews as ratings CSV and as Python literals, beside Polars on JSON lines."""
+    rows = context.sizes[-1]
+    peer = f"{POLARS} (JSON lines)", _peer(context, "ingest-polars", context.valid_dump(rows))
+    for kind, words, limit in (("csv", "rows of ratings CSV", 2.5), ("loose", "literals", 8.0)):
+        dump = context.respelled(rows, kind)
+        ours = _ingested(context, dump)
+        yield against("ingest-other", _work(words)(rows), ours, peer, Target("ratio", limit))
+        dump.unlink()  # as large as the others together
 
-        return measured
 
-    def work(rows: int) -> str:
-        return f"{rows:,} JSON lines → reviews, quarantine, counts in Delta"
+def on_spark(context: Context) -> Iterator[Row]:
+    """The smaller planted dump to splits on Spark local[2], gates included."""
+    rows = context.sizes[0]
+    outcome = context.mrl4rec(
+        "split", "--dataset", "planted", "--source", str(context.dump(rows)), "--kcore", "5",
+        "--json", "--warehouse", str(context.scratch / "spark"), "--data-engine", "spark",
+        env={"MRL4REC_SPARK_MASTER": "local[2]"},
+    )  # fmt: skip
+    work = f"{rows:,} JSON lines → splits on Spark local[2], with gates"
+    measured = {"seconds": outcome.seconds}, outcome
+    yield row("spark", work, measured, Target("seconds", 120))
 
-    does = "three keys, unique, to Parquet"
-    peers = [
-        (
-            f"Polars, {does}; without the lines that are no JSON, at which it stops",
-            peer("ingest-polars", context.valid_dump),
-            Target("ratio", 3.0),
-        ),
-        (f"DuckDB, {does}", peer("ingest-duckdb", context.dump), None),
-    ]
-    yield from _two_sizes("ingest", context, work, ours, peers)
+
+DOES = "three keys, unique, to Parquet"
+POLARS = f"Polars, {DOES}; without the lines that are no JSON, at which it stops"
+DUCKDB = f"DuckDB, {DOES}"
+
+
+def _work(words: str) -> Callable[[int], str]:
+    return lambda rows: f"{rows:,} {words} → reviews, quarantine, counts in Delta"
+
+
+def _ingested(context: Context, dump: Path) -> Measured:
+    warehouse = context.scratch / "ingest"
+    shutil.rmtree(warehouse, ignore_errors=True)
+    outcome = child.python(
+        "-m", "jobs.ingest", "--dataset", "planted", "--source", str(dump),
+        "--warehouse", str(warehouse),
+    )  # fmt: skip
+    shutil.rmtree(warehouse)
+    return {"seconds": outcome.seconds, **outcome.answer()}, outcome
+
+
+def _peer(context: Context, kind: str, dump: Path) -> Measured:
+    out = context.scratch / kind
+    out.mkdir(exist_ok=True)
+    answer, outcome = probe.ask(kind, dump=dump, out=out)
+    if "missing" not in answer:
+        answer["seconds"] = outcome.seconds
+    return answer, outcome
+
+
+Limits = tuple[float | None, float | None]
+"""The most times a peer's seconds that the smaller and the larger size may take."""
 
 
 def _two_sizes(
@@ -83,19 +109,17 @@ def _two_sizes(
     context: Context,
     work: Callable[[int], str],
     ours: Callable[[int], Measured],
-    peers: list[tuple[str, Callable[[int], Measured], Target | None]],
+    peers: list[tuple[str, Callable[[int], Measured], Limits]],
 ) -> Iterator[Row]:
-    """Rows at both sizes against each peer, and how the cost grows from one to the other.
-
-    Targets are for the larger size.
-    """
+    """Rows at both sizes against each peer, and how the cost grows from one to the other."""
     found = []
-    for rows in context.sizes:
+    for place, rows in enumerate(context.sizes):
         mine = ours(rows)
         found.append(mine)
-        for who, measure, target in peers:
-            asked = target if rows == context.sizes[-1] else None
-            yield against(name, work(rows), mine, (who, measure(rows)), asked)
+        for who, measure, limits in peers:
+            limit = limits[place]
+            target = None if limit is None else Target("ratio", limit)
+            yield against(name, work(rows), mine, (who, measure(rows)), target)
     small, large = context.sizes
     peer = (f"the same with {small:,}", found[0])
     yield against(name, f"growth: {work(large)}", found[1], peer, GROWTH)

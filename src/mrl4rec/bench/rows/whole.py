@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
+from mrl4rec.bench import child
 from mrl4rec.bench.child import Outcome
 from mrl4rec.bench.context import Context
 from mrl4rec.bench.row import Row, Target
+from mrl4rec.bench.rows.beside import against
 
 WITHOUT_JAVA = {"JAVA_HOME": "/nowhere"}
 """A command that succeeds with this has started no JVM."""
@@ -39,15 +42,35 @@ def again(context: Context) -> Iterator[Row]:
     yield _row("again", "`mrl4rec --help`", quickest, 0.5)
 
 
+def refused(context: Context) -> Iterator[Row]:
+    """A data set that is nowhere, until it is refused."""
+    arguments = ["-m", "flows.cli", "run", "--dataset", "NO_SUCH", *_place(str(context.scratch))]
+    outcome = child.watch([sys.executable, *arguments], expected=2)
+    yield _row("refused", "`mrl4rec run --dataset NO_SUCH`, until refused", outcome, 1)
+
+
 def planted10m(context: Context) -> Iterator[Row]:
-    """The largest planted dump, to splits, with every gate."""
+    """The larger planted dump, to splits, with every gate."""
     rows = context.sizes[-1]
-    outcome = context.mrl4rec(
-        "split", "--dataset", "planted", "--source", str(context.dump(rows)), "--kcore", "5",
-        *_place(str(context.scratch / "planted")),
+    yield _row("planted10m", f"{rows:,} JSON lines → splits, with gates", _split(context, rows))
+
+
+def planted100m(context: Context) -> Iterator[Row]:
+    """Ten times the larger planted dump with 8 GB of memory; and the growth of the cost."""
+    rows = 10 * context.sizes[-1]
+    outcomes = [_split(context, n, MRL4REC_MEMORY_GB="6") for n in (rows // 10, rows)]
+    work = f"{rows:,} JSON lines → splits, with gates, MRL4REC_MEMORY_GB=6"
+    yield _row("planted100m", work, outcomes[1], 25 * 60)
+    small, large = (({"seconds": outcome.seconds}, outcome) for outcome in outcomes)
+    peer = (f"the same with {rows // 10:,}", small)
+    yield against("planted100m", f"growth: {work}", large, peer, Target("ratio", 12.0))
+
+
+def _split(context: Context, rows: int, **env: str) -> Outcome:
+    return context.mrl4rec(
+        "split", "--dataset", f"planted-{rows}", "--source", str(context.dump(rows)), "--kcore",
+        "5", *_place(str(context.scratch / "planted")), env=env,
     )  # fmt: skip
-    note = f"peak of the JVM {outcome.peak_java_gb:.1f} GB, of Python {outcome.peak_python_gb:.1f}"
-    yield _row("planted10m", f"{rows:,} JSON lines → splits, with gates", outcome, None, note)
 
 
 def _phones(context: Context) -> list[str]:
@@ -63,7 +86,9 @@ def _place(warehouse: str) -> list[str]:
     return ["--warehouse", warehouse, "--json"]
 
 
-def _row(name: str, work: str, outcome: Outcome, at_most: float | None, note: str = "") -> Row:
+def _row(
+    name: str, work: str, outcome: Outcome, at_most: float | None = None, note: str = ""
+) -> Row:
     return Row(
         name,
         work,

@@ -15,7 +15,7 @@ from mrl4rec.interactions import Interactions
 from mrl4rec.methods import Factors, parse_levels, resolve
 from mrl4rec.promotion.decision import Rules
 from mrl4rec.promotion.study import guide, models, page, trials, window
-from mrl4rec.synthetic import Planted
+from mrl4rec.synthetic.spec import Planted
 
 CALIBRATION = 1 << 40
 """Seeds from here on find the weights of the gains; they take no part in the pairs."""

@@ -16,7 +16,8 @@ from pyarrow import csv
 
 from mrl4rec.errors import UsageError
 from mrl4rec.interactions import Interactions
-from mrl4rec.synthetic import Planted, world
+from mrl4rec.synthetic import world
+from mrl4rec.synthetic.spec import Planted
 
 COLUMNS = ("author_uid", "author_iid", "unixReviewTime")
 DAY = 86_400

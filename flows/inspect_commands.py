@@ -1,0 +1,169 @@
+"""``mrl4rec inspect``: how dumps would be read, and what a sample of each holds."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows import console, intake_words
+from flows.reading import Reading
+from flows.request import build
+from mrl4rec.errors import UsageError
+from mrl4rec.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mrl4rec.formats.detect import Detected
+    from mrl4rec.formats.mapping import Mapping
+    from mrl4rec.formats.options import ReadOptions
+    from mrl4rec.formats.sources import SourceFile
+
+SHOWN = 10
+"""Records that are listed."""
+COLUMNS = ("record_no", "user", "item", "rating", "time")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def inspect(arguments: Namespace) -> Any:
+    """The mapping of each file, its first records, counts of a sample; nothing is written."""
+    from mrl4rec.formats.sources import expand
+
+    if arguments.rows < 1:
+        raise UsageError(f"--rows is {arguments.rows}", todo="give at least 1")
+    options = build(Reading, vars(arguments)).read_options()
+    settings, files = Settings(), expand(arguments.files)
+    sources = [source for path in files for source in _sources(path)]
+    detected = _detect(files, sources, options, settings, arguments.dataset)
+    answers = [
+        _answer(source, found, settings, arguments.rows)
+        for source, found in zip(sources, detected, strict=True)
+    ]
+    if arguments.json:
+        return answers
+    for answer in answers:
+        _print(answer, arguments.dataset)
+    return None
+
+
+def _sources(path: Path) -> list[SourceFile]:
+    """The file, or the files of an archive; only these are read to their end."""
+    from mrl4rec.formats.packing import packing_of
+    from mrl4rec.formats.sources import SourceFile, digest
+
+    if not path.is_file() or packing_of(path) == "zip":
+        return digest(path)
+    return [SourceFile(path, "", path.stat().st_size)]
+
+
+def _detect(
+    files: Sequence[Path],
+    sources: Sequence[SourceFile],
+    options: ReadOptions,
+    settings: Settings,
+    dataset: str | None,
+) -> list[Detected]:
+    """How each is read: by itself, or as a later dump of a data set."""
+    if dataset is not None:
+        from flows.inspect_tables import chosen
+        from jobs import ingest
+
+        return ingest.check(files, options, settings, *chosen(settings, dataset))
+    from mrl4rec.formats.detect import detect
+
+    return [detect(source, options) for source in sources]
+
+
+def _answer(source: SourceFile, found: Detected, settings: Settings, rows: int) -> dict[str, Any]:
+    from mrl4rec.formats.describe import describe, options_of
+
+    sample = _sample(source, found.mapping, settings, rows)
+    taken = [row for row in sample if row["rule"] is None]
+    bad = [row for row in sample if row["rule"] is not None]
+    words = describe(found.mapping)
+    return {
+        "path": source.shown,
+        "source": str(source.path),
+        "bytes": source.bytes,
+        "mapping": found.mapping.to_json(),
+        "words": words,
+        "options": options_of(found.mapping),
+        "records": [_record(row) for row in taken[:SHOWN]],
+        "sample": {"records": len(sample), "taken": len(taken), "quarantined": len(bad)},
+        "rules": dict(Counter(row["rule"] for row in bad)),
+        "first_bad": {row["rule"]: {"path": source.shown, **row} for row in reversed(bad)},
+        "notes": [note for note in found.notes if note != words] + _range(found.mapping, taken),
+    }
+
+
+def _range(mapping: Mapping, taken: Sequence[dict[str, Any]]) -> list[str]:
+    """A note of the ratings in the sample, where no range is fixed."""
+    ratings = [row["rating"] for row in taken if row["rating"] is not None]
+    if mapping.rating_range is not None or not ratings:
+        return []
+    return [
+        f"ratings: {mapping.rating} is {min(ratings):g} to {max(ratings):g} in the sample; every "
+        "number is taken (--rating-range fixes what may be)"
+    ]
+
+
+def _sample(
+    source: SourceFile, mapping: Mapping, settings: Settings, rows: int
+) -> list[dict[str, Any]]:
+    """The first records with the rule that each breaks, if any."""
+    from mrl4rec.formats.bounds import Unpacking
+    from mrl4rec.formats.decode import Input, sample
+
+    if mapping.syntax == "none":
+        return []
+    given = Input(source, mapping, most=Unpacking.of(settings))
+    return _ruled(sample(given, datetime.now(UTC), rows), mapping)
+
+
+def _ruled(sample: pa.Table, mapping: Mapping) -> list[dict[str, Any]]:
+    """A record without a rating is bad where others have one."""
+    from mrl4rec.formats.rules import NO_RATING
+
+    rows: list[dict[str, Any]] = sample.to_pylist()
+    if mapping.rating is not None and any(row["rating"] is not None for row in rows):
+        for row in rows:
+            if row["rule"] is None and row["rating"] is None:
+                row["rule"] = NO_RATING
+    return rows
+
+
+def _record(row: dict[str, Any]) -> dict[str, Any]:
+    micros = row["reviewed_at"]
+    time = None if micros is None else (EPOCH + timedelta(microseconds=micros)).isoformat()
+    values = (row["record_no"], row["user_id"], row["item_id"], row["rating"], time)
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _print(answer: dict[str, Any], dataset: str | None) -> None:
+    print(f"file     {console.shown(answer['path'], 1000)}, {answer['bytes']:,} bytes")
+    print(f"read as  {answer['words']}")
+    if answer["options"]:
+        print(f"options  {answer['options']}")
+    if answer["records"]:
+        rows = [[_cell(record[name]) for name in COLUMNS] for record in answer["records"]]
+        console.table("the first records as they would be taken", list(COLUMNS), rows)
+    counts = answer["sample"]
+    print(
+        f"sample   {counts['records']:,} records: {counts['taken']:,} taken, "
+        f"{counts['quarantined']:,} quarantined"
+    )
+    for line in intake_words.by_rule(answer["rules"], answer["first_bad"]):
+        print(f"         {line}")
+    for note in answer["notes"]:
+        print(f"note     {note}")
+    words = ["ingest", "--dataset", dataset] if dataset else ["run"]
+    command = console.command(Settings(), *words, "--source", answer["source"])
+    print(f"next     {command} {answer['options']}".rstrip())
+
+
+def _cell(value: Any) -> Any:
+    return console.shown(value) if isinstance(value, str) else value

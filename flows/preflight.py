@@ -1,0 +1,90 @@
+"""What can be refused at once: before a server or Spark starts, and before anything is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mrl4rec.catalog import CATALOG
+from mrl4rec.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from flows.request import Request
+    from flows.retrain_request import RetrainRequest
+    from mrl4rec.settings import Settings
+
+
+def check(request: Request, settings: Settings) -> None:
+    """Raise UsageError where the data of a request are not there or cannot be read as asked."""
+    if request.source:
+        from jobs import ingest
+        from mrl4rec.formats.sources import expand
+
+        ingest.check(expand(request.source), request.read_options(), settings, request.dataset)
+    elif request.dataset not in CATALOG:
+        if not is_there(request.dataset, settings):
+            raise unknown(request.dataset, settings)
+        _check_options(request)
+    check_spark(request.dataset, settings)
+
+
+def check_dumps(request: RetrainRequest, settings: Settings) -> None:
+    """The same of a retraining: later dumps are judged one by one, and set aside by themselves."""
+    files = request.files()
+    if not is_there(request.dataset, settings):
+        from jobs import ingest
+
+        if not files:
+            raise no_dump(request)
+        ingest.check(files, request.read_options(), settings, request.dataset)
+    check_spark(request.dataset, settings)
+
+
+def check_spark(dataset: str, settings: Settings) -> None:
+    """Raise Mrl4recError where the data stages are to run on Spark and it lacks something.
+
+    What is split already needs no Spark.
+    """
+    from flows import data_engine
+
+    name, _ = data_engine.decide(settings, deployed=False)
+    if name == "duckdb" or (settings.dataset_dir(dataset) / "splits" / "_delta_log").exists():
+        return
+    missing = data_engine.lacking(settings)
+    if missing is not None:
+        raise missing
+
+
+def is_there(dataset: str, settings: Settings) -> bool:
+    """Whether something was ingested under this name, good or not."""
+    return (settings.dataset_dir(dataset) / "sources" / "_delta_log").exists()
+
+
+def unknown(dataset: str, settings: Settings) -> UsageError:
+    """The error for a data set that is nowhere."""
+    there = sorted(p.parents[1].name for p in settings.warehouse.glob("*/sources/_delta_log"))
+    return UsageError(
+        f"there is no data set {dataset!r}",
+        where=f"the warehouse {settings.warehouse.absolute()}, or the catalogue",
+        todo=f"give --source FILE, or {nearest(dataset, dict.fromkeys([*there, *CATALOG]))}",
+    )
+
+
+def no_dump(request: RetrainRequest) -> UsageError:
+    """The error for a retraining that has nothing to begin with."""
+    return UsageError(
+        f"there is no data set {request.dataset!r} and no dump to begin it with",
+        where=", ".join(request.dumps) or "--dumps",
+        todo="name the files, or the folder in which dumps land",
+    )
+
+
+def _check_options(request: Request) -> None:
+    from flows import reading
+
+    given = reading.options(request)
+    if given:
+        raise UsageError(
+            f"{' and '.join(given)} would say how a dump is read, and no dump is named",
+            where=f"the data set {request.dataset}, which is in the warehouse",
+            todo="give --source FILE too, or leave it out",
+        )

@@ -1,0 +1,43 @@
+"""What the stages of the data plane have in common: a command line, and tables written whole."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mrl4rec import stage, versions
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit
+
+
+def parser(words: str | None) -> argparse.ArgumentParser:
+    """A command line with ``--dataset`` and ``--warehouse``, described by the first line."""
+    made = argparse.ArgumentParser(description=(words or "").splitlines()[0])
+    made.add_argument("--dataset", required=True, help="name of the place in the warehouse")
+    made.add_argument("--warehouse", type=Path, help="default: MRL4REC_WAREHOUSE or ./warehouse")
+    return made
+
+
+def parse(
+    made: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> tuple[dict[str, Any], str, Settings]:
+    """The stage's own options, the data set, and the settings."""
+    options = vars(made.parse_args(argv))
+    dataset, warehouse = options.pop("dataset"), options.pop("warehouse")
+    return options, dataset, Settings(**({"warehouse": warehouse} if warehouse else {}))
+
+
+def newest(settings: Settings, dataset: str, marker: str, lacking: str) -> Commit:
+    """The newest commit of a marker. Raises Mrl4recError, which says ``lacking``, without one."""
+    commits = stage.history(settings.table_uri(dataset, marker), marker)
+    if not commits:
+        raise Mrl4recError(lacking)
+    return commits[0]
+
+
+def heads(settings: Settings, dataset: str, tables: Iterable[str]) -> dict[str, int]:
+    """The newest versions of tables, each created empty where it is not there yet."""
+    return {name: versions.create(settings, dataset, name).version() for name in tables}

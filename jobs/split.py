@@ -1,0 +1,152 @@
+"""The split stage: interactions → splits, every pair with its fold (train, valid or test)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable
+
+from jobs import common
+from mrl4rec import split_files as author_form
+from mrl4rec import stage, versions
+from mrl4rec.errors import UsageError, nearest
+from mrl4rec.settings import Settings
+from mrl4rec.stage import Commit
+from mrl4rec.tables import SPLITS
+from mrl4rec.transforms import splits
+from mrl4rec.transforms.engine import Engine, open_engine
+
+CODE = 2
+STAGE, MARKER = "split", "splits"
+STRATEGIES = ("random", "per_user_random", "last_out", "global_time", "since", "predefined")
+USES_SHARE = ("random", "per_user_random", "global_time")
+USES_TIME = ("last_out", "global_time", "since")
+INPUTS = ("interactions", "users", "items")
+
+
+@stage.again_after_lost_race
+def run(
+    dataset: str, core: Commit, *, strategy: str, split_seed: int = 0,
+    split_files: Path | None = None, since: datetime | None = None, test_share: float = 0.2,
+    settings: Settings,
+) -> Commit:  # fmt: skip
+    """The folds of the interactions of ``core``, from the warehouse if they are there already.
+
+    ``split_files`` is a folder in the authors' form, for ``predefined`` only; ``since`` a time (in
+    UTC where it has no zone), for the strategy of that name only. Raises UsageError for a strategy
+    that does not fit the data, Mrl4recError where the files' pairs are not exactly the
+    interactions or another run committed meanwhile.
+    """
+    _check(strategy, split_seed, split_files, since, test_share)
+    moment = since and since.replace(tzinfo=since.tzinfo or UTC).astimezone(UTC)
+    files = author_form.find(split_files) if split_files else {}
+    share = test_share if strategy in USES_SHARE else None
+    said: dict[str, Any] = {"strategy": strategy, "split_seed": split_seed}
+    if moment is not None:
+        said["since"] = moment.isoformat()
+    inputs = {"kcore": core.key, "files": author_form.digests(files)}
+    key = stage.stage_key(STAGE, CODE, inputs, {**said, "test_share": share})
+    uri = settings.table_uri(dataset, MARKER)
+    found = stage.find(uri, MARKER, key)
+    if found is not None and versions.complete(settings, dataset, found):
+        return found
+
+    base = common.heads(settings, dataset, (MARKER,))[MARKER]
+    outputs = {name: core.table_version(name) for name in INPUTS}
+    with open_engine(settings) as engine:
+        for name, version in outputs.items():
+            engine.read(name, settings.table_uri(dataset, name), version)
+        if strategy in USES_TIME:
+            _need_times(engine, strategy, settings.table_uri(dataset, "interactions"))
+        if files:
+            tables = {name: DeltaTable(settings.table_uri(dataset, name), version)
+                      for name, version in outputs.items()}  # fmt: skip
+            given = author_form.read(files)
+            author_form.require_same(given, files, tables)
+            engine.add("given", given)
+        counts = splits.build(engine, strategy, split_seed, test_share, moment)
+        if moment is not None:
+            _check_cut(engine, counts, moment)
+        # Other test folds follow from the degrees: their size cannot be held against a share.
+        test = share if strategy in ("random", "global_time") else None
+        asked = {"test": test, "valid": splits.VALID_SHARE}
+        commit = Commit(STAGE, key, MARKER, -1, outputs, {**counts, **said, "asked": asked})
+        version = engine.write(
+            SPLITS, uri, splits.table(strategy, split_seed), mode="overwrite",
+            text=commit.metadata(), base=base, order=", ".join(SPLITS.key),
+        )  # fmt: skip
+    return replace(commit, version=version)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage on the newest core of a data set and print its summary as JSON."""
+    parser = common.parser(__doc__)
+    parser.add_argument("--split", default="random", choices=STRATEGIES, dest="strategy")
+    parser.add_argument("--split-seed", type=int, default=0)
+    parser.add_argument("--split-files", type=Path)
+    parser.add_argument("--since", type=datetime.fromisoformat)
+    options, dataset, settings = common.parse(parser, argv)
+    core = common.newest(settings, dataset, "interactions", f"{dataset!r} has no k-core yet")
+    print(json.dumps(dict(run(dataset, core, **options, settings=settings).summary)))
+
+
+def _check(
+    strategy: str, seed: int, files: Path | None, since: datetime | None, share: float
+) -> None:
+    if strategy not in STRATEGIES:
+        raise UsageError(f"unknown split {strategy!r}: {nearest(strategy, STRATEGIES)}")
+    for owner, option, value, what, todo in (
+        ("predefined", "--split-files", files, "the files",
+         "give a folder with train.txt[.gz] and test.txt[.gz]"),
+        ("since", "--since", since, "a time", "give --since TIME, like 2014-05-01"),
+    ):  # fmt: skip
+        if strategy == owner and value is None:
+            raise UsageError(f"the split {strategy!r} needs {what}", where=option, todo=todo)
+        if strategy != owner and value is not None:
+            raise UsageError(
+                f"the split {strategy!r} takes no {what.split()[1]}",
+                where=option,
+                todo=f"use --split {owner}, or leave {option} out",
+            )
+    if not 0 < share < 1:
+        raise UsageError(f"the test share must lie between 0 and 1, got {share}")
+    if not -(2**63) <= seed < 2**63:
+        raise UsageError(f"the split seed must fit 64 bits, got {seed}", where="--split-seed")
+
+
+def _need_times(engine: Engine, strategy: str, where: str) -> None:
+    """Raise UsageError where a pair has no time."""
+    lost = engine.query("SELECT 1 AS lost FROM interactions WHERE reviewed_at IS NULL LIMIT 1")
+    if lost.num_rows:
+        raise UsageError(
+            f"the split {strategy!r} needs a time for every review, and these have none",
+            where=f"{where}, column reviewed_at",
+            todo="use --split random or per_user_random",
+        )
+
+
+def _check_cut(engine: Engine, counts: Mapping[str, Any], moment: datetime) -> None:
+    """Raise UsageError where one side of the cut is empty."""
+    if counts["train"] and counts["test"]:
+        return
+    if counts["test"]:
+        kept = counts["train"] + counts["valid"]
+        what = f"there is nothing to train on: {kept:,} pairs are before {moment.isoformat()}"
+    else:
+        what = f"there is nothing to test: no pair is at or after {moment.isoformat()}"
+    days = [datetime.fromtimestamp(t / 1e6, UTC).date().isoformat() for t in splits.ends(engine)]
+    reach = f"the pairs reach {' to '.join(days)}" if days else "there are no pairs"
+    raise UsageError(
+        f"{what}; {reach}",
+        where="--since",
+        todo="give a time between the two",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""The first records of JSON in the shapes that tools write, and of Python literals."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+from mrl4rec.errors import UsageError
+from mrl4rec.formats.literal import MOST_BITS, read_literal
+from mrl4rec.formats.mapping import BLANKS, ROLES, Mapping, Syntax
+from mrl4rec.formats.roles import SYNONYMS, plain
+from mrl4rec.formats.sample import MOST_COLUMNS, Sample, no_table, short
+
+MOST_RECORDS = 2000
+WINDOW = 1 << 19
+"""Characters of what spans lines that are looked at."""
+LITERALS = 1 << 17
+"""Characters of Python literals that are looked at."""
+LITERAL = 1 << 14
+"""Characters of one: a literal of 1 MiB may take 550 MB."""
+DEPTH = 5
+BY_COLUMNS = "write it with orient='records', lines=True"
+_FAILS = (ValueError, RecursionError)
+_DECODER = json.JSONDecoder()
+_MEMBER = re.compile(r'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*')
+_NUMBERED = re.compile(r'\{\s*"\d+"\s*:')
+_OBJECTS = re.compile(r"\[\s*\{")
+_SCALARS = re.compile(r"\[\s*[^\s\[{\]]")
+
+
+def json_sample(lines: Sequence[str], where: str) -> Sample | None:
+    """The sample of JSON or Python-literal text; None where the text is neither.
+
+    ``lines`` are those that are not blank. Raises UsageError where it is JSON that holds no
+    records.
+    """
+    text = "\n".join(lines)[:WINDOW]
+    if text[0] == "[":
+        records = list(_framed(text, Mapping("json", container="array"), where))
+        if not records:
+            raise no_table(where, "it begins as a JSON array and holds no JSON object", text)
+        return _sample(where, Mapping("json", container="array"), records)
+    syntax, records, is_first = _of_lines(lines)
+    if text[0] == "{" and not (is_first and len(lines) > 1):
+        holder = _holder(text, where)
+        if holder is not None:
+            layout = Mapping("json", container="array", records=holder)
+            return _sample(where, layout, _framed(text, layout, where))
+    if records and (len(lines) > 1 or is_first):
+        return _sample(where, Mapping(syntax), records)
+    objects = Mapping("json", container="objects")
+    records = list(_framed(text, objects, where)) if text[0] == "{" else []
+    return _sample(where, objects, records) if records else None
+
+
+def _of_lines(lines: Sequence[str]) -> tuple[Syntax, list[dict[Any, Any]], bool]:
+    """The syntax that most lines are records of, these records, and whether the first is one.
+
+    No records where most lines are none, and the first is none.
+    """
+    records: dict[Syntax, list[dict[Any, Any]]] = {"json": [], "python": []}
+    some, is_first, literals = lines[:MOST_RECORDS], False, LITERALS
+    for number, line in enumerate(some):
+        syntax: Syntax = "json"
+        record = _loads(line)
+        if record is None and line[0] == "{" and len(line) <= min(LITERAL, literals):
+            syntax, record = "python", read_literal(line)
+            literals -= len(line)
+        if record is not None:
+            records[syntax].append(record)
+            is_first |= number == 0
+    best: Syntax = max(records, key=lambda name: len(records[name]))
+    is_most = is_first or 2 * len(records[best]) > len(some)
+    return best, records[best] if is_most else [], is_first
+
+
+def _loads(line: str) -> dict[str, Any] | None:
+    with suppress(*_FAILS):
+        value = json.loads(line.rstrip(BLANKS + ",")) if line[:1] == "{" else None
+        return value if isinstance(value, dict) else None
+    return None
+
+
+def _framed(text: str, layout: Mapping, where: str) -> Iterator[dict[str, Any]]:
+    """The objects of text that spans lines, cut as they will be when it is read."""
+    from mrl4rec.formats.framing import frame
+
+    for block in frame([text.encode()], layout, where):
+        yield from filter(None, map(_loads, block.data.decode("utf-8", "replace").split("\n")))
+
+
+def _holder(text: str, where: str) -> str | None:
+    """The member whose array holds the records, where the text is one object around it.
+
+    Raises UsageError where there are several, or where it is a table by columns.
+    """
+    members, goes_on = _members(text)
+    if said := _by_columns(members):
+        raise UsageError(f"{said}: {BY_COLUMNS}", where=where, todo=f"in pandas, {BY_COLUMNS}")
+    holders = [name for name, value in members.items() if _OBJECTS.match(value)]
+    is_record = {"user", "item"} <= {r for n in members for r in ROLES if plain(n) in SYNONYMS[r]}
+    if goes_on or is_record or not holders:
+        return None
+    if len(holders) > 1:
+        names = ", ".join(repr(short(name)) for name in holders)
+        raise UsageError(
+            f"the JSON object holds several arrays of objects: {names}",
+            where=where,
+            todo="write the one that holds the reviews to a file of its own",
+        )
+    return holders[0]
+
+
+def _members(text: str) -> tuple[dict[str, str], bool]:
+    """How the members of the object that the text begins with begin, and whether more follows."""
+    members: dict[str, str] = {}
+    at = 1
+    with suppress(*_FAILS):
+        while len(members) <= MOST_COLUMNS and (match := _MEMBER.match(text, at)):
+            members[json.loads(match[1])] = text[match.end() : match.end() + 200]
+            _, at = _DECODER.raw_decode(text, match.end())
+        return members, bool(text[at:].strip(BLANKS)[1:].strip(BLANKS + ","))
+    return members, False
+
+
+def _by_columns(members: dict[str, str]) -> str | None:
+    """In words, where the object holds a table by columns or by rows' numbers."""
+    values = members.values()
+    if members.get("data", "").startswith("[[") and "columns" in members:
+        return "JSON split into columns and data"
+    if members and all(map(_NUMBERED.match, values)):
+        return "JSON by columns"
+    if len(members) > 1 and all(map(_SCALARS.match, values)):
+        return "JSON by columns"
+    if len(members) > 1 and all(n.isdigit() and v[:1] == "{" for n, v in members.items()):
+        return "JSON by rows' numbers"
+    return None
+
+
+def _sample(where: str, layout: Mapping, records: Iterable[dict[Any, Any]]) -> Sample:
+    columns: dict[str, list[str]] = {}
+    for record in islice(records, MOST_RECORDS):
+        for name, text in _flat(record, "", DEPTH):
+            if name in columns or len(columns) < MOST_COLUMNS:
+                columns.setdefault(name, []).extend([text] if text else [])
+    return Sample(where, layout, columns)
+
+
+def _flat(record: dict[Any, Any], above: str, depth: int) -> Iterator[tuple[str, str]]:
+    """Paths and texts of what is in the record; a name with a dot in it has no path."""
+    for name, value in record.items():
+        if not isinstance(name, str) or "." in name or not name.isprintable() or not name:
+            continue
+        if not isinstance(value, dict):
+            is_text = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+            is_text &= not isinstance(value, int) or value.bit_length() <= MOST_BITS
+            yield above + name, str(value).strip(BLANKS) if is_text else ""
+        elif depth > 1:
+            yield from _flat(value, f"{above}{name}.", depth - 1)

@@ -1,0 +1,227 @@
+"""What makes a record a review: SQL (DuckDB's) that converts texts to types and finds what breaks.
+
+Decoding runs in DuckDB wherever the data engine runs, so that every text is cast, trimmed and
+matched by one program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mrl4rec.formats.mapping import BLANKS, ROLES, Mapping
+
+MAX_ID = 256
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+"""No review is older: a time before this is in another unit, or not a time."""
+NO_RATING = "no_rating"
+"""A record without a rating in a source that has ratings: known when the source was read."""
+NOTHING = "('', 'null', 'none', 'nan')"
+"""Words for nothing, as SQL."""
+MICROS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+"""µs in a unit of time."""
+_AROUND = "[\\s\\x0b\u00a0\ufeff]*"
+_NUMBER = rf"^{_AROUND}([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?){_AROUND}$"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A record that meets ``condition`` is quarantined under ``name``; all three are SQL."""
+
+    name: str
+    condition: str
+    detail: str
+    """SQL of what was seen."""
+
+
+def roles(mapping: Mapping, spelled: Callable[[str], str]) -> str:
+    """SQL of the texts of the four roles; ``spelled`` gives the SQL of a column."""
+    return ", ".join(
+        f"{'CAST(NULL AS VARCHAR)' if column is None else spelled(column)} AS {role}"
+        for role, column in zip(ROLES, columns_of(mapping), strict=True)
+    )
+
+
+def columns_of(mapping: Mapping) -> tuple[str | None, ...]:
+    """The column of each role, in the order of ``ROLES``."""
+    return (mapping.user, mapping.item, mapping.rating, mapping.time)
+
+
+def names(mapping: Mapping) -> list[str]:
+    """The columns that are read, each once."""
+    return list(dict.fromkeys(name for name in columns_of(mapping) if name is not None))
+
+
+def typed(mapping: Mapping, fields: str) -> str:
+    """SQL: ``fields`` (record_no, problem, seen, and the four roles as texts) with types.
+
+    ``problem`` names the rule that the raw text breaks, null where it breaks none. Adds user_id,
+    item_id, stars and micros, null where the text is nothing or cannot be converted.
+    """
+    moment = _number("time", _kind(mapping)) if mapping.time_unit else "NULL"
+    # What is beyond a BIGINT of µs is a time all the same, in the future or negative.
+    most = 9e18 / MICROS[mapping.time_unit or "s"]
+    bounded = f"CASE WHEN abs(moment) < {most!r} THEN moment ELSE sign(moment) * {most!r} END"
+    return f"""
+      SELECT *, {_micros(mapping, "moment" if mapping.time_unit == "ns" else bounded)} AS micros
+      FROM (SELECT *, {_number("rating")} AS stars, {moment} AS moment FROM (
+        SELECT record_no, problem, seen, {_id("user")} AS user_id, {_id("item")} AS item_id,
+          {_given("rating")} AS rating, {_given("time")} AS time FROM ({fields})))"""
+
+
+def plainly_good(mapping: Mapping, as_of: datetime, fields: str, control: bool) -> str:
+    """SQL: ``fields`` with their types and ``is_good``, which is true only where no rule is broken.
+
+    It asks less than ``verdict``, at a third of the cost: a record that needs a closer look is not
+    good here. ``control`` is whether ids may hold control characters.
+    """
+    first, last = _limits(as_of)
+    asked = [_plain_id(mapping, side, control) for side in ("user_id", "item_id")]
+    rating, micros = "CAST(NULL AS DOUBLE)", "CAST(NULL AS BIGINT)"
+    if mapping.rating is not None:
+        rating = "TRY_CAST(rating AS DOUBLE)"
+        low, high = mapping.rating_range or (-1e300, 1e300)
+        asked += [_plain_number("rating"), f"stars BETWEEN {low!r} AND {high!r}"]
+    if mapping.time is not None:
+        micros = _micros(mapping, f"TRY_CAST(time AS {_kind(mapping)})")
+        asked += [_plain_number("time")] if mapping.time_unit else []
+        asked.append(f"micros BETWEEN {first} AND {last}")
+    return f"""
+      SELECT record_no, user_id, item_id, stars AS rating, micros AS reviewed_at,
+        coalesce({" AND ".join(asked)}, false) AS is_good
+      FROM (SELECT record_no, {_without_spaces('"user"')} AS user_id,
+        {_without_spaces("item")} AS item_id, rating, time,
+        {rating} AS stars, {micros} AS micros FROM ({fields}))"""
+
+
+def _without_spaces(name: str) -> str:
+    # DuckDB's plain trim takes every blank of Unicode, and costs more than these two looks.
+    return f"CASE WHEN {name} >= '!' AND NOT ends_with({name}, ' ') THEN {name} " \
+           f"ELSE trim({name}, ' ') END"  # fmt: skip
+
+
+def _plain_id(mapping: Mapping, column: str, control: bool) -> str:
+    if mapping.integer_ids:
+        return f"regexp_full_match({column}, '[0-9]{{1,10}}')"
+    word = f"(length({column}) > 4 OR lower({column}) NOT IN {NOTHING})"
+    # A trim of more than blanks costs ten times as much: who needs it is read strictly.
+    no = ["starts_with({}, '{{')", "starts_with({}, '[')"] + [
+        f"{where}_with({{}}, '{c}')" for where in ("starts", "ends") for c in "\u00a0\ufeff"
+    ]
+    shape = " AND ".join([f"{column} >= '!'", *(f"NOT {test.format(column)}" for test in no)])
+    free = f" AND NOT regexp_matches({column}, '[\\x00-\\x1f]')" if control else ""
+    if mapping.syntax != "csv":  # a number with a fraction may be spelled in several ways
+        whole = f"NOT (contains({column}, '.') OR contains({column}, 'e'))"
+        free += f" AND CASE WHEN {column} >= ':' THEN true ELSE {whole} END"
+    return f"length({column}) <= {MAX_ID} AND {word} AND {shape}{free}"
+
+
+def _plain_number(column: str) -> str:
+    # Of what begins with a digit a cast takes only numbers, and 1_000.
+    return f"{column} >= '0' AND {column} < ':' AND NOT contains({column}, '_')"
+
+
+def verdict(mapping: Mapping, as_of: datetime) -> str:
+    """SQL: ``rule``, the first that a typed record breaks, and ``detail``, what was seen."""
+    rules = list(_rules(mapping, as_of))
+    names = " ".join(f"WHEN {rule.condition} THEN {n}" for n, rule in enumerate(rules))
+    rule = " ".join(f"WHEN {n} THEN {rule.name}" for n, rule in enumerate(rules))
+    detail = " ".join(f"WHEN {n} THEN {rule.detail}" for n, rule in enumerate(rules))
+    number = f"(CASE {names} END)"
+    return f"CASE {number} {rule} END AS rule, CASE {number} {detail} END AS detail"
+
+
+def _rules(mapping: Mapping, as_of: datetime) -> Iterator[Rule]:
+    """The rules in the order in which they are asked; a record breaks the first."""
+    yield Rule("problem", "problem IS NOT NULL", "seen")
+    for side, column in (("user", mapping.user), ("item", mapping.item)):
+        yield Rule(f"'no_{side}'", f"{side}_id IS NULL", text(f"nothing in {column}"))
+        yield Rule("'bad_id'", _bad_id(mapping, f"{side}_id"),
+                   _said(f"{column} is no id: ", f"{side}_id"))  # fmt: skip
+    if mapping.time is not None:
+        yield from _time_rules(mapping, as_of)
+    if mapping.rating is not None:
+        yield Rule("'bad_rating'", "rating IS NOT NULL AND (stars IS NULL OR NOT isfinite(stars))",
+                   _said("not a number: ", "rating"))  # fmt: skip
+        if mapping.rating_range is not None:
+            low, high = mapping.rating_range
+            yield Rule("'rating_out_of_range'", f"stars < {low!r} OR stars > {high!r}",
+                       _said(f"outside {low:g} to {high:g}: ", "rating"))  # fmt: skip
+
+
+def _time_rules(mapping: Mapping, as_of: datetime) -> Iterator[Rule]:
+    first, last = _limits(as_of)
+    yield Rule("'no_time'", "time IS NULL", text(f"nothing in {mapping.time}"))
+    if mapping.time_unit is None:
+        yield Rule("'bad_time'", "micros IS NULL", _said("not a time: ", "time"))
+    else:
+        unit = mapping.time_unit
+        yield Rule("'bad_time'", "micros IS NULL", _said("not a number: ", "time"))
+        yield Rule("'negative_time'", "micros < 0", _said("", "time"))
+        for other in ("s", "ms"):
+            if other != unit:
+                factor = MICROS[other] / MICROS[unit]
+                seen = f"micros * {factor!r} BETWEEN {first} AND {last}"
+                yield Rule("'time_unit'", f"micros NOT BETWEEN {first} AND {last} AND {seen}",
+                           _said(f"{unit} expected, this reads as {other}: ", "time"))  # fmt: skip
+    yield Rule("'future_time'", f"micros > {last}", _said(f"after {as_of.isoformat()}: ", "time"))
+    yield Rule("'bad_time'", f"micros < {first}", _said(f"before {EARLIEST.year}: ", "time"))
+
+
+def _limits(as_of: datetime) -> tuple[int, int]:
+    """The first and the last time that a review may have, µs."""
+    first, last = (int(moment.timestamp() * 1e6) for moment in (EARLIEST, as_of))
+    return first, last
+
+
+def _id(name: str) -> str:
+    return _given(f"trim({name}, {text(BLANKS)})", f"trim({name}, {text(BLANKS)})")
+
+
+def _given(name: str, value: str | None = None) -> str:
+    """The text, null where it is nothing or a word for nothing."""
+    nothing = f"lower(trim({name}, {text(BLANKS)})) IN {NOTHING}"
+    # Few texts are short, or begin with a blank: most need no copy.
+    few = f"(length({name}) < 8 OR {name} < '!' OR {name} >= '\u00a0')"
+    number = f"{name} >= '0' AND {name} < ':'"
+    return f"CASE WHEN NOT ({number}) AND {few} AND {nothing} THEN NULL ELSE {value or name} END"
+
+
+def _number(name: str, kind: str = "DOUBLE") -> str:
+    return f"TRY_CAST(regexp_extract({name}, '{_NUMBER}', 1) AS {kind})"
+
+
+def _kind(mapping: Mapping) -> str:
+    return "BIGINT" if mapping.time_unit == "ns" else "DOUBLE"  # which lacks the digits of ns
+
+
+def _micros(mapping: Mapping, moment: str) -> str:
+    """µs since 1970 UTC, null where it is none; ``moment`` is SQL of the time as a number."""
+    if mapping.time is None:
+        return "CAST(NULL AS BIGINT)"
+    if mapping.time_unit is None:
+        clean = f"trim(time, {text(BLANKS)})"
+        if mapping.time_format in (None, "iso"):
+            return f"epoch_us(TRY_CAST({clean} AS TIMESTAMPTZ))"
+        return f"epoch_us(try_strptime({clean}, {text(mapping.time_format or '')}))"
+    if mapping.time_unit == "ns":
+        return f"{moment} // 1000"
+    return f"TRY_CAST(round({moment} * {MICROS[mapping.time_unit]!r}) AS BIGINT)"
+
+
+def _bad_id(mapping: Mapping, column: str) -> str:
+    if mapping.integer_ids:
+        return f"NOT regexp_full_match({column}, '[0-9]{{1,10}}')"
+    # Nested values come as JSON text; control characters have no place in an id.
+    shape = f"{column} < ' ' OR {column}[1] IN ('{{', '[')"
+    return f"length({column}) > {MAX_ID} OR {shape} OR regexp_matches({column}, '[\\x00-\\x1f]')"
+
+
+def _said(words: str, value: str) -> str:
+    return f"concat({text(words)}, substr({value}, 1, 200))"
+
+
+def text(value: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + value.replace("'", "''") + "'"

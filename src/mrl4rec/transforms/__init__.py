@@ -1,0 +1,1 @@
+"""What the stages compute, as SQL on one of two engines. No commits and no paths here."""

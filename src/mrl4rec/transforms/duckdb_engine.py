@@ -1,0 +1,211 @@
+"""The data engine on one machine: DuckDB in this process, with a limit of memory and a place to
+spill; delta-rs writes what it streams.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlparse
+
+import duckdb
+import psutil
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError
+
+from mrl4rec import lease, stage
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.formats.decode import ASIDE, GOOD, Input, decode_all
+from mrl4rec.settings import Settings
+from mrl4rec.tables.table import Table
+from mrl4rec.transforms.engine import EngineName, Mode, declared
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+BATCH = 1 << 17
+"""Rows of an Arrow batch that is streamed to the writer."""
+FILE_BYTES = 1 << 30
+NO_SPACE = os.strerror(errno.ENOSPC)
+
+
+class DuckDB:
+    """``Engine`` on DuckDB."""
+
+    name: EngineName = "duckdb"
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, spill: Spill) -> None:
+        self._con, self._spill = connection, spill
+
+    def hash(self, *columns: str) -> str:
+        return f"hash({', '.join(columns)})"
+
+    def add(self, name: str, table: pa.Table) -> None:
+        self._con.register(name, table)
+
+    def read(self, name: str, uri: str, version: int, columns: Sequence[str] | None = None) -> None:
+        delta = DeltaTable(uri, version=version)
+        schema = pa.schema(delta.schema().to_arrow())
+        chosen = [schema.field(column) for column in columns or schema.names]
+        paths = [_literal_glob(unquote(urlparse(file).path)) for file in delta.file_uris()]
+        if not paths:
+            self.add(f"{name}_empty", pa.schema(chosen).empty_table())
+        source = f"read_parquet({paths!r}, union_by_name=true)" if paths else f"{name}_empty"
+        listed = ", ".join(_micros(field) for field in chosen)
+        self._run(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT {listed} FROM {source}")
+
+    def decode(self, name: str, inputs: Sequence[Input], as_of: datetime) -> None:
+        """One thread reads, the others decode and insert."""
+        for table, schema in ((name, GOOD), (f"{name}_aside", ASIDE)):
+            self._con.register("empty", schema.empty_table())
+            self._run(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM empty")
+
+        def insert(good: pa.Table, aside: pa.Table) -> None:
+            con = self._con.cursor()  # a cursor a call: they run side by side
+            for table, rows in ((name, good), (f"{name}_aside", aside)):
+                if rows.num_rows:
+                    con.register("rows_in", rows)
+                    con.execute(f"INSERT INTO {table} SELECT * FROM rows_in")
+                    con.unregister("rows_in")
+
+        with self._spill.explained():
+            decode_all(inputs, as_of, insert, workers=CORES)
+
+    def define(self, name: str, sql: str) -> None:
+        self._run(f"CREATE OR REPLACE TEMP VIEW {name} AS {sql}")
+
+    def materialise(self, name: str, sql: str) -> int:
+        rows = self._run(f"CREATE OR REPLACE TABLE {name} AS {sql}").fetchone()
+        return int(rows[0])
+
+    def number(self, name: str, sql: str, order: str, column: str) -> int:
+        row = f"row_number() OVER (ORDER BY {order}) - 1"
+        return self.materialise(name, f"SELECT *, {row} AS {column} FROM ({sql})")
+
+    def query(self, sql: str) -> pa.Table:
+        with self._spill.explained():
+            return self._con.sql(sql).to_arrow_table()
+
+    def write(
+        self, table: Table, uri: str, sql: str, mode: Mode, text: str, base: int, order: str = ""
+    ) -> int:
+        with self._spill.explained():
+            query = declared(table, sql, order, "make_timestamptz")
+            reader = self._con.sql(query).to_arrow_reader(BATCH)
+            lease.confirm()
+            return commit_stream(uri, reader, mode, text, base)
+
+    def drop(self, *names: str) -> None:
+        for name in names:
+            self._con.execute(f"DROP TABLE IF EXISTS {name}")
+
+    def _run(self, sql: str) -> Any:
+        with self._spill.explained():
+            return self._con.execute(sql)
+
+
+def commit_stream(uri: str, rows: pa.RecordBatchReader, mode: Mode, text: str, base: int) -> int:
+    """Write batches through delta-rs in one commit, against exactly the version ``base``."""
+    delta = DeltaTable(uri)
+    if delta.version() != base:
+        raise stage.LostRace(uri)
+    once = CommitProperties(custom_metadata={stage.METADATA: text}, max_commit_retries=0)
+    schema: Literal["overwrite"] | None = "overwrite" if mode == "overwrite" else None
+    try:
+        write_deltalake(delta, rows, mode=mode, schema_mode=schema,  # type: ignore[arg-type]
+                        target_file_size=FILE_BYTES, commit_properties=once)  # fmt: skip
+    except CommitFailedError as error:
+        raise stage.LostRace(uri) from error
+    return base + 1
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[DuckDB]:
+    """An engine of its own, which spills beside the warehouse."""
+    spill = Spill.of(settings)
+    config = {
+        "threads": CORES,
+        "memory_limit": f"{int(spill.memory / 1e6)}MB",
+        "temp_directory": str(spill.folder),
+        "preserve_insertion_order": False,
+        "autoload_known_extensions": False,
+    }
+    connection = duckdb.connect(config=config)
+    connection.execute("SET TimeZone = 'UTC'")
+    try:
+        yield DuckDB(connection, spill)
+    finally:
+        connection.close()
+        shutil.rmtree(spill.folder, ignore_errors=True)
+        with suppress(OSError):  # another run's folder is still in it
+            spill.folder.parent.rmdir()
+
+
+@dataclass(frozen=True)
+class Spill:
+    """Where what does not fit into memory goes."""
+
+    folder: Path
+    memory: float
+    """Bytes that DuckDB may hold in memory."""
+    free: int
+    """Bytes that were free on the disk at the beginning."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Spill:
+        """A folder of this process; those of processes that were killed are removed."""
+        warehouse = settings.warehouse.absolute()
+        for old in warehouse.glob(".spill/*-*"):
+            if not psutil.pid_exists(int(old.name.split("-")[0])):
+                shutil.rmtree(old, ignore_errors=True)
+        folder = warehouse / ".spill" / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        folder.parent.mkdir(parents=True, exist_ok=True)  # DuckDB makes the last folder only
+        set_by_hand = (settings.memory_gb or 0) * 1e9
+        memory = set_by_hand or psutil.virtual_memory().total / 2
+        return cls(folder, memory, shutil.disk_usage(folder.parent).free)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Say where the space went when the disk is full, and which setting holds the memory.
+
+        delta-rs wraps what DuckDB raises while a query is streamed to it: only the text tells.
+        """
+        try:
+            yield
+        except Exception as error:
+            text = str(error)
+            if "max_temp_directory_size" in text or ("duckdb_temp" in text and NO_SPACE in text):
+                raise self._full() from error
+            if isinstance(error, duckdb.OutOfMemoryException):
+                raise Mrl4recError(
+                    f"more memory is needed than MRL4REC_MEMORY_GB allows: {text.splitlines()[0]}",
+                    todo="set MRL4REC_MEMORY_GB higher, then run it again",
+                ) from error
+            raise
+
+    def _full(self) -> Mrl4recError:
+        return Mrl4recError(
+            f"the disk is full: more than {self.memory / 1e9:.2g} GB of memory was needed, the "
+            f"rest was spilled to it and took the {self.free / 1e9:.2g} GB that were free; the "
+            "tables are as they were before",
+            where=str(self.folder),
+            todo="make room and run the same command again, put the warehouse on a larger disk, or "
+            "set MRL4REC_MEMORY_GB higher so that less is spilled",
+        )
+
+
+def _literal_glob(path: str) -> str:
+    """A path that DuckDB takes as it is: it reads ``*``, ``?`` and ``[`` as a pattern."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in path)
+
+
+def _micros(field: pa.Field) -> str:
+    name = f'"{field.name}"'
+    return f"epoch_us({name}) AS {name}" if pa.types.is_timestamp(field.type) else name

@@ -1,0 +1,108 @@
+"""The data engine: DuckDB in this process or Spark on a cluster, behind a few primitives.
+
+What a stage computes is SQL text in the subset that both run unchanged: times are BIGINT µs since
+1970 UTC, nulls in sorts are placed, sums of integers are cast, and nothing after decoding casts
+text, matches a pattern or changes case, because there the two differ. Both give the same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import pyarrow as pa
+
+from mrl4rec.settings import Settings
+from mrl4rec.tables.table import Table
+
+if TYPE_CHECKING:
+    from mrl4rec.formats.decode import Input
+
+Mode = Literal["append", "overwrite"]
+EngineName = Literal["duckdb", "spark"]
+TYPES = {pa.int32(): "INT", pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.string(): "STRING"}
+
+
+class Engine(Protocol):
+    """Relations by name, and SQL over them. They live as long as the engine."""
+
+    name: EngineName
+
+    def hash(self, *columns: str) -> str:
+        """SQL of a 64-bit hash of columns. It differs between engines, so no result may depend on
+        it: it only narrows down which rows are compared.
+        """
+
+    def add(self, name: str, table: pa.Table) -> None:
+        """Make an Arrow table a relation."""
+
+    def read(self, name: str, uri: str, version: int, columns: Sequence[str] | None = None) -> None:
+        """Make a version of a Delta table a relation; its timestamps become BIGINT µs."""
+
+    def decode(self, name: str, inputs: Sequence[Input], as_of: datetime) -> None:
+        """Make the good records of files the relation ``name`` and all others ``{name}_aside``.
+
+        Their columns are those of ``formats.decode.GOOD`` and ``ASIDE``.
+        """
+
+    def define(self, name: str, sql: str) -> None:
+        """Give a query a name; it is computed wherever the name is used."""
+
+    def materialise(self, name: str, sql: str) -> int:
+        """Compute a query once and make the result a relation; the number of rows."""
+
+    def number(self, name: str, sql: str, order: str, column: str) -> int:
+        """``materialise`` with ``column`` 0, 1, 2… (BIGINT) in ``order``, which has no ties."""
+
+    def query(self, sql: str) -> pa.Table:
+        """A small result as Arrow."""
+
+    def write(
+        self, table: Table, uri: str, sql: str, mode: Mode, text: str, base: int, order: str = ""
+    ) -> int:
+        """Write a query's rows into a Delta table in one commit; the version it made.
+
+        Columns are cast to those that ``table`` declares, µs to timestamps. ``base`` is the version
+        that the stage read: ``stage.LostRace`` where another commit came in between.
+        """
+
+    def drop(self, *names: str) -> None:
+        """Forget materialised relations."""
+
+
+def declared(table: Table, sql: str, order: str, timestamp: str) -> str:
+    """SQL of a query's rows with the columns and types that ``table`` declares.
+
+    ``timestamp`` is the engine's function from µs.
+    """
+    columns = ", ".join(
+        f"{timestamp}({name}) AS {name}"
+        if pa.types.is_timestamp(column.type)
+        else f"CAST({name} AS {TYPES[column.type]}) AS {name}"
+        for name, column in table.columns.items()
+    )
+    return f"SELECT {columns} FROM ({sql})" + (f" ORDER BY {order}" if order else "")
+
+
+def resolve(settings: Settings) -> EngineName:
+    """The engine that the settings come to: ``auto`` is Spark where a master is named."""
+    if settings.data_engine == "auto":
+        return "spark" if settings.spark_master else "duckdb"
+    return settings.data_engine
+
+
+def open_engine(settings: Settings) -> AbstractContextManager[Engine]:
+    """The engine of one stage run; its relations are gone afterwards.
+
+    Entering it raises Mrl4recError where Spark was asked for and Java 17 or Delta's JARs are
+    missing.
+    """
+    if resolve(settings) == "spark":
+        from mrl4rec.transforms import spark_engine
+
+        return spark_engine.opened(settings)
+    from mrl4rec.transforms import duckdb_engine
+
+    return duckdb_engine.opened(settings)

@@ -1,0 +1,203 @@
+"""The data engine on a cluster: Spark computes and writes, executors decode the dumps."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from itertools import accumulate, takewhile
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # what every Spark reader knows it by
+
+from mrl4rec import lease, stage
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.formats.decode import ASIDE, Decoder, Input, blocks, can_split
+from mrl4rec.settings import Settings
+from mrl4rec.tables.table import Table
+from mrl4rec.transforms import spark_session
+from mrl4rec.transforms.engine import TYPES, EngineName, Mode, declared
+
+PART_BYTES = 64 << 20
+"""Bytes of a file that one task decodes."""
+MASK = (1 << 33) - 1
+"""Bits of ``monotonically_increasing_id`` that count the rows of a partition."""
+
+
+class Spark:
+    """``Engine`` on Spark. Each has a session of its own, so that names do not meet."""
+
+    name: EngineName = "spark"
+
+    def __init__(self, session: SparkSession) -> None:
+        self._spark = session
+        self._checkpoints: dict[str, DataFrame] = {}
+
+    def hash(self, *columns: str) -> str:
+        return f"xxhash64({', '.join(columns)})"
+
+    def add(self, name: str, table: pa.Table) -> None:
+        self._spark.createDataFrame(table).createOrReplaceTempView(name)
+
+    def read(self, name: str, uri: str, version: int, columns: Sequence[str] | None = None) -> None:
+        frame = self._spark.read.format("delta").option("versionAsOf", version).load(uri)
+        listed = [
+            F.unix_micros(column).alias(column) if kind == "timestamp" else F.col(column)
+            for column, kind in frame.dtypes
+            if columns is None or column in columns
+        ]
+        frame.select(*listed).createOrReplaceTempView(name)
+
+    def decode(self, name: str, inputs: Sequence[Input], as_of: datetime) -> None:
+        """A task decodes a stretch of a plain file, else a whole file."""
+        parts = [part for given in inputs for part in _parts(given)]
+
+        def decode_parts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                for n in batch.column(0).to_pylist():
+                    yield from _decoded(parts[n], as_of)
+
+        numbers = self._spark.range(0, len(parts), 1, max(len(parts), 1))
+        schema = ", ".join(f"{column.name} {TYPES[column.type]}" for column in ASIDE)
+        frame = self._kept(name, numbers.mapInArrow(decode_parts, schema))
+        is_good = F.col("record").isNull()
+        frame.where(is_good).drop("rule", "detail", "record").createOrReplaceTempView(name)
+        frame.where(~is_good).createOrReplaceTempView(f"{name}_aside")
+
+    def define(self, name: str, sql: str) -> None:
+        self._spark.sql(sql).createOrReplaceTempView(name)
+
+    def materialise(self, name: str, sql: str) -> int:
+        frame = self._kept(name, self._spark.sql(sql))
+        frame.createOrReplaceTempView(name)
+        return frame.count()
+
+    def number(self, name: str, sql: str, order: str, column: str) -> int:
+        """Rows are numbered in their partitions, which lie in order."""
+        place = F.monotonically_increasing_id()
+        ordered = self._spark.sql(f"SELECT * FROM ({sql}) ORDER BY {order}")
+        frame = self._kept(name, ordered.withColumn("__place", place))
+        part = F.shiftright("__place", 33)
+        counts: dict[int, int] = dict(frame.groupBy(part).count().collect())
+        sizes = (counts.get(number, 0) for number in range(max(counts, default=-1) + 1))
+        offsets = list(accumulate(sizes, initial=0))
+        starts = F.array(*[F.lit(n).cast("long") for n in offsets])
+        start = F.element_at(starts, (part + 1).cast("int"))
+        numbered = frame.withColumn(column, F.col("__place").bitwiseAND(F.lit(MASK)) + start)
+        numbered.drop("__place").createOrReplaceTempView(name)
+        return offsets[-1]
+
+    def query(self, sql: str) -> pa.Table:
+        return self._spark.sql(sql).toArrow()
+
+    def write(
+        self, table: Table, uri: str, sql: str, mode: Mode, text: str, base: int, order: str = ""
+    ) -> int:
+        """Delta on Spark lays an append over what was committed meanwhile. Such a version is found
+        out right after, and no marker names it: the next run restores the table.
+        """
+        frame = self._spark.sql(declared(table, sql, order, "timestamp_micros"))
+        lease.confirm()
+        if DeltaTable(uri).version() != base:
+            raise stage.LostRace(uri)
+        writer = frame.write.format("delta").mode(mode).option("userMetadata", text)
+        try:
+            writer.option("overwriteSchema", str(mode == "overwrite")).save(uri)
+        except Py4JJavaError as error:
+            if DeltaTable(uri).version() == base:
+                raise
+            raise stage.LostRace(uri) from error  # over an overwrite Delta itself notices it
+        if DeltaTable(uri).version() != base + 1:
+            raise stage.LostRace(uri)
+        return base + 1
+
+    def drop(self, *names: str) -> None:
+        for name in names:
+            self._spark.catalog.dropTempView(name)
+            if name in self._checkpoints:
+                _unpersist(self._checkpoints.pop(name))
+
+    def close(self) -> None:
+        """Let go of what was materialised."""
+        self.drop(*self._checkpoints)
+
+    def _kept(self, name: str, frame: DataFrame) -> DataFrame:
+        """The frame's rows, computed once, in place of those that had the name before."""
+        kept = frame.localCheckpoint()
+        self.drop(name)
+        self._checkpoints[name] = kept
+        return kept
+
+
+def _unpersist(checkpoint: DataFrame) -> None:
+    # DataFrame.unpersist only knows cached frames, not a local checkpoint's blocks.
+    checkpoint._jdf.queryExecution().analyzed().collectLeaves().head().rdd().unpersist(False)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Spark]:
+    """An engine of its own on the process's session, which stays."""
+    engine = Spark(spark_session.session(settings).newSession())
+    try:
+        yield engine
+    except (PySparkException, Py4JJavaError) as error:
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise Mrl4recError(
+                "the disk is full; the tables are as they were before",
+                where=f"{settings.warehouse.absolute()}, or where Spark spills (SPARK_LOCAL_DIRS)",
+                todo="make room and run the same command again; what is finished is kept",
+            ) from error
+        raise Mrl4recError(
+            f"Spark failed: {_cause(error)}",
+            where=settings.spark_master or "local[*]",
+            todo="see the cause; the tables are as they were before",
+        ) from error
+    finally:
+        engine.close()
+
+
+def _cause(error: Exception) -> str:
+    """What an executor raised, where it raised one of our own errors; else what names the error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    ours = next((n for n, line in enumerate(lines) if "mrl4rec.errors." in line), None)
+    if ours is None:
+        named = [line.lstrip(": ") for line in lines if "Exception" in line or line[0] == "["]
+        return (named or lines or [type(error).__name__])[0][:500]
+    more = takewhile(lambda line: line.startswith(("where:", "what to do:")), lines[ours + 1 :])
+    return "\n  ".join([lines[ours].partition(": ")[2], *more])
+
+
+def _parts(given: Input) -> list[Input]:
+    """The input cut into stretches that begin at a line, where it can be."""
+    if not can_split(given) or given.source.bytes <= PART_BYTES:
+        return [given]
+    parts, start, first, end, lines = [], 0, 0, 0, 0
+    with given.source.path.open("rb") as file:
+        while block := file.read(1 << 20):
+            if given.mapping.quoted and b'"' in block:
+                return [given]  # a quoted cell may hold a line break
+            if end + len(block) - start >= PART_BYTES and (cut := block.rfind(b"\n") + 1):
+                parts.append(replace(given, part=(start, end + cut, first)))
+                first += lines + block.count(b"\n", 0, cut)
+                start, lines = end + cut, block.count(b"\n", cut)
+            else:
+                lines += block.count(b"\n")
+            end += len(block)
+    return [*parts, replace(given, part=(start, end, first))]
+
+
+def _decoded(given: Input, as_of: datetime) -> Iterator[pa.RecordBatch]:
+    decoder, first = Decoder(given.mapping, as_of), 0
+    for block in blocks(given):
+        good, aside = decoder.decode(block, given.number, first)
+        first += block.num_rows if isinstance(block, pa.Table) else 0
+        nothing = [pa.nulls(good.num_rows, pa.string())] * 3
+        for table in (pa.table([*good.columns, *nothing], schema=ASIDE), aside):
+            yield from table.to_batches(1 << 16)
