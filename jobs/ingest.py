@@ -59,18 +59,14 @@ class IngestRequest:
         if not self.files:
             raise UsageError("no source was given", todo="name a file, a folder or a glob")
         if self.as_of is not None:
-            zoned = self.as_of if self.as_of.tzinfo else self.as_of.replace(tzinfo=UTC)
+            zoned = self.as_of.replace(tzinfo=self.as_of.tzinfo or UTC)
             object.__setattr__(self, "as_of", zoned.astimezone(UTC))
 
     def key(self, sources: Sequence[SourceFile]) -> str:
         """The stage key: the files by digest, in the order given, and the parameters."""
-        as_of = self.as_of.isoformat() if self.as_of else None
-        return stage.stage_key(
-            "ingest",
-            CODE,
-            inputs={"sources": [source.sha256 for source in sources]},
-            params={"as_of": as_of, **self.options.as_params()},
-        )
+        params = {"as_of": self.as_of and self.as_of.isoformat(), **self.options.as_params()}
+        inputs = {"sources": [source.sha256 for source in sources]}
+        return stage.stage_key("ingest", CODE, inputs, params)
 
 
 @dataclass

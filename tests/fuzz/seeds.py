@@ -78,7 +78,10 @@ LITERALS = [
 ]
 
 CSV = [
-    b'A1,B1,5.0,1400630400', b'"a,b" ,"c""d",,', b'"open,1,2,3', b"a\tb::c,d", b" , x ,\x00,\r",
+    b'A1,B1,5.0,1400630400\nA2,"B\n1",5,1400630400', b'A1\tB1\t5.0\t1400630400\n',
+    b'"A1"\tB1\t5.0\t1400630400\n', b'A1::B1::5::1400630400', b'A1;B1;5;1400630400123456789',
+    b'A1|B1|5|2014-05-21 00:00:00', b"1,2\nA1,B1\n1,2 ", b'A1,B1,5.0,1400630400',
+    b'"a,b" ,"c""d",,', b'"open,1,2,3', b"a\tb::c,d", b" , x ,\x00,\r",
     "naïve,☃,4,1".encode(),
 ]  # fmt: skip
 
@@ -99,6 +102,12 @@ FILES = [
         b"PK\x03\x04", b"\x1f\x8b\x08", b"\xff\xfea\x00", b"\xef\xbb\xbf{}", b" \n\n",
     )
 ]  # fmt: skip
+
+
+def ways(found: list[bytes], count: int) -> list[bytes]:
+    """The seeds, each behind a byte that says how it is read."""
+    return [bytes([number % count]) + seed for number, seed in enumerate(found)]
+
 
 METHODS = [b"MRL-M\n4,8,16\nMRL-M.dim=16", b"EASE\n\nEASE.lam=200", b"mrl-m@lightgcn-2\n1,2\n",
            b"BPR-D\n8\nBPR-D.candidates=3\nBPR-D.lag=auto", "MRL-M\n٣,4\n".encode(),

@@ -265,9 +265,11 @@ def wrong(data: bytes) -> None:
 SELF_TEST = {"self-test": Target(wrong, "the fuzzer itself", [b"a"])}
 
 TARGETS: dict[str, Target] = {
-    "json-lines": Target(dumps.json_lines, "JSON lines, quick; strict", seeds.JSON_LINES),
-    "csv-rows": Target(dumps.csv_rows, "rows of CSV, quick; strict", seeds.CSV),
-    "loose-lines": Target(dumps.literals, "Python literals, quick; strict", seeds.LITERALS),
+    "json-lines": Target(dumps.json_lines, "JSON, quick; strict", seeds.ways(seeds.JSON_LINES, 8)),
+    "csv-rows": Target(dumps.csv_rows, "rows of CSV, quick; strict", seeds.ways(seeds.CSV, 7)),
+    "loose-lines": Target(
+        dumps.literals, "Python literals, quick; strict", seeds.ways(seeds.LITERALS, 3)
+    ),
     "framing": Target(dumps.framing, "records of lines, CSV, arrays, objects", seeds.FRAMED),
     "read-options": Target(dumps.options, "--columns, --time-unit …", seeds.OPTIONS),
     "python-literals": Target(literal, "Python-literal lines; json", seeds.LITERALS),

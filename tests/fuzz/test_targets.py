@@ -53,7 +53,26 @@ def test_what_is_near_to_good_input_is_read_or_refused(name: str) -> None:
 
 
 FOUND = {
-    "csv-rows": [b"", b"\r", b"\r\r"],
+    "csv-rows": [
+        b"", b"\x00\r", b"\x00\r\r", b"\x00A1,B1,5\t,1400630400", b"\x00A1\r,B1,5,1400630400",
+        b"\x00\xe2\x80\x83A1,B1,5,1400630400", b"\x06a,b\n 1,2\n1,2 \n\xef\xbb\xbf1,2",
+        b"\x00A1,B1,1e0005,1400630400", b"\x00A1,B1,5,1400630400\x0b", b"\x04a;b;1;1_0",
+    ],
+    "json-lines": [
+        b'\x00{"reviewerID": %b, "asin": "B1", "overall": 4.0, "unixReviewTime": 1400630400}%b' % x
+        for x in ((b"1e18", b""), (b"0.00001", b""), (b'"A1"', b"\x0b"), (b'"A\\ud800"', b","),
+                  (b'"\xe2\x80\x83A"', b""), (b'"\xef\xbb\xbfnan\\t"', b""))
+    ],
+    "loose-lines": [
+        b"\x00{'reviewerID': %b, 'asin': 'B1', 'overall': 4.0, 'unixReviewTime': 1400630400}" % x
+        for x in (b"true", b"-inf", b"1e400", b"'A', 'reviewerID': 'B'", b"1e18", b"'x', 'y': nan")
+    ] + [b"\x01{'x': {'y': 'A1'}, 'asin': 'B1', 'overall': 4.0, 'unixReviewTime': 1400630400}"],
+    "framing": [
+        b'\x02\x01[\n    {"a": "x,\n    {"b": 1}\n]', b'\x02\x07[{"a": "x, "b": 1}, {"a": 2}]',
+        b"\x03\x00 000.00 \xe8\xbc3 \"a, b", b"\x02\x07[" + b'\n{"a":[' * 900,
+        b'\x01\x03a,b"x,1,2\n"a\nb",c,d,e\n',
+    ],
+    "read-options": [b"\ruser=a,item=b\ns", b"\n\n\n0.1:10.1234567"],
     "python-literals": [b"{'asin': 0x" + b"f" * 4000 + b"}", b"{'asin': '\\ud800'}"],
     "methods": [b"Pop\n" + b"9" * 4400, b"MRL-M\n\x1c\xd9\xa3,4"],
     "detection": [

@@ -165,7 +165,7 @@ def csv_cells(record: str, separator: str) -> list[str] | None:
 
 
 _BETWEEN = re.compile(r"[\s,\[\]]*")
-_SCALAR = re.compile(r"[^\n,\]]*")
+_NO_OBJECT = re.compile(r"[^\n,\]{]*")
 _COLON = re.compile(r"\s*:?\s*")
 _FIRST_KEY = re.compile(r'\{\s*("(?:[^"\\]|\\.){0,80}")')
 
@@ -226,16 +226,9 @@ class _JsonReader:
             at = self._decoder.raw_decode(self._text, at)[1]
 
     def value(self) -> bytes | None:
-        """The next value as it is written; None at the end."""
-        while True:
-            begin = self._at
-            self._at = _BETWEEN.match(self._text, begin).end()  # type: ignore[union-attr]
-            if self._one_array and "]" in self._text[begin : self._at]:
-                return None
-            if self._at < len(self._text):
-                break
-            if not self._fill():
-                return None
+        """The next value as it is written, or what else stands there; None at the end."""
+        if not self._begin():
+            return None
         while True:
             end = self._end()
             # A value that ends with the window may go on behind it.
@@ -248,12 +241,26 @@ class _JsonReader:
         self._first_key = self._key_here() or self._first_key
         return _bounded(self._taken(end))
 
+    def _begin(self) -> bool:
+        """Move to where the next value begins; False where there is none."""
+        while True:
+            begin = self._at
+            self._at = _BETWEEN.match(self._text, begin).end()  # type: ignore[union-attr]
+            if self._one_array and "]" in self._text[begin : self._at]:
+                return False
+            if self._at < len(self._text):
+                return True
+            if not self._fill():
+                return False
+
     def _key_here(self) -> str:
         match = _FIRST_KEY.match(self._text, self._at)
         return match[1] if match is not None else ""
 
     def _end(self) -> int:
         """Where the value here ends; 0 where it is broken, or not all of it is in the window."""
+        if self._text[self._at] != "{":
+            return _NO_OBJECT.match(self._text, self._at).end()  # type: ignore[union-attr]
         try:
             return self._decoder.raw_decode(self._text, self._at)[1]
         except json.JSONDecodeError as error:
@@ -275,8 +282,6 @@ class _JsonReader:
     def _broken(self) -> bytes:
         if self._at > 1 << 16:  # an error's message counts all lines before it
             self._forget()
-        if self._text[self._at] != "{":
-            return self._taken(max(_SCALAR.match(self._text, self._at).end(), self._at + 1))  # type: ignore[union-attr]
         begin = self._text.rfind("\n", max(self._at - DEEPEST, 0), self._at) + 1
         fresh = re.compile(
             rf"\n[ \t]{{0,{min(self._at - begin, DEEPEST)}}}(?:,[ \t]*)?\{{"

@@ -62,7 +62,8 @@ class ReadOptions:
             for cell in cells
         )
         if self.rating_range is not None:
-            said["rating_range"] = "{:g}:{:g}".format(*self.rating_range)
+            bounds = (repr(bound).removesuffix(".0") for bound in self.rating_range)
+            said["rating_range"] = ":".join(bounds)
         said["separator"] = (self.separator or "").replace("\t", "\\t")
         return " ".join(f"{_option(k)} {shlex.quote(v)}" for k, v in said.items() if v)
 
@@ -78,7 +79,11 @@ def _refusal(option: str, what: str, example: str) -> UsageError:
 def _columns(text: str) -> dict[str, str]:
     columns: dict[str, str] = {}
     what = None
-    for part in next(csv.reader([text]), []):
+    try:
+        parts = next(csv.reader([text]), [])
+    except csv.Error as error:
+        parts, what = [], f"{text!r} cannot be read: {error}"
+    for part in parts:
         role, _, column = map(str.strip, part.partition("="))
         if not column:
             what = f"{part!r} is not ROLE=COLUMN"

@@ -64,8 +64,9 @@ class Engine(Protocol):
     ) -> int:
         """Write a query's rows into a Delta table in one commit; the version it made.
 
-        Columns are cast to those that ``table`` declares, µs to timestamps. ``base`` is the version
-        that the stage read: ``stage.LostRace`` where another commit came in between.
+        Columns are cast to those that ``table`` declares, µs to timestamps. ``text`` is the
+        commit's ``userMetadata``, ``base`` the version that the stage read: ``stage.LostRace``
+        where another commit came in between. ``order`` is SQL.
         """
 
     def drop(self, *names: str) -> None:

@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from mrl4rec.tables import CORE_SUITE, REVIEWS_SUITE, TABLES, split_suite
 from mrl4rec.tables.expectation import EPOCH, fill, sql_double
 from mrl4rec.tables.splits import FOLDS
 from mrl4rec.transforms.engine import Engine
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Row = dict[str, Any]
 SIDES = ("user", "item")
@@ -89,25 +88,21 @@ def _numbers(one: str, told: Mapping[str, Any]) -> str:
         f" + greatest(coalesce({last}, 0) - greatest({rows} - 1, 0), 0)",
     }
     # Grouping takes nulls for equal, which a join would not.
-    both = (
-        f"SELECT {one}_idx AS number, 1 AS pairs, 0 AS in_table FROM interactions "
-        f"UNION ALL SELECT {one}_idx, 0, 1 FROM {one}s"
-    )
     return f"""
       SELECT {_named(facts)} FROM (
-        SELECT number, {_total("pairs")} AS pairs, {_total("in_table")} AS in_table
-        FROM ({both}) AS b GROUP BY number) AS g"""
+        SELECT number, {_total("pairs")} AS pairs, {_total("in_table")} AS in_table FROM (
+          SELECT {one}_idx AS number, 1 AS pairs, 0 AS in_table FROM interactions
+          UNION ALL SELECT {one}_idx, 0, 1 FROM {one}s
+        ) AS b GROUP BY number) AS g"""
 
 
 def _ids(one: str) -> str:
     """SQL: facts of the ids of users or of items."""
-    facts = {
-        f"duplicate_{one}_ids": _total(f"CASE WHEN {one}_id IS NOT NULL THEN n - 1 END"),
-        **{fact: _total(f"CASE WHEN {condition} THEN n END")
-           for fact, condition in CORE_SUITE.conditions(f"{one}s").items()},
-    }  # fmt: skip
+    cases = {fact: f"CASE WHEN {condition} THEN n END"
+             for fact, condition in CORE_SUITE.conditions(f"{one}s").items()}  # fmt: skip
+    cases[f"duplicate_{one}_ids"] = f"CASE WHEN {one}_id IS NOT NULL THEN n - 1 END"
     groups = f"SELECT {one}_id, count(*) AS n FROM {one}s GROUP BY {one}_id"
-    return f"SELECT {_named(facts)} FROM ({groups}) AS g"
+    return f"SELECT {_totals(cases)} FROM ({groups}) AS g"
 
 
 def split_facts(engine: Engine, text: Mapping[str, str], told: Mapping[str, Any]) -> Row:
@@ -117,9 +112,9 @@ def split_facts(engine: Engine, text: Mapping[str, str], told: Mapping[str, Any]
     """
     conditions = split_suite(share_asked=True, cut_asked="since" in told).conditions("splits")
     broken = _named({f: f"CASE WHEN {c} THEN 1 ELSE 0 END" for f, c in conditions.items()})
-    sums = _named({fact: _total(fact) for fact in conditions})
-    folds = _named({fold: _count(f"fold = '{fold}'") for fold in FOLDS})
-    totals = _named({name: _total(name) for name in (*conditions, *FOLDS)})
+    sums = _totals({fact: fact for fact in conditions})
+    folds = _counts({fold: f"fold = '{fold}'" for fold in FOLDS})
+    totals = _totals({name: name for name in (*conditions, *FOLDS)})
     beyond = " + ".join(f"abs({fold} - {_number(told, fold)})" for fold in FOLDS)
     asked = told.get("asked", {})
     in_one = f"(in_splits = 0 OR in_splits = greatest({', '.join(FOLDS)}, unknown_folds))"
@@ -180,28 +175,30 @@ class Amiss:
     """A column that is not as declared; one too many is not fatal to counting the others."""
 
     words: str
-    fatal: bool
+    fatal: bool = True
 
 
 def columns_amiss(schemas: Mapping[str, pa.Schema]) -> list[Amiss]:
     """The columns, by table, that are missing, of another type, or not declared, in words."""
     found = []
     for table, schema in schemas.items():
-        for name, column in TABLES[table].columns.items():
-            if name not in schema.names:
-                if not column.added_later:
-                    found.append(Amiss(f"{table}.{name} is missing", True))
-            elif schema.field(name).type != column.type:
-                seen = schema.field(name).type
-                words = f"{table}.{name} is {seen}, declared {column.type}"
-                found.append(Amiss(words, True))
-        extra = sorted(set(schema.names) - TABLES[table].columns.keys())
-        found += [Amiss(f"{table}.{name} is not declared", False) for name in extra]
+        declared, seen = TABLES[table].columns, dict(zip(schema.names, schema.types, strict=True))
+        for name, column in declared.items():
+            if name not in seen and not column.added_later:
+                found.append(Amiss(f"{table}.{name} is missing"))
+            elif seen.get(name, column.type) != column.type:
+                found.append(Amiss(f"{table}.{name} is {seen[name]}, declared {column.type}"))
+        extra = sorted(seen.keys() - declared.keys())
+        found += [Amiss(f"{table}.{name} is not declared", fatal=False) for name in extra]
     return found
 
 
 def _counts(conditions: Mapping[str, str], also: str = "") -> str:
     return _named({fact: _count(f"{also}({c})") for fact, c in conditions.items()})
+
+
+def _totals(terms: Mapping[str, str]) -> str:
+    return _named({fact: _total(term) for fact, term in terms.items()})
 
 
 def _named(expressions: Mapping[str, str]) -> str:

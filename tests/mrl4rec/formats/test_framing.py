@@ -251,7 +251,7 @@ def test_a_value_too_long_is_bounded_and_the_next_is_found() -> None:
 def test_what_stands_between_values_is_a_record_too() -> None:
     content = b'{"a": 1} nonsense {"a": 2}\n5, "x" null {"a": 3}'
     found = records(content, OBJECTS)
-    assert [value for value in found if value.startswith(b"{")] == [b'{"a": 1}', b'{"a": 3}']
+    assert [v for v in found if v.startswith(b"{")] == [b'{"a": %d}' % n for n in (1, 2, 3)]
     assert squeeze(b"".join(found)) == squeeze(content)
 
 

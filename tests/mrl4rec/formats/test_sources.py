@@ -74,3 +74,41 @@ def test_a_folder_with_the_authors_files_means_these_two(tmp_path: Path) -> None
     assert [path.name for path in expand([f"{tmp_path}/*.md"])] == ["notes.md"]
     with pytest.raises(UsageError, match="no such file"):
         expand([tmp_path / "nothing"])
+
+
+def test_expand_takes_files_folders_globs_and_the_authors_form(tmp_path: Path) -> None:
+    for name in (
+        "b.json",
+        "a.json",
+        ".hidden",
+        "author/test.txt.gz",
+        "author/train.txt",
+        "none/x/y",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text("x")
+    a, b, author = tmp_path / "a.json", tmp_path / "b.json", tmp_path / "author"
+    assert expand([b, str(tmp_path / "*.json")]) == (b, a, b)
+    assert expand([str(tmp_path)]) == (a, b)
+    assert expand([author]) == (author / "train.txt", author / "test.txt.gz")
+    for missing in (tmp_path / "no.json", tmp_path / "no*.gz", tmp_path / "none"):
+        with pytest.raises(UsageError, match=r"no (such )?file"):
+            expand([missing])
+    with pytest.raises(UsageError):
+        expand([])
+
+
+def test_a_digest_is_of_the_bytes_and_notices_change(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    (source,) = digest(path)
+    # SHA-256 of "abc", FIPS 180-2, appendix B.1
+    assert source.sha256.startswith("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f200")
+    assert source.bytes == 3
+    assert not source.changed()
+    path.write_bytes(b"abcd")
+    assert source.changed()
+    with pytest.raises(UsageError, match="regular"):
+        digest(tmp_path)
+    with pytest.raises(Mrl4recError, match="cannot be read"):
+        digest(tmp_path / "gone")
