@@ -1,1 +1,1 @@
-"""Spark jobs: pure DataFrame → DataFrame functions, each file with a thin ``main(argv)``."""
+"""The data stages, one file each: they bind tables, stage keys and commits to the library."""

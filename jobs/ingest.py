@@ -283,15 +283,19 @@ def _write(plan: _Plan, engine: Engine, table: Table, sql: str, mode: Mode) -> N
 
 def _note(plan: _Plan) -> None:
     """Note what a person should know of these sources, and the ratings' range where it was seen."""
+    seen = [source for number, source in plan.held.items()
+            if list(plan.fresh.values())[number].rating_range is None and source.rated]  # fmt: skip
+    lows, highs = ([getattr(s, end) or 0.0 for s in seen] for end in ("low", "high"))
     for number, (source, mapping) in enumerate(plan.fresh.items()):
         held = plan.held.get(number, reviews.Source())
         said = []
         if mapping.syntax == "none":
             said.append("an empty file, no record in it")
-        if mapping.rating_range is None and held.low is not None and held.high is not None:
-            plan.fresh[source] = replace(mapping, rating_range=(held.low, held.high))
-            said.append(f"ratings from {held.low:g} to {held.high:g} were seen; this range holds "
-                        "for later dumps")  # fmt: skip
+        if mapping.rating_range is None and held.rated:  # all that came with it share its range
+            low, high = min(lows), max(highs)
+            plan.fresh[source] = replace(mapping, rating_range=(low, high))
+            said.append(f"ratings from {low:g} to {high:g} were seen; this range holds for later "
+                        "dumps")  # fmt: skip
         if mapping.rating is not None and not held.rated and held.good:
             said.append("no record has a rating")
         if held.repeated:

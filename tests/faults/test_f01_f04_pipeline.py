@@ -39,7 +39,6 @@ AMID = {
 }
 AMID_SPARK = {
     "ingest": "kill after mrl4rec.transforms.spark_engine:Spark.write 2",
-    "kcore": AMID["kcore"],
     "split": "kill file {warehouse}/d/splits/*.parquet",  # rows, but no commit
 }
 STOPPED = {
@@ -95,7 +94,7 @@ def test_f02_killed_in_the_middle_of_a_stage_on_spark(
     children: Start,
     record_property: Note,
 ) -> None:
-    """The same on Spark, its JVM killed with it; what is then left to do is done on DuckDB"""
+    """kill -9 amid ingest and split on Spark, of its JVM too; again, on DuckDB"""
     settings = undisturbed.before(stage, tmp_path)
     before = scene.digests(settings)
     at = AMID_SPARK[stage].format(warehouse=tmp_path)
@@ -251,7 +250,7 @@ def test_f04_two_flows_that_no_lease_keeps_apart(
     monkeypatch: pytest.MonkeyPatch,
     record_property: Note,
 ) -> None:
-    """The same two runs, neither waiting for the other, as jobs that are started by hand"""
+    """Two such runs without a lease, as of jobs started by hand: both read, then both commit"""
     without_a_lease(monkeypatch)
     raised = two_at_once(undisturbed, tmp_path)
     assert [error for error in raised if not isinstance(error, LostRace)] == []
@@ -269,7 +268,7 @@ def test_f04_the_oracle_notices_two_flows_without_a_lease(
     monkeypatch: pytest.MonkeyPatch,
     record_property: Note,
 ) -> None:
-    """The same two runs, which write to whatever version is there"""
+    """Two such runs, which write to whatever version is there"""
     without_a_lease(monkeypatch)
     monkeypatch.setattr(duckdb_engine, "commit_stream", guards.write_anyway)
     monkeypatch.setattr(store, "append_rows", guards.append_anyway)

@@ -155,7 +155,7 @@ def test_f11_a_table_is_written_to_while_its_stage_runs(
 def test_f11_the_same_on_spark(
     rival: Rival, spark_settings: Settings, undisturbed: Undisturbed, record_property: Note
 ) -> None:
-    """The same amid an append and an overwrite of Spark's, of which Delta lets the first pass"""
+    """Another appends a row while Spark writes: it appends to `reviews`, overwrites `splits`"""
     duckdb = settings_of(spark_settings.warehouse)
     raced(rival, spark_settings, undisturbed, ["reviews", "splits"], peel=duckdb)
     record_property("came", "noticed, the stage was run again; nothing of it twice, no foreign row")

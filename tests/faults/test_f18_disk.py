@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from mrl4rec.errors import Mrl4recError
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from tests.faults import scene
@@ -45,7 +46,16 @@ def test_f18_the_disk_is_full_while_a_stage_writes(
     stage: str, disk: Path, undisturbed: Undisturbed, children: Start, record_property: Note
 ) -> None:
     """A stage writes to a disk (tmpfs) with a few KB left; then room is made, and it runs again"""
-    filled(stage, disk, undisturbed, children, ROOM[stage])
+    settings = undisturbed.before(stage, disk)
+    before = written(settings)
+    fill(disk / "filler", ROOM[stage])
+    said = children(stage, undisturbed.dump, settings).ended(code=1)
+    assert FULL in said
+    assert TODO in said
+    assert written(settings) == before
+    (disk / "filler").unlink()
+    scene.run(settings, undisturbed.dump)
+    assert scene.digests(settings) == undisturbed.digests
     record_property("came", CAME)
 
 
@@ -54,31 +64,19 @@ CAME = "the message says so; the version before is readable; again: same"
 
 @pytest.mark.fault("F18")
 def test_f18_the_same_on_spark(
-    disk: Path,
-    on_spark: dict[str, str],
-    undisturbed: Undisturbed,
-    children: Start,
-    record_property: Note,
+    disk: Path, spark_settings: Settings, undisturbed: Undisturbed, record_property: Note
 ) -> None:
-    """The same while Spark writes the k-core; again on DuckDB"""
-    filled("kcore", disk, undisturbed, children, ROOM["kcore"], **on_spark)
-    record_property("came", CAME)
-
-
-def filled(
-    stage: str, disk: Path, undisturbed: Undisturbed, start: Start, room: int, **environment: str
-) -> None:
-    """Run a stage on a disk with so many KB left, then with room."""
-    settings = undisturbed.before(stage, disk)
+    """Spark writes a k-core to a disk with a few KB left; then room is made; again on DuckDB"""
+    settings = undisturbed.before("kcore", disk)
     before = written(settings)
-    fill(disk / "filler", room)
-    said = start(stage, undisturbed.dump, settings, **environment).ended(code=1)
-    assert FULL in said
-    assert TODO in said
+    fill(disk / "filler", ROOM["kcore"])
+    with pytest.raises(Mrl4recError, match=f"(?s){FULL}.*{disk}.*{TODO}"):
+        scene.jobs(spark_settings.model_copy(update={"warehouse": disk}), [undisturbed.dump])
     assert written(settings) == before
     (disk / "filler").unlink()
     scene.run(settings, undisturbed.dump)
     assert scene.digests(settings) == undisturbed.digests
+    record_property("came", CAME)
 
 
 def written(settings: Settings) -> dict[str, str]:

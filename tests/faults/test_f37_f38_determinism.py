@@ -71,7 +71,7 @@ def test_f37_the_number_of_partitions(
     partitions: int,
     record_property: Note,
 ) -> None:
-    """The same on Spark in 1, 7 and 64 partitions of a shuffle, a dump in pieces for all but 1"""
+    """Ingest, k-core and split on Spark in 1, 7 and 64 partitions of a shuffle, against DuckDB"""
     dump, expected = pieces
     begin, keep = spark_engine.Spark.__init__, spark_engine.Spark._kept
     seen = set()
@@ -115,7 +115,7 @@ def test_f38_the_same_on_spark(
     children: Start,
     record_property: Note,
 ) -> None:
-    """Ingest, k-core and split by Spark in such a process, its JVM set to the same"""
+    """Ingest, k-core and split on Spark with such settings, of its JVM too"""
     settings = settings_of(tmp_path)
     children("split", undisturbed.dump, settings, **on_spark, **ELSEWHERE).ended()
     found = scene.digests(settings)

@@ -607,6 +607,8 @@ def test_a_run_killed_between_its_commits_leaves_nothing_half_visible(
     assert process.returncode == -signal.SIGKILL
     assert len(rows(settings, written)) > 0  # written, yet not seen
     assert versions.newest_good(settings, "d", "sources") is None
+    left = settings.warehouse / ".spill" / "4999999-dead"  # of a process that is no more
+    left.mkdir(parents=True)
 
     again = ingest(settings, dump)
     assert not again.found

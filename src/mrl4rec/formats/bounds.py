@@ -72,7 +72,7 @@ def has_long_lines(chunks: Iterable[bytes]) -> bool:
 def cut_long_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The same lines, in pieces of any length; of one longer than MAX_RECORD only its beginning,
     MARK, and its length. No line is held in memory. Chunks are of at most MAX_RECORD bytes, as
-    ``sources.blocks`` reads them: a longer one could hold a whole line that is too long.
+    ``packing.chunks`` reads them: a longer one could hold a whole line that is too long.
     """
     size = 0  # of the line so far
     for chunk in chunks:

@@ -233,7 +233,9 @@ def _relaid(first: Mapping, sample: Sample) -> Mapping | None:
 def _check(sample: Sample, options: ReadOptions, roles: dict[str, str]) -> None:
     """Raises UsageError where the file has not the columns that options ask for."""
     there = {role: column for role, column in roles.items() if column in sample.columns}
-    for role, column in roles.items() - there.items():
+    for role, column in roles.items():
+        if role in there:
+            continue
         near = nearest(column, [name[:80] for name in list(sample.columns)[:200]])
         why = f"there is no column {short(column)!r} for the {role}; {near}"
         asked = replace(options, format=None)

@@ -37,6 +37,8 @@ class ReadOptions:
     def parse(cls, **said: str | None) -> ReadOptions:
         """From the strings of a command line, by field. Raises UsageError that names the option."""
         given = {name: text for name, text in said.items() if text is not None}
+        if "format" in given:
+            known_format(given["format"])
         for one, other in _EXCLUDE:
             if one in given and other in given:
                 what = f"{_option(one)} and {_option(other)} exclude each other"

@@ -183,6 +183,12 @@ class Spill:
             text = str(error)
             if "max_temp_directory_size" in text or ("duckdb_temp" in text and NO_SPACE in text):
                 raise self._full() from error
+            if NO_SPACE in text:
+                raise Mrl4recError(
+                    "the disk is full; the tables are as they were before",
+                    where=str(self.folder.parents[1]),
+                    todo="make room and run the same command again; what is finished is kept",
+                ) from error
             if isinstance(error, duckdb.OutOfMemoryException):
                 raise Mrl4recError(
                     f"more memory is needed than MRL4REC_MEMORY_GB allows: {text.splitlines()[0]}",

@@ -64,7 +64,9 @@ class Spark:
                 for n in batch.column(0).to_pylist():
                     yield from _decoded(parts[n], as_of)
 
-        numbers = self._spark.range(0, len(parts), 1, max(len(parts), 1))
+        # Later queries run as many tasks as there are partitions here.
+        tasks = min(len(parts), 4 * self._spark.sparkContext.defaultParallelism)
+        numbers = self._spark.range(0, len(parts), 1, max(tasks, 1))
         schema = ", ".join(f"{column.name} {TYPES[column.type]}" for column in ASIDE)
         frame = self._kept(name, numbers.mapInArrow(decode_parts, schema))
         is_good = F.col("record").isNull()
