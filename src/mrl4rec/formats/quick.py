@@ -29,8 +29,8 @@ Run = Callable[[str], pa.Table]
 """Runs SQL of record_no, problem, seen, user, item, rating, time; adds ``is_good``."""
 _CONTROL = bytes(code for code in range(32) if code not in b"\n\r")
 _SINGLE, _DOUBLE = "chr(39)", "chr(34)"
-_TOKEN = """[uU]?'[^']*'|"[^"]*"|[^'"]+"""
-"""A Python string without a backslash, or what stands between two of them."""
+_TOKEN = r"""[uU]?'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^'"]+"""
+"""A Python string, or what stands between two of them."""
 
 
 def read(
@@ -103,12 +103,13 @@ def _csv(block: Block, mapping: Mapping) -> str:
 
 
 def _python(mapping: Mapping) -> str:
-    """Dict literals without a backslash, turned into JSON.
+    """Dict literals, turned into JSON.
 
-    Strings without a backslash hold no quote of their own kind. Where no double quote is in the
-    line, single quotes become double ones; else the line is turned token by token, at five times
-    the cost. Whatever else Python has (tuples, other numbers) makes no JSON and is left; so is an
-    id with a colon and a blank, behind which a word may have been changed.
+    Where neither a double quote nor a backslash is in the line, single quotes become double ones;
+    else the line is turned token by token, at five times the cost. Escapes that JSON lacks make no
+    JSON, and the two that mean something else there are left; so is whatever else Python has
+    (tuples, other numbers), and an id with a colon and a blank, behind which a word may have been
+    changed.
     """
     paths = ", ".join(text(json_path(name)) for name in names(mapping))
 
@@ -120,7 +121,9 @@ def _python(mapping: Mapping) -> str:
     for old, new in (("True", "true"), ("False", "false"), ("None", "null")):
         plain = f"replace({plain}, ': {old}', ': {new}')"
         other = f"replace({other}, '{old}', '{new}')"
-    inside = f"replace(trim(ltrim(t, 'uU'), {_SINGLE}), {_DOUBLE}, concat('\\', {_DOUBLE}))"
+    string, escaped = "ltrim(t, 'uU')", f"concat('\\', {_SINGLE})"
+    inside = f"replace(substr({string}, 2, length({string}) - 2), {escaped}, {_SINGLE})"
+    inside = f"replace({inside}, {_DOUBLE}, concat('\\', {_DOUBLE}))"
     token = (
         f"CASE WHEN starts_with(ltrim(t, 'uU'), {_SINGLE}) "
         f"THEN concat({_DOUBLE}, {inside}, {_DOUBLE}) "
@@ -134,8 +137,9 @@ def _python(mapping: Mapping) -> str:
         f"SELECT record_no, NULL AS problem, NULL AS seen, {roles(mapping, field)} FROM ("
         f"SELECT record_no, CASE WHEN json_valid(json) AND starts_with(ltrim(json), '{{') "
         f"THEN json_extract_string(json, [{paths}]) END AS found FROM ("
-        f"SELECT record_no, CASE WHEN contains(text, {_DOUBLE}) THEN {tokens} ELSE {plain} END "
-        "AS json FROM texts WHERE NOT contains(text, '\\')))"
+        f"SELECT record_no, CASE WHEN contains(text, {_DOUBLE}) OR contains(text, '\\') "
+        f"THEN {tokens} ELSE {plain} END AS json FROM texts "
+        f"WHERE NOT contains(text, concat('\\', {_DOUBLE})) AND NOT contains(text, '\\/')))"
     )
 
 
@@ -146,9 +150,11 @@ def json_path(name: str) -> str:
 
 
 def may_hold_control(block: Block, mapping: Mapping) -> bool:
-    """Whether an id may hold a control character: JSON has them only as escapes."""
+    """Whether an id may hold a control character, which JSON has only as an escape."""
+    if mapping.syntax != "csv" and b"\\" in block.data:
+        return True
     if mapping.syntax == "json":
-        return b"\\" in block.data
+        return False
     found = _CONTROL.replace((mapping.separator or "").encode(), b"")
     alone = block.data.count(b"\r") > block.data.count(b"\r\n")
     return alone or len(block.data.translate(None, found)) < len(block.data)
