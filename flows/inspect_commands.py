@@ -31,13 +31,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def inspect(arguments: Namespace) -> Any:
     """The mapping of each file, its first records, counts of a sample; nothing is written."""
-    from mrl4rec.formats.sources import expand
+    from mrl4rec.formats.sources import expand, undigested
 
     if arguments.rows < 1:
         raise UsageError(f"--rows is {arguments.rows}", todo="give at least 1")
     options = build(Reading, vars(arguments)).read_options()
     settings, files = Settings(), expand(arguments.files)
-    sources = [source for path in files for source in _sources(path)]
+    sources = [source for path in files for source in undigested(path)]
     detected = _detect(files, sources, options, settings, arguments.dataset)
     answers = [
         _answer(source, found, settings, arguments.rows)
@@ -48,16 +48,6 @@ def inspect(arguments: Namespace) -> Any:
     for answer in answers:
         _print(answer, arguments.dataset)
     return None
-
-
-def _sources(path: Path) -> list[SourceFile]:
-    """The file, or the files of an archive; only these are read to their end."""
-    from mrl4rec.formats.packing import packing_of
-    from mrl4rec.formats.sources import SourceFile, digest
-
-    if not path.is_file() or packing_of(path) == "zip":
-        return digest(path)
-    return [SourceFile(path, "", path.stat().st_size)]
 
 
 def _detect(

@@ -28,8 +28,7 @@ from mrl4rec.formats.detect import Detected, detect
 from mrl4rec.formats.known import FORMATS
 from mrl4rec.formats.mapping import Mapping
 from mrl4rec.formats.options import ReadOptions
-from mrl4rec.formats.packing import packing_of
-from mrl4rec.formats.sources import SourceFile, digest, expand
+from mrl4rec.formats.sources import SourceFile, digest, expand, undigested
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from mrl4rec.tables import QUARANTINE, REVIEWS, SOURCES, Table, store
@@ -102,17 +101,10 @@ def check(
     first = _first_mapping(_known_sources(settings, dataset, base))
     found = []
     for path in files:
-        for source in _undigested(path):
+        for source in undigested(path):
             found.append(detect(source, options, first))
             first = first or found[-1].mapping
     return found
-
-
-def _undigested(path: Path) -> list[SourceFile]:
-    if not path.is_file() or packing_of(path) == "zip":
-        return digest(path)  # which says what is wrong with it
-    state = path.stat()
-    return [SourceFile(path, "", state.st_size, (state.st_size, state.st_mtime_ns))]
 
 
 @stage.again_after_lost_race

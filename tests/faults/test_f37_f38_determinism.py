@@ -71,7 +71,7 @@ def test_f37_the_number_of_partitions(
     partitions: int,
     record_property: Note,
 ) -> None:
-    """Ingest, k-core and split on Spark in 1, 7 and 64 partitions of a shuffle, against DuckDB"""
+    """Ingest, k-core and split on Spark in 1 and 7 partitions of a shuffle, the last two in 64"""
     dump, expected = pieces
     begin, keep = spark_engine.Spark.__init__, spark_engine.Spark._kept
     seen = set()

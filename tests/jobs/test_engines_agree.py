@@ -178,7 +178,7 @@ SHARED: dict[str, Options] = {
 
 
 def shared_files(folder: Path, options: dict[str, Options]) -> list[Path]:
-    """The files of ../shared/cases that are not refused; none where the folder is not there."""
+    """The files of the cases beside the real data that are not refused; none where they are not."""
     maker = ROOT.parent / "shared" / "cases" / "make.py"
     if not maker.is_file():
         return []

@@ -59,16 +59,6 @@ class Unpacking:
         )
 
 
-def has_long_lines(chunks: Iterable[bytes]) -> bool:
-    """Whether a line is longer than MAX_RECORD; all chunks are read, each at most that long."""
-    size, found = 0, False
-    for chunk in chunks:
-        first = chunk.find(b"\n")
-        found |= size + (len(chunk) if first < 0 else first) > MAX_RECORD
-        size = size + len(chunk) if first < 0 else len(chunk) - 1 - chunk.rfind(b"\n")
-    return found
-
-
 def cut_long_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The same lines, in pieces of any length; of one longer than MAX_RECORD only its beginning,
     MARK, and its length. No line is held in memory. Chunks are of at most MAX_RECORD bytes, as

@@ -98,6 +98,14 @@ def _hits(pattern: str) -> Iterator[Path]:
         raise UsageError(f"no glob: {error}", where=pattern, todo="write ** by itself") from error
 
 
+def undigested(path: Path) -> list[SourceFile]:
+    """The file without its digest, for who reads only its head; archives are read to their end."""
+    if not path.is_file() or packing_of(path) == "zip":
+        return digest(path)  # which says what is wrong with it
+    stamp = _stamp(path)
+    return [SourceFile(path, "", stamp[0], stamp)]
+
+
 def digest(path: Path, limits: Unpacking | None = None) -> list[SourceFile]:
     """The file with the SHA-256 of its bytes; of a zip archive each member, as it unpacks.
 
