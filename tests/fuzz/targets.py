@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,6 +71,10 @@ def hold(true: bool, error: Exception) -> None:
 # ---------------------------------------------------------------------- dumps
 
 
+def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return dict(reversed(pairs))
+
+
 def literal(data: bytes) -> None:
     """Python literals: never run, never an error, fields that are text; json's values alike."""
     text = data.decode("utf-8", "replace")
@@ -79,7 +84,7 @@ def literal(data: bytes) -> None:
     for value in fields or []:
         assert value is None or value.encode("utf-8") is not None
     try:
-        same = json.loads(text, parse_constant=float)
+        same = json.loads(text, parse_constant=float, object_pairs_hook=_first_of_each)
     except (ValueError, RecursionError):
         return
     plain = isinstance(same, dict) and "\\" not in text and text.isprintable()

@@ -127,6 +127,7 @@ def test_a_dimension_in_the_name_makes_a_method_of_its_own() -> None:
         ("BPR-D#", "no number of dimensions"),
         ("BPR-D#0", "no number of dimensions"),
         ("BPR-D#x", "BPR-D#16"),
+        ("BPR-D#\x1e8\x1e8", "BPR-D#16"),
         ("MLR-M#8", "MRL-M"),
         ("MLR-M", "MRL-M"),
         ("", "known"),

@@ -28,7 +28,7 @@ from mrl4rec.formats.bounds import Unpacking, cut_long_lines
 from mrl4rec.formats.framing import Block, frame, line_blocks
 from mrl4rec.formats.mapping import Mapping
 from mrl4rec.formats.packing import chunks, packing_of
-from mrl4rec.formats.rules import plainly_good, typed, verdict
+from mrl4rec.formats.rules import judged, plainly_good
 from mrl4rec.formats.sources import SourceFile
 
 GOOD = pa.schema([
@@ -136,8 +136,7 @@ class Decoder:
         }
         self._all = (
             "SELECT record_no, user_id, item_id, stars AS rating, micros AS reviewed_at, "
-            f"{verdict(mapping, as_of)}, {unrated} AS unrated "
-            f"FROM ({typed(mapping, '{fields}')})"
+            f"rule, detail, {unrated} AS unrated FROM ({judged(mapping, as_of, '{fields}')})"
         )
 
     def decode(self, block: Block | pa.Table, number: int, first: int = 0) -> tuple[Any, Any]:
@@ -146,7 +145,8 @@ class Decoder:
             return self._decode_table(block, number, first)
         control = quick.may_hold_control(block, self._mapping)
         run = partial(self._query, self._quick[control])
-        good = quick.read(self._connection(), block, self._mapping, run)
+        con = self._connection()
+        good = quick.read(con, self._local.scratch, block, self._mapping, run)
         rest = np.ones(len(block.ends), bool)
         if good is not None:
             rest[good["record_no"].to_numpy()] = False
@@ -185,8 +185,13 @@ class Decoder:
     def _connection(self) -> duckdb.DuckDBPyConnection:
         """This thread's own DuckDB, of one thread: rows keep their order."""
         if not hasattr(self._local, "con"):
-            config = {"threads": 1, "memory_limit": "1GB", "autoload_known_extensions": False}
-            self._local.con = duckdb.connect(config=config)
+            config = {
+                "threads": 1,
+                "memory_limit": "1GB",
+                "autoload_known_extensions": False,
+                "enable_external_file_cache": False,
+            }  # one path holds many texts
+            self._local.con, self._local.scratch = duckdb.connect(config=config), quick.Scratch()
             self._local.con.execute("SET TimeZone = 'UTC'")
         return self._local.con  # type: ignore[no-any-return]
 

@@ -11,8 +11,8 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain, pairwise
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,17 +64,14 @@ def line_blocks(chunks: Iterable[bytes], first: int = 0) -> Iterator[Block]:
     held: list[bytes] = []
     size = 0
     for chunk in chunks:
-        held.append(chunk)
         size += len(chunk)
-        if size < BLOCK_BYTES:
-            continue
-        data = b"".join(held)
-        end = data.rfind(b"\n") + 1
+        end = chunk.rfind(b"\n") + 1 if size >= BLOCK_BYTES else 0
         if end:
-            block = _lines(first, data[:end])
+            block = _lines(first, b"".join([*held, chunk[:end]]))
             yield block
             first += len(block.ends)
-        held, size = [data[end:]], len(data) - end
+            held, size = [], len(chunk) - end
+        held.append(chunk[end:])
     data = b"".join(held)
     if data:
         yield _lines(first, data if data.endswith(b"\n") else data + b"\n")
@@ -90,61 +87,42 @@ def _csv_records(blocks: Iterable[Block], mapping: Mapping) -> Iterator[Block]:
     A quote that opens and does not close in a record as wide as the file's columns breaks its own
     line only.
     """
-    width, separator = len(mapping.columns), mapping.separator or ","
-    pending: list[bytes] = []
-    first = 0
+    first, rest = 0, b""
     for block in blocks:
-        if not pending and b'"' not in block.data:
-            yield Block(first, block.data, block.ends)
-            first += len(block.ends)
-            continue
-        edges = [0, *block.ends.tolist()]
-        lines = pending + [block.data[a:b] for a, b in pairwise(edges)]
-        records, pending = _joined(lines, separator, width, last=False)
-        if records:
-            yield _block_of(first, records)
-            first += len(records)
-    if pending:
-        yield _block_of(first, _joined(pending, separator, width, last=True)[0])
+        lines = _lines(first, rest + block.data) if rest else replace(block, first=first)
+        made, rest = _joined(lines, mapping) if b'"' in lines.data else (lines, b"")
+        if len(made.ends):
+            yield made
+            first += len(made.ends)
+    if rest:
+        yield _joined(_lines(first, rest), mapping, last=True)[0]
 
 
-def _block_of(first: int, records: list[bytes]) -> Block:
-    return Block(first, b"".join(records), np.cumsum([len(r) for r in records], dtype=np.int64))
-
-
-def _joined(
-    lines: list[bytes], separator: str, width: int, last: bool
-) -> tuple[list[bytes], list[bytes]]:
+def _joined(lines: Block, mapping: Mapping, last: bool = False) -> tuple[Block, bytes]:
     """Records of the lines, and the lines that may go on in those that follow."""
-    records: list[bytes] = []
+    data, ends = lines.data, lines.ends
+    quotes = np.searchsorted(ends, np.flatnonzero(np.frombuffer(data, np.uint8) == 34), "right")
+    is_odd = np.bincount(quotes, minlength=len(ends)) % 2 == 1
+    odd = np.flatnonzero(is_odd & (np.diff(ends, prepend=0) <= MAX_RECORD)).tolist()
+    is_end = np.ones(len(ends), np.bool_)
     at = 0
-    while at < len(lines):
-        line = lines[at]
-        if line.count(b'"') % 2 == 0 or len(line) > MAX_RECORD:
-            records.append(line)
-            at += 1
-            continue
-        end, size = at + 1, len(line)
-        while end < len(lines) and lines[end].count(b'"') % 2 == 0:
-            size += len(lines[end])
-            if size > MAX_RECORD or end - at > MOST_LINES:
-                break
-            end += 1
-        if end == len(lines) and not last:
-            return records, lines[at:]
-        record = b"".join(lines[at : end + 1])
-        if _is_whole(record, separator, width):
-            records.append(record)
-            at = end + 1
-        else:
-            records.append(line)
-            at += 1
-    return records, []
+    while at < len(odd):
+        line = odd[at]
+        end = odd[at + 1] if at + 1 < len(odd) else len(ends)
+        begin = int(ends[line - 1]) if line else 0
+        near = ends[end - 1] - begin <= MAX_RECORD and end - line <= MOST_LINES
+        if near and end == len(ends) and not last:
+            return Block(lines.first, data[:begin], ends[:line][is_end[:line]]), data[begin:]
+        is_one = near and end < len(ends) and _is_whole(data[begin : ends[end]], mapping)
+        if is_one:
+            is_end[line:end] = False
+        at += 2 if is_one else 1
+    return replace(lines, ends=ends[is_end]), b""
 
 
-def _is_whole(record: bytes, separator: str, width: int) -> bool:
-    cells = csv_cells(record.decode("utf-8", "replace"), separator)
-    return cells is not None and len(cells) == width
+def _is_whole(record: bytes, mapping: Mapping) -> bool:
+    cells = csv_cells(record.decode("utf-8", "replace"), mapping.separator or ",")
+    return cells is not None and len(cells) == len(mapping.columns)
 
 
 def csv_cells(record: str, separator: str) -> list[str] | None:

@@ -44,7 +44,8 @@ def _named(name: str) -> Method:
         return method
     if "dim" not in method.parameters():
         raise UsageError(f"{method.name} has no dimension to set: {name!r}", where="--methods")
-    if not (dim.strip().isdecimal() and int(dim) > 0):
+    dim = dim.strip()
+    if not (dim.isdecimal() and int(dim) > 0):
         raise UsageError(
             f"{dim!r} is no number of dimensions", where="--methods", todo=f"e.g. {rest}#16"
         )

@@ -462,7 +462,9 @@ PIECES = ['"', "'", "\\", "{", "}", "[", "]", ",", ":", " ", "\t", "0", "1", "-"
 "true", "None",
           '"asin"', "'asin'", '"overall": 3', "é", "\r", "\\u0041", "\x00", "\x1f", "\u00a0",
           "\ufeff", "\u2003",
-          "::", ": ", "u", "True", "nan"]  # fmt: skip
+          "::", ": ", "u", "True", "nan", '""', "''", '","', '",', ',"', "\\'", '\\"', "\\x41",
+          "\\x4", "\\N{DASH}", "\\U0001F600", "u'", 'u"', "b'", "'''", ": None", "\x7f", "\n",
+          "# ", "(1,)"]  # fmt: skip
 
 
 @st.composite
@@ -482,12 +484,19 @@ SHORT = {
     LOOSE: [line for line in literal_lines() if len(line) < 400],
     table(): [line for line in csv_lines(",") if len(line) < 400],
     table("\t", quoted=False): [line for line in csv_lines("\t") if len(line) < 400],
+    replace(JSON, user="a.id", item="b.c.d", rating="a.stars", name="paths"): [
+        line.encode() % T
+        for line in (
+            '{"a": {"id": "A1", "stars": 5.0}, "b": {"c": {"d": "B1"}}, "unixReviewTime": %d}',
+            '{"a": {"id": 7, "stars": "4"}, "b": {"c": {"d": " B "}}, "unixReviewTime": "%d"}',
+            '{"a": {"id": {"x": 1}}, "b": {"c": "d"}, "a.id": "A1", "unixReviewTime": %d}',
+            '{"a": {"id": "A1", "id": "A2"}, "a": {}, "b": {"c": {"d": 1}}, "unixReviewTime": %d}',
+        )
+    ],
 }
 
 
-@pytest.mark.parametrize(
-    "mapping", SHORT, ids=lambda mapping: f"{mapping.syntax}{mapping.separator}"
-)
+@pytest.mark.parametrize("mapping", SHORT, ids=lambda mapping: f"{mapping.name}{mapping.separator}")
 def test_lines_like_them_are_read_alike(mapping: Mapping) -> None:
     @settings(max_examples=20, deadline=None)
     @given(st.lists(near(SHORT[mapping]), max_size=40), st.sampled_from([b"", b"\n", b"\r\n"]))
