@@ -24,7 +24,7 @@ from mrl4rec.formats.bounds import MAX_RECORD, cut_long_lines, mark
 if TYPE_CHECKING:
     from mrl4rec.formats.mapping import Mapping
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 24 << 20
 MOST_LINES = 10_000
 """Lines that a record with quoted line breaks may span."""
 DEEPEST = 1000
