@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from flows.request import Request
+from flows.config.run import RunConfig
 from mrl4rec.settings import Settings
 
 log = logging.getLogger("mrl4rec")
@@ -20,7 +20,7 @@ SWITCH_SECONDS = 5e-4
 """Python's own is 5 ms: a training step would wait so long each time it asks for its turn."""
 
 
-def begin(request: Request, settings: Settings) -> None:
+def begin(request: RunConfig, settings: Settings) -> None:
     """At the start of a run: where nothing was split yet, training's compiled loops are needed."""
     splits = settings.dataset_dir(request.dataset) / "splits" / "_delta_log"
     if not splits.exists() and any(not cell.method.closed_form for cell in request.cells):
@@ -29,7 +29,7 @@ def begin(request: Request, settings: Settings) -> None:
         compiled.begin()
 
 
-def imports_while_waiting(request: Request, settings: Settings) -> None:
+def imports_while_waiting(request: RunConfig, settings: Settings) -> None:
     """While a server starts: what gates and training import, where they have something to do."""
     dataset = settings.dataset_dir(request.dataset)
     if not (dataset / "splits" / "_delta_log").exists():

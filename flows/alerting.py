@@ -58,8 +58,9 @@ def run_died(flow: Any, flow_run: Any, state: Any) -> None:
     """Hook for ``on_failure`` and ``on_crashed`` of a Prefect flow.
 
     Prefect calls it in the flow's process where that lives on, else (killed, out of memory) in the
-    process that serves the deployments. Where both are gone, the automation of ``flows.zombies``
-    marks the run crashed, and nobody calls hooks: the webhook of that case is Prefect's to send.
+    process that serves the deployments. Where both are gone, the automation of
+    ``flows.server.heartbeat`` marks the run crashed, and nobody calls hooks: the webhook of that
+    case is Prefect's to send.
     """
     data = getattr(state, "data", None)
     error = getattr(data, "result", data)

@@ -19,10 +19,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import deployment
 
 from flows import ahead, alerting, preflight, records
-from flows.data_engine import choose, stop_spark
+from flows.config import parameters
+from flows.config.run import RunConfig
+from flows.data_engine import choose, named, stop_spark
 from flows.pipeline import Done, Pipeline, Step
-from flows.request import Request, from_options
-from mrl4rec import presets
 from mrl4rec.settings import Settings
 from mrl4rec.tracking import Tracker
 
@@ -56,7 +56,7 @@ class Outcome:
     """What a person should know: sources used, what was found done."""
 
 
-def run_benchmark(requests: Sequence[Request], settings: Settings, step: Step) -> Outcome:
+def run_benchmark(requests: Sequence[RunConfig], settings: Settings, step: Step) -> Outcome:
     """All data stages first, then Spark ends, then every cell is trained and evaluated."""
     from mrl4rec import report
 
@@ -68,6 +68,7 @@ def run_benchmark(requests: Sequence[Request], settings: Settings, step: Step) -
         pipeline.prepare()
     stop_spark(settings)
     bench = records.Benchmark(pipelines, tracker, settings)
+    bench.keep_configs()
     try:
         done = {p.request.dataset: _train_all(p, bench) for p in pipelines}
         page: Path = step("report", report.build, settings, [r.dataset for r in requests], None)
@@ -101,51 +102,31 @@ def _train_all(pipeline: Pipeline, bench: records.Benchmark) -> list[Done]:
     on_failure=[alerting.run_died],
     on_crashed=[alerting.run_died],
 )
-def benchmark(
-    datasets: list[str] = ["ml-100k", "planted"],  # noqa: B006  Prefect shows it as the default
-    source: list[str] | None = None,
-    format: str | None = None,
-    columns: str | None = None,
-    time_unit: str | None = None,
-    time_format: str | None = None,
-    rating_range: str | None = None,
-    separator: str | None = None,
-    encoding: str | None = None,
-    kcore: int | None = None,
-    split: str | None = None,
-    split_files: str | None = None,
-    since: str | None = None,
-    preset: str | None = None,
-    methods: list[str] | None = None,
-    levels: list[str] | None = None,
-    seeds: list[int] | None = None,
-    split_seed: int = 0,
-    protocol: str | None = None,
-    overrides: list[str] = [],  # noqa: B006
-    epochs: int = 300,
-    device: str = "auto",
-    devices: int = 1,
-    engine: str = "auto",
-    min_rating: float | None = None,
-    as_of: str | None = None,
-    widths: list[int] = [],  # noqa: B006
-    rotate: bool = False,
-    data_engine: str | None = None,
-    warehouse: str | None = None,
-) -> Outcome:
+@parameters.of(
+    RunConfig,
+    instead={
+        "datasets": (list[str], ["ml-100k", "planted"]),
+        "dataset": (str | None, None),
+        "warehouse": (str | None, None),
+    },
+    unset=("methods", "levels", "seeds", "protocol", "widths", "rotate"),
+)
+def benchmark(**options: Any) -> Outcome:
     """Run every method × level set × seed on every data set; the options are those of the CLI.
 
-    What ``methods``, ``levels``, ``seeds`` and ``protocol`` leave open is the preset's; without a
-    preset it is the default of the CLI. ``data_engine`` None: that of the settings; where neither
-    names one, a deployment runs on Spark if Java 17 is found.
+    ``dataset`` is one data set instead of ``datasets``. Methods, levels, seeds, protocol, widths
+    and rotation that are None are the preset's; without a preset they have the CLI's defaults.
+    ``data_engine`` None: that of the settings; where neither names one, a deployment runs on Spark
+    if Java 17 is found.
     """
-    given = {name: value for name, value in locals().items() if value is not None}
     log.setLevel(logging.INFO)  # a worker's process would show warnings alone
-    asked = {name: given.get(name) for name in ("methods", "levels", "seeds", "protocol")}
-    given |= presets.values(preset, asked)
-    requests = [from_options({**given, "dataset": name}) for name in datasets]
+    warehouse, one = options.pop("warehouse", None), options.pop("dataset", None)
+    names = [one] if one else options.pop("datasets")
+    options.pop("datasets", None)
+    requests = [RunConfig(dataset=name, **options) for name in names]
     settings = Settings(warehouse=Path(warehouse)) if warehouse else Settings()
-    settings = choose(settings, data_engine, deployed=bool(deployment.id))
+    settings = named(settings, options.get("data_engine"))
+    settings = choose(settings, deployed=bool(deployment.id))
     for request in requests:
         preflight.check(request, settings)
     outcome = run_benchmark(requests, settings, prefect_step(settings))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
-import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from mrl4rec.errors import Mrl4recError, UsageError, nearest
+from mrl4rec.errors import Mrl4recError
 
 if TYPE_CHECKING:
     from mrl4rec.settings import Settings
@@ -15,35 +13,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mrl4rec")
 
-NAMES = ("auto", "duckdb", "spark")
 VARIABLE = "MRL4REC_DATA_ENGINE"
 
 
-def add_option(command: argparse.ArgumentParser) -> None:
-    """Give a command ``--data-engine``."""
-    command.add_argument(
-        "--data-engine",
-        choices=NAMES,
-        help="what runs ingest, k-core and split; auto: Spark where MRL4REC_SPARK_MASTER names a "
-        f"master, else DuckDB; unset: {VARIABLE}, else auto",
-    )
+def named(settings: Settings, name: EngineName | Literal["auto"] | None) -> Settings:
+    """The settings with the engine that an option names; None: as they are."""
+    return settings.model_copy(update={"data_engine": name}) if name else settings
 
 
-def override(name: str | None) -> None:
-    """Let an option of the command line win over the setting."""
-    if name is not None:
-        os.environ[VARIABLE] = name
-
-
-def choose(settings: Settings, named: str | None = None, *, deployed: bool = False) -> Settings:
-    """The settings with the engine decided, which is logged.
-
-    ``named`` wins over the setting; ``deployed`` is whether a deployment runs.
-    """
-    if named and named not in NAMES:
-        raise UsageError(f"data engine {named!r} is unknown", todo=nearest(named, NAMES))
-    if named:
-        settings = settings.model_copy(update={"data_engine": named})
+def choose(settings: Settings, *, deployed: bool = False) -> Settings:
+    """The settings with the engine decided, which is logged; ``deployed``: by a deployment."""
     name, why = decide(settings, deployed=deployed)
     log.info("data engine: %s (%s)", label(settings, name), why)
     return settings.model_copy(update={"data_engine": name})

@@ -72,9 +72,9 @@ def serve_all() -> None:
     """Register the deployments with the server of PREFECT_API_URL and run what is asked for."""
     from prefect import serve
 
-    from flows import zombies
+    from flows.server import heartbeat
 
-    zombies.ensure()
+    heartbeat.ensure()
     # Not paused when this process ends: a night it did not see is then a late run that waits.
     serve(*every(Settings()), limit=1, pause_on_shutdown=False, print_starting_message=False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from flows.request import Cell, Request
+from flows.config.run import Cell, RunConfig
 
 DATA_SECONDS = 20.0
 """Ingest, k-core, split and their gates on a small dump, on DuckDB, two cores."""
@@ -18,7 +18,7 @@ EPOCHS = {"clean": 115, "paper": 80}
 TRAIN_SHARE = 0.8
 
 
-def sentence(request: Request) -> str:
+def sentence(request: RunConfig) -> str:
     """``about 4 minutes on 2 cores``, or why it cannot be said before the dump was read."""
     from mrl4rec.catalog import CATALOG
 
@@ -30,7 +30,7 @@ def sentence(request: Request) -> str:
     return f"about {max(1, math.ceil(seconds / 60))} minutes on 2 cores, if nothing is done yet"
 
 
-def _training(request: Request, cell: Cell, reviews: int) -> float:
+def _training(request: RunConfig, cell: Cell, reviews: int) -> float:
     values = cell.method.as_dict()
     if cell.method.closed_form:
         return 10.0

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from deltalake import DeltaTable
 
 from flows.alerting import alerts_where_it_fails
-from flows.request import CUTOFFS
+from flows.config.run import CUTOFFS
 from mrl4rec import gate
 from mrl4rec.errors import GateFailed, Mrl4recError
 from mrl4rec.gate import Facts, Verdict, heads, markdown

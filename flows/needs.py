@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows.request import Request
+from flows.config.run import RunConfig
 from mrl4rec.errors import UsageError
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, local_rows
@@ -11,7 +11,7 @@ WHERE = {"times": ("splits", "reviewed_at"), "ratings": ("reviews", "rating")}
 """Table and column in which each need shows."""
 
 
-def check(request: Request, ingest: Commit, split: Commit, settings: Settings) -> None:
+def check(request: RunConfig, ingest: Commit, split: Commit, settings: Settings) -> None:
     """Raise UsageError where a method of the request needs what these tables hold nowhere.
 
     The tables are looked at only where some method needs something.

@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flows import intake_words, needs, preflight
-from flows.request import CUTOFFS, Cell, Request
+from flows import ingest_messages, needs, preflight
+from flows.config.run import CUTOFFS, Cell, RunConfig
 from mrl4rec.cut import AS_TRAINED, Cut, can_rotate
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, canonical
@@ -72,7 +72,7 @@ class Done:
 class Pipeline:
     """The stages of one request, each run at most once and found again afterwards."""
 
-    def __init__(self, request: Request, settings: Settings, step: Step = plain) -> None:
+    def __init__(self, request: RunConfig, settings: Settings, step: Step = plain) -> None:
         self.request, self.settings, self.step = request, settings, step
         self.used: str | None = None
         """Where the data came from, in words."""
@@ -119,7 +119,7 @@ class Pipeline:
         options = self.request.read_options()
         wanted = ingest.IngestRequest(dataset, tuple(files), options, as_of)
         commit: Commit = self._leased("ingest", ingest.run, wanted, self.settings)
-        intake_words.tell(commit, dataset, self.settings)
+        ingest_messages.tell(commit, dataset, self.settings)
         return commit
 
     def _check_counts(self, commit: Commit) -> None:

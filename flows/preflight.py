@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flows.config.base import option
 from mrl4rec.catalog import CATALOG
 from mrl4rec.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from flows.request import Request
-    from flows.retrain_request import RetrainRequest
+    from flows.config.retrain import RetrainConfig
+    from flows.config.run import RunConfig
     from mrl4rec.settings import Settings
 
 
-def check(request: Request, settings: Settings) -> None:
+def check(request: RunConfig, settings: Settings) -> None:
     """Raise UsageError where the data of a request are not there or cannot be read as asked."""
     if request.source:
         from jobs import ingest
@@ -27,7 +28,7 @@ def check(request: Request, settings: Settings) -> None:
     check_spark(request.dataset, settings)
 
 
-def check_dumps(request: RetrainRequest, settings: Settings) -> None:
+def check_dumps(request: RetrainConfig, settings: Settings) -> None:
     """The same of a retraining: later dumps are judged one by one, and set aside by themselves."""
     files = request.files()
     if not is_there(request.dataset, settings):
@@ -69,7 +70,7 @@ def unknown(dataset: str, settings: Settings) -> UsageError:
     )
 
 
-def no_dump(request: RetrainRequest) -> UsageError:
+def no_dump(request: RetrainConfig) -> UsageError:
     """The error for a retraining that has nothing to begin with."""
     return UsageError(
         f"there is no data set {request.dataset!r} and no dump to begin it with",
@@ -78,10 +79,9 @@ def no_dump(request: RetrainRequest) -> UsageError:
     )
 
 
-def _check_options(request: Request) -> None:
-    from flows import reading
-
-    given = reading.options(request)
+def _check_options(request: RunConfig) -> None:
+    fields = type(request).model_fields
+    given = [option(name, fields[name]) for name in request.reading()]
     if given:
         raise UsageError(
             f"{' and '.join(given)} would say how a dump is read, and no dump is named",

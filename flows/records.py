@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.config.base import to_yaml
+from flows.config.run import CUTOFFS, Cell
 from flows.pipeline import Done, Pipeline
-from flows.request import CUTOFFS, Cell
-from mrl4rec import evaluation
+from mrl4rec import evaluation, report
 from mrl4rec.cut import Cut
 from mrl4rec.gate import Verdict, markdown
 from mrl4rec.settings import Settings
@@ -65,14 +66,21 @@ class Benchmark:
         key, cut = done.result.key, done.cut
         self.tracker.log(self._child(pipeline, done.cell, done.train, key, values, None, cut))
 
+    def keep_configs(self) -> None:
+        """Write each data set's options where the report finds them: the file for ``--config``."""
+        for pipeline in self.pipelines:
+            folder = self.settings.dataset_dir(pipeline.request.dataset) / report.CONFIGS
+            file, text = folder / f"{self.key[:12]}.yaml", to_yaml(pipeline.request)
+            if not file.exists() or file.read_text(encoding="utf-8") != text:
+                folder.mkdir(parents=True, exist_ok=True)
+                file.write_text(text, encoding="utf-8")
+
     def finish(self, status: str, page: Path | None) -> None:
         """Close the parent run: what was asked, the report and its plots, links to Data Docs.
 
         Where nothing was evaluated and MLflow has the run with this very page, there is nothing
         to say, and MLflow is not even imported.
         """
-        from mrl4rec import report
-
         made_of = report.made_of(page) if page else None
         told = None if self.fresh else self.tracker.finished(None, self.key)
         if told is not None and made_of is not None and told.get(TAG_REPORT) == made_of:
@@ -80,6 +88,9 @@ class Benchmark:
         asked = self.pipelines[0].request.parameters()
         names = [p.request.dataset for p in self.pipelines]
         artifacts: list[tuple[Path, str]] = [(page, "")] if page else []
+        for name in names:
+            file = self.settings.dataset_dir(name) / report.CONFIGS / f"{self.key[:12]}.yaml"
+            artifacts += [(file, "config")] if len(names) == 1 else [(file, f"config/{name}")]
         with tempfile.TemporaryDirectory(prefix="mrl4rec-plots-") as folder:
             if page and (self.fresh or not self.tracker.known(None, self.key)):
                 report.plots(self.settings, names, Path(folder))

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.config.retrain import RetrainConfig
 from flows.pipeline import Step, plain
-from flows.retrain_request import RetrainRequest
 from mrl4rec.errors import GateFailed, UsageError
 from mrl4rec.settings import Settings
 from mrl4rec.stage import canonical
@@ -47,7 +47,7 @@ class Simulation:
             "epochs": 25,
         }
     )
-    """Of ``RetrainRequest``: a model so small that a week takes seconds, and of which one seed is
+    """Of ``RetrainConfig``: a model so small that a week takes seconds, and of which one seed is
     about as good as another, whatever epoch was chosen."""
 
     def __post_init__(self) -> None:
@@ -55,9 +55,9 @@ class Simulation:
             raise UsageError(f"--weeks is {self.weeks}", todo="at least 1 after the history")
         self.request(0, Path())
 
-    def request(self, week: int, *files: Path) -> RetrainRequest:
+    def request(self, week: int, *files: Path) -> RetrainConfig:
         """What is asked for at the end of a week, when these dumps have landed."""
-        return RetrainRequest(
+        return RetrainConfig(
             dataset=self.dataset,
             dumps=tuple(map(str, files)),
             as_of=self.spec.ends(week).isoformat(),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.options import build_parser
+from tests.flows.parsed import parsed
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -50,7 +50,7 @@ def headings(page: Path) -> frozenset[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_is_understood(page: Path) -> None:
     for command in commands(page.read_text()):
-        build_parser().parse_args(words(command))  # raises, naming what it does not know
+        parsed(*words(command))  # raises, naming what it does not know
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -68,4 +68,4 @@ def test_there_are_commands_to_look_at() -> None:
     found = [command for page in PAGES for command in commands(page.read_text())]
     assert len(found) > 50
     with pytest.raises(SystemExit):
-        build_parser().parse_args(words("mrl4rec run --no-such-option"))
+        parsed(*words("mrl4rec run --no-such-option"))

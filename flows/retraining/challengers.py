@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.request import Cell
-from flows.retrain_request import FIRST_METHOD, Recipe
+from flows.config.retrain import FIRST_METHOD, Recipe
+from flows.config.run import Cell
 from flows.retraining.stages import Stages
 from mrl4rec import model_folder
 from mrl4rec.errors import UsageError

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from flows import ahead, alerting, preflight
+from flows.config.retrain import RetrainConfig
 from flows.data_engine import stop_spark
 from flows.pipeline import Step
-from flows.retrain_request import RetrainRequest
 from flows.retraining import challengers, fresh, judging, refusals, remembered
 from flows.retraining.challengers import Champion
 from flows.retraining.fresh import Intake
@@ -42,7 +42,7 @@ NOTHING_NEW = "nothing new"
 class Course:
     """One retraining under way; whoever starts it holds the lease."""
 
-    def __init__(self, request: RetrainRequest, settings: Settings, step: Step) -> None:
+    def __init__(self, request: RetrainConfig, settings: Settings, step: Step) -> None:
         self.request, self.settings, self.step = request, settings, step
         self.dataset = request.dataset
         self.tracker = Tracker(settings)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain, groupby
 
-from flows import reading
 from flows.alerting import tell
 from flows.retraining import refusals
 from flows.retraining.refusals import Refusal
@@ -138,7 +137,7 @@ def _take(stages: Stages, intake: Intake, files: list[SourceFile]) -> None:
             paths = list(dict.fromkeys(file.path for file in left))
             ingest = stages.take_in(paths, _as_of(stages))
         except Mrl4recError as error:
-            bad = _unreadable(error, left, said=bool(reading.said(stages.asked)))
+            bad = _unreadable(error, left, said=bool(stages.asked.reading()))
             if bad is None:
                 raise
             why = f"{bad.path.name} cannot be taken in: {error.what}"

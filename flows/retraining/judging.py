@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.request import Cell
-from flows.retrain_request import Recipe
+from flows.config.retrain import Recipe
+from flows.config.run import Cell
 from flows.retraining.challengers import Champion, Contender
 from flows.retraining.stages import Stages
 from mrl4rec import model_folder

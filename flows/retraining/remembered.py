@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flows.retrain_request import RetrainRequest
+from flows.config.retrain import RetrainConfig
 from flows.retraining.challengers import Field
 from flows.retraining.fresh import Intake
 from flows.retraining.judging import Judged
@@ -32,7 +32,7 @@ def of_run(settings: Settings, dataset: str, key: str) -> Entry | None:
 
 
 def evidence(
-    request: RetrainRequest, judged: Judged, field: Field | None, window: Window | None
+    request: RetrainConfig, judged: Judged, field: Field | None, window: Window | None
 ) -> dict[str, Any]:
     """All that the decision rests on, as JSON values."""
     return {

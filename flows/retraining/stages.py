@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
+from flows.config.retrain import RetrainConfig
+from flows.config.run import Cell
 from flows.drift_gate import check_drift
 from flows.pipeline import Pipeline, Prepared, Step
-from flows.request import Cell
-from flows.retrain_request import RetrainRequest
 from mrl4rec import stage, versions
 from mrl4rec.model_folder import ModelCard
 from mrl4rec.settings import Settings
@@ -18,7 +18,7 @@ from mrl4rec.stage import Commit
 class Stages(Pipeline):
     """Each stage holds its lease, looks for its own key first, and is followed by its gate."""
 
-    def __init__(self, asked: RetrainRequest, settings: Settings, step: Step) -> None:
+    def __init__(self, asked: RetrainConfig, settings: Settings, step: Step) -> None:
         super().__init__(asked.stages(), settings, step)
         self.asked, self.dataset = asked, asked.dataset
 

@@ -19,8 +19,8 @@ import psutil
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from flows.config.run import RunConfig
 from flows.pipeline import Pipeline, Step, plain
-from flows.request import Request
 from mrl4rec import evaluation, model_folder, stage, versions
 from mrl4rec.hashing import chain
 from mrl4rec.settings import Settings
@@ -70,9 +70,9 @@ def dump(path: Path) -> Path:
     return path
 
 
-def request(source: Path) -> Request:
+def request(source: Path) -> RunConfig:
     """What is asked for in-process."""
-    return Request(
+    return RunConfig(
         dataset=DATASET, source=(str(source),), kcore=2, methods=(METHOD,), levels=("4,8",),
         overrides=OVERRIDES, epochs=EPOCHS, as_of=AS_OF, device="cpu",
     )  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from flows.stack import _prefect_command, free_port
+from flows.server.stack import _prefect_command, free_port
 
 
 @dataclass(frozen=True)

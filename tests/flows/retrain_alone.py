@@ -13,28 +13,24 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 from flows import retrain
-from flows.options import build_parser
+from flows.cli.parser import given
+from flows.config.retrain import RetrainConfig
 from flows.pipeline import plain
-from flows.retrain_commands import FIELDS, LISTS
-from flows.retrain_request import RetrainRequest
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.settings import Settings
 from tests.faults import crash
+from tests.flows.parsed import parsed
 from tests.flows.weekly import FEW_USERS, RETRAIN
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def request(dumps: Path | str, *more: str) -> RetrainRequest:
+def request(dumps: Path | str, *more: str) -> RetrainConfig:
     """The small retraining of these tests, as the command line would ask for it."""
-    arguments = build_parser().parse_args([*RETRAIN, "--dumps", str(dumps), *more])
-    arguments.refit = not arguments.no_refit
-    lists: dict[str, Any] = {name: tuple(getattr(arguments, name)) for name in LISTS}
-    values: dict[str, Any] = {name: getattr(arguments, name) for name in FIELDS}
-    return RetrainRequest(arguments.dataset, tuple(arguments.dumps), **values, **lists)
+    arguments = parsed(*RETRAIN, "--dumps", str(dumps), *more)
+    return RetrainConfig(**given(arguments, RetrainConfig))
 
 
 def start(

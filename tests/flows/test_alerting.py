@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from flows import gates, zombies
+from flows import gates
 from flows.alerting import alerts_where_it_fails, run_died
-from flows.stack import _prefect_command, free_port
+from flows.server import heartbeat
+from flows.server.stack import _prefect_command, free_port
 from mrl4rec import alerts
 from mrl4rec.errors import GateFailed, UsageError
 from mrl4rec.settings import Settings
@@ -143,7 +144,7 @@ def ask(url: str, body: Any = None) -> Any:
 def sleeper(name: str, seconds: float, api: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", SLEEPER, name, str(seconds)],
-        env={**os.environ, "PREFECT_API_URL": api, **zombies.HEARTBEAT, **environment},
+        env={**os.environ, "PREFECT_API_URL": api, **heartbeat.HEARTBEAT, **environment},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -157,14 +158,14 @@ def states(api: str, flow: str) -> list[str]:
 def test_of_runs_killed_without_a_word_ours_are_marked_crashed(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours, other = zombies.FLOWS[0], "not-ours"
-    code = "from flows import zombies; from datetime import timedelta\n" \
-           "for _ in range(2): zombies.ensure(timedelta(seconds=10))"  # fmt: skip
+    ours, other = heartbeat.FLOWS[0], "not-ours"
+    code = "from flows.server import heartbeat; from datetime import timedelta\n" \
+           "for _ in range(2): heartbeat.ensure(timedelta(seconds=10))"  # fmt: skip
     subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PREFECT_API_URL": server}, check=True
     )
     found = ask(f"{server}/automations/filter", {})
-    assert [one["name"] for one in found] == [zombies.NAME]  # made once, though asked for twice
+    assert [one["name"] for one in found] == [heartbeat.NAME]  # made once, though asked for twice
     children = [sleeper(ours, 600, server), sleeper(other, 600, server), sleeper(ours, 0, server)]
     assert children[2].wait(120) == 0
     for child in children[:2]:
@@ -209,7 +210,7 @@ def test_a_run_that_dies_is_told_to_the_webhook_and_to_prefect(
 
 
 def test_the_automation_waits_for_three_heartbeats() -> None:
-    beat = int(zombies.HEARTBEAT["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
-    assert timedelta(seconds=3 * beat) <= zombies.SILENCE
-    trigger = zombies.automation().trigger.model_dump()
-    assert trigger["match_related"]["prefect.resource.name"] == list(zombies.FLOWS)
+    beat = int(heartbeat.HEARTBEAT["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+    assert timedelta(seconds=3 * beat) <= heartbeat.SILENCE
+    trigger = heartbeat.automation().trigger.model_dump()
+    assert trigger["match_related"]["prefect.resource.name"] == list(heartbeat.FLOWS)

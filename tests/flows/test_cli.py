@@ -33,7 +33,7 @@ def test_wrong_usage_is_exit_code_2_and_one_json_document(tmp_path: Path) -> Non
 
 
 HEAVY = {"prefect", "mlflow", "torch", "numba", "pyspark", "pandas", "matplotlib", "numpy"}
-HEAVY |= {"great_expectations", "pyarrow", "deltalake", "duckdb", "pydantic", "rich"}
+HEAVY |= {"great_expectations", "pyarrow", "deltalake", "duckdb", "rich"}
 TELL = """
 import sys
 from flows.cli import main

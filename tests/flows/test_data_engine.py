@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from flows import data_engine
+from flows.config.run import RunConfig
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.settings import Settings
 
@@ -51,19 +52,11 @@ def test_a_deployment_without_java_says_so_in_one_line(
 
 
 @pytest.mark.usefixtures("equipped")
-def test_a_name_wins_over_the_setting() -> None:
-    chosen = data_engine.choose(Settings(data_engine="spark"), "duckdb")
-    assert chosen.data_engine == "duckdb"
-    with pytest.raises(UsageError, match="duckdb"):
-        data_engine.choose(Settings(), "duckbd")
-
-
-def test_the_option_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(data_engine.VARIABLE, "spark")
-    data_engine.override(None)
-    assert Settings().data_engine == "spark"
-    data_engine.override("duckdb")
-    assert Settings().data_engine == "duckdb"
+def test_an_option_wins_over_the_setting() -> None:
+    assert data_engine.named(Settings(data_engine="spark"), "duckdb").data_engine == "duckdb"
+    assert data_engine.named(Settings(data_engine="spark"), None).data_engine == "spark"
+    with pytest.raises(UsageError, match="--data-engine"):
+        RunConfig(dataset="d", data_engine="duckbd")
 
 
 class Stop(Exception):
@@ -83,7 +76,7 @@ def test_a_flow_knows_whether_a_deployment_runs_it(
 
     module = importlib.import_module(f"flows.{name}")
     equipped.setattr(module, f"run_{name}", stages)
-    equipped.setattr("flows.catch_up.take_over", lambda: 0)
+    equipped.setattr("flows.server.catch_up.take_over", lambda: 0)
     equipped.setattr("flows.preflight.check_dumps", lambda *_: None)
     if deployed:  # Prefect's own way to pretend
         equipped.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "d0")

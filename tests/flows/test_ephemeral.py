@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import ephemeral
+from flows.server import ephemeral
 
 
 class Fake:
@@ -75,7 +75,7 @@ def test_prefect_imported_before_has_read_its_settings(bare: pytest.MonkeyPatch)
 
 CHILD = """
 import time
-from flows.ephemeral import Server
+from flows.server.ephemeral import Server
 server = Server()
 server.wait()
 print(server.url, server._process.pid, flush=True)

@@ -10,20 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from flows.commands import _request
-from flows.inspect_commands import inspect
-from flows.options import build_parser
+from flows.cli.inspect import run as inspect
 from jobs import ingest
 from jobs.ingest import IngestRequest
 from mrl4rec.errors import UsageError
 from mrl4rec.formats.options import ReadOptions
 from mrl4rec.settings import Settings
+from tests.flows.parsed import parsed, run_config
 
 ROWS = [f"u{n % 9},i{n % 7},{1 + n % 10},{1_300_000_000_000 + n}" for n in range(40)]
 
 
 def asked(*words: str) -> Namespace:
-    return build_parser().parse_args(["inspect", *words])
+    return parsed("inspect", *words)
 
 
 @pytest.fixture
@@ -73,7 +72,7 @@ def test_people_read_it_and_paste_what_comes_next(
     assert sorted(dump.parent.rglob("*")) == before
     (line,) = [line for line in said.splitlines() if line.startswith("next")]
     words = shlex.split(line.removeprefix("next"))
-    assert _request(build_parser().parse_args(words[1:])).source == (dump.name,)
+    assert run_config(*words[1:]).source == (dump.name,)
 
 
 def test_options_are_followed(dump: Path) -> None:

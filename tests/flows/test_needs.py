@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from flows import needs
-from flows.request import Cell, Request
+from flows.config.run import Cell, RunConfig
 from mrl4rec.errors import UsageError
 from mrl4rec.methods import Method
 from mrl4rec.settings import Settings
@@ -40,18 +41,20 @@ def stages(settings: Settings) -> warehouse.Stages:
 
 
 def test_times(settings: Settings, stages: warehouse.Stages) -> None:
-    request = Request(warehouse.DATASET, methods=("Pop", "RecentPop"))
+    request = RunConfig(dataset=warehouse.DATASET, methods=("Pop", "RecentPop"))
     needs.check(request, stages.ingest, stages.split, settings)
     split = replace(stages.split, version=without(settings, "splits", "reviewed_at"))
     with pytest.raises(UsageError, match="RecentPop needs the times of its pairs") as refused:
         needs.check(request, stages.ingest, split, settings)
     assert "splits" in str(refused.value)
-    needs.check(Request(warehouse.DATASET, methods=("Pop",)), stages.ingest, split, settings)
+    needs.check(
+        RunConfig(dataset=warehouse.DATASET, methods=("Pop",)), stages.ingest, split, settings
+    )
 
 
 def test_ratings(settings: Settings, stages: warehouse.Stages) -> None:
-    request = Request(warehouse.DATASET, methods=("Pop",))
-    object.__setattr__(request, "cells", (Cell(Rated("Rated", "none"), None, None),))
+    cells = (Cell(Rated("Rated", "none"), None, None),)
+    request: Any = SimpleNamespace(dataset=warehouse.DATASET, cells=cells)
     needs.check(request, stages.ingest, stages.split, settings)
     version = without(settings, "reviews", "rating")
     ingest: Commit = replace(stages.ingest, outputs={**stages.ingest.outputs, "reviews": version})

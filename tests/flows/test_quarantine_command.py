@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from flows import intake_words
-from flows.options import build_parser
-from flows.quarantine_command import quarantine
+from flows import ingest_messages
+from flows.cli.quarantine import run as quarantine
 from mrl4rec.errors import UsageError
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from tests.flows import warehouse
 from tests.flows.dumps import answer, mrl4rec
+from tests.flows.parsed import parsed
 
 BAD = {
     "source_sha256": ["a"] * 3,
@@ -38,7 +38,7 @@ def bad(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def asked(*words: str) -> Namespace:
-    return build_parser().parse_args(["quarantine", "--dataset", warehouse.DATASET, *words])
+    return parsed("quarantine", "--dataset", warehouse.DATASET, *words)
 
 
 @pytest.mark.usefixtures("bad")
@@ -89,7 +89,7 @@ SUMMARY: dict[str, Any] = {
 
 
 def test_what_was_read_is_said() -> None:
-    assert list(intake_words.taken(SUMMARY)) == [
+    assert list(ingest_messages.taken(SUMMARY)) == [
         "200 records read: 190 accepted, 5 duplicate, 5 quarantined",
         "note: unit seen: ms",
     ]
@@ -97,35 +97,35 @@ def test_what_was_read_is_said() -> None:
 
 def test_rules_come_with_their_first_record_and_a_command_to_paste(tmp_path: Path) -> None:
     settings = Settings(warehouse=tmp_path / "my warehouse")
-    head, first, second, command = intake_words.quarantined(SUMMARY, "d", settings)
+    head, first, second, command = ingest_messages.quarantined(SUMMARY, "d", settings)
     assert head == "5 of 200 records of d are quarantined (2.50%):"
     assert first == r"4 no_user, the first: a b.csv record 7: ,x\n"
     assert second == "1 bad_time"
     words = shlex.split(command.removeprefix("list them: "))
     assert words == ["mrl4rec", "quarantine", "--dataset", "d", "--warehouse",
                      str(settings.warehouse)]  # fmt: skip
-    build_parser().parse_args(words[1:])
+    parsed(*words[1:])
     nothing = {**SUMMARY, "total": {**SUMMARY["total"], "rows_quarantined": 0}}
-    assert list(intake_words.quarantined(nothing, "d", settings)) == []
+    assert list(ingest_messages.quarantined(nothing, "d", settings)) == []
 
 
 def test_a_long_record_is_cut(settings: Settings) -> None:
     first = {"path": "a", "record_no": 0, "record": "y" * 1000, "detail": "z"}
     told = {**SUMMARY, "first_bad": {"no_user": first}}
-    line = list(intake_words.quarantined(told, "d", settings))[1]
+    line = list(ingest_messages.quarantined(told, "d", settings))[1]
     assert line.count("y") == 200
 
 
 def test_of_an_ingest_that_was_found_only_the_quarantine_is_said(
     settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake_words.log, "propagate", True)
+    monkeypatch.setattr(ingest_messages.log, "propagate", True)
     commit = Commit("ingest", "k", "sources", 0, {}, SUMMARY)
     with caplog.at_level("INFO"):
-        intake_words.tell(commit, "d", settings)
+        ingest_messages.tell(commit, "d", settings)
         assert len(caplog.records) == 3
         caplog.clear()
-        intake_words.tell(replace(commit, found=True), "d", settings)
+        ingest_messages.tell(replace(commit, found=True), "d", settings)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 

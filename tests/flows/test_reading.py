@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from flows import reading
 from flows.benchmark import benchmark
-from flows.commands import _request
-from flows.options import build_parser
-from flows.request import Request
+from flows.config import mlprojects
+from flows.config.base import READ_FIELDS, Config, to_yaml
+from flows.config.retrain import RetrainConfig
+from flows.config.run import RunConfig
 from flows.retrain import retrain
-from flows.retrain_request import RetrainRequest
+from mrl4rec.errors import UsageError
+from tests.flows.parsed import parsed, run_config
 
 ROOT = Path(__file__).resolve().parents[2]
 SAID = {
@@ -37,47 +38,74 @@ COMMANDS = {
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_that_names_dumps_takes_the_options(command: str) -> None:
     given = [f"--{name.replace('_', '-')}={value}" for name, value in SAID.items()]
-    arguments = build_parser().parse_args([command, *COMMANDS[command], *given])
-    found = {name: getattr(arguments, name) for name in reading.NAMES}
-    assert found == {"format": None, "time_format": None, **SAID}
+    arguments = parsed(command, *COMMANDS[command], *given)
+    assert {name: getattr(arguments, name) for name in SAID} == SAID
 
 
-def test_a_request_checks_and_holds_them() -> None:
-    for request in (Request("d", **SAID), RetrainRequest("d", ("x",), **SAID)):
-        assert reading.said(request) == SAID
-        options = request.read_options()
+def test_a_configuration_checks_and_holds_them() -> None:
+    retraining = RetrainConfig(dataset="d", dumps=("x",), **SAID)
+    for config in (RunConfig(dataset="d", **SAID), retraining, retraining.stages()):
+        assert config.reading() == SAID
+        options = config.read_options()
         assert options.columns == {"user": "a", "item": "b", "rating": "c", "time": "d"}
         assert options.rating_range == (1.0, 10.0)
-        assert reading.options(request)[0] == "--columns"
-    assert RetrainRequest("d", ("x",), **SAID).stages().read_options() == options
 
 
-def test_an_empty_text_says_nothing() -> None:
-    nothing = dict.fromkeys(reading.NAMES, "")
-    assert Request("d", ("",), **nothing) == Request("d")
-    assert Request("d", **nothing).parameters() == Request("d").parameters()
+def test_an_empty_text_is_unset() -> None:
+    nothing = dict.fromkeys(READ_FIELDS, "")
+    assert RunConfig(dataset="d", source=("",), **nothing) == RunConfig(dataset="d")
 
 
-@pytest.mark.parametrize("flow", [benchmark, retrain], ids=lambda flow: flow.name)
-def test_the_flows_take_the_same(flow: object) -> None:
-    parameters = inspect.signature(flow.fn).parameters  # type: ignore[attr-defined]
-    assert {*reading.NAMES, "data_engine"} <= set(parameters)
-    assert {parameters[name].default for name in reading.NAMES} == {None}
+@pytest.mark.parametrize(
+    ("flow", "kind"), [(benchmark, RunConfig), (retrain, RetrainConfig)], ids=["run", "retrain"]
+)
+def test_the_flows_take_the_same_with_their_choices(flow: Any, kind: type[Config]) -> None:
+    shown = flow.parameters.properties
+    assert set(kind.model_fields) <= set(shown)
+    assert shown["columns"]["description"]
+    assert "cuda" in str(shown["device"])
+    assert shown["epochs"]["minimum"] == 1
+    assert shown["epochs"]["default"] == 300
 
 
-@pytest.mark.parametrize("project", ["benchmark", "train", "evaluate"])
+@pytest.mark.parametrize("project", mlprojects.COMMANDS)
 def test_mlflow_projects_pass_them_on(project: str) -> None:
-    text = (ROOT / "mlflow_projects" / project / "MLproject").read_text()
-    main = yaml.safe_load(text)["entry_points"]["main"]
+    file = (ROOT / "mlflow_projects" / project / "MLproject").read_text()
+    assert file == mlprojects.text(project), "run python -m flows.config.mlprojects"
+    main = yaml.safe_load(file)["entry_points"]["main"]
     defaults = {name: declared["default"] for name, declared in main["parameters"].items()}
-    assert {*reading.NAMES, "source", "data_engine"} <= set(defaults)
 
-    def asked(**given: str) -> Request:
+    def asked(**given: str) -> RunConfig:
         quoted = {name: shlex.quote(str(v)) for name, v in {**defaults, **given}.items()}
         words = shlex.split(main["command"].format(**quoted))
-        return _request(build_parser().parse_args(words[words.index("flows.cli") + 1 :]))
+        return run_config(*words[words.index("flows.cli") + 1 :])
 
-    assert reading.said(asked()) == {}
-    assert asked().source == ()
-    mine = asked(source="/a b/dump.csv", **SAID)
-    assert (mine.source, reading.said(mine)) == (("/a b/dump.csv",), SAID)
+    methods = ("Pop", "EASE", "BPR-D", "MRL-M")
+    assert asked() == RunConfig(dataset="ml-100k", methods=methods)
+    mine = asked(source="/a b/dump.csv", epochs="7", **SAID)
+    assert (mine.source, mine.epochs, mine.reading()) == (("/a b/dump.csv",), 7, SAID)
+
+
+def test_a_file_of_options_repeats_a_run_and_given_options_win(tmp_path: Path) -> None:
+    config = RunConfig(dataset="d", preset="demo", seeds=(3,), columns="user=a,item=b", epochs=7)
+    file = tmp_path / "run.yaml"
+    file.write_text(to_yaml(config))
+    again = run_config("run", "--config", str(file))
+    assert again.parameters() == config.parameters()
+    assert run_config("run", "--config", str(file), "--epochs", "9").epochs == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("epochs: 0", "--epochs"), ("epoch: 1", "epochs"), ("- 1", "options"), ("a: [", "run.yaml"),
+     ("set: [EASE.lam=1]\nmethods: EASE\ndataset: d", None)],
+)  # fmt: skip
+def test_what_a_file_of_options_says_wrong(tmp_path: Path, text: str, said: str | None) -> None:
+    (tmp_path / "run.yaml").write_text(text)
+    if said is None:
+        assert run_config("run", "--config", str(tmp_path / "run.yaml")).overrides == (
+            "EASE.lam=1",
+        )
+        return
+    with pytest.raises(UsageError, match=said):
+        run_config("run", "--config", str(tmp_path / "run.yaml"))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from flows.config.retrain import RetrainConfig
 from flows.drift_gate import check_drift
 from flows.pipeline import plain
-from flows.retrain_request import RetrainRequest
 from flows.retraining import fresh, refusals
 from flows.retraining.refusals import Refusal
 from flows.retraining.stages import Stages
@@ -25,7 +25,7 @@ WORLD = World()
 
 
 def stages(settings: Settings, dumps: Path | str = "dumps", **values: Any) -> Stages:
-    return Stages(RetrainRequest(DATASET, (str(dumps),), **values), settings, plain)
+    return Stages(RetrainConfig(dataset=DATASET, dumps=(str(dumps),), **values), settings, plain)
 
 
 def file(folder: Path, name: str, text: str) -> SourceFile:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flows import preflight
-from flows.request import Request
-from flows.retrain_request import RetrainRequest
+from flows.config.retrain import RetrainConfig
+from flows.config.run import RunConfig
 from mrl4rec.errors import UsageError
 from mrl4rec.settings import Settings
 from tests.flows import warehouse
@@ -77,12 +77,12 @@ def test_sources_and_options(tmp_path: Path, words: list[str], says: str) -> Non
 
 def test_what_is_in_the_warehouse_is_known(settings: Settings) -> None:
     warehouse.build(settings)
-    preflight.check(Request(warehouse.DATASET), settings)
+    preflight.check(RunConfig(dataset=warehouse.DATASET), settings)
     with pytest.raises(UsageError, match="no dump is named") as caught:
-        preflight.check(Request(warehouse.DATASET, time_unit="s"), settings)
+        preflight.check(RunConfig(dataset=warehouse.DATASET, time_unit="s"), settings)
     assert "--time-unit" in caught.value.what
     with pytest.raises(UsageError) as caught:
-        preflight.check(Request("dd"), settings)
+        preflight.check(RunConfig(dataset="dd"), settings)
     assert "did you mean d?" in str(caught.value)
     # Its dumps are judged by themselves, and set aside.
-    preflight.check_dumps(RetrainRequest(warehouse.DATASET, ("*.nothing",)), settings)
+    preflight.check_dumps(RetrainConfig(dataset=warehouse.DATASET, dumps=("*.nothing",)), settings)

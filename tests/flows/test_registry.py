@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 
-from flows import commands
-from flows.options import build_parser
 from mrl4rec.errors import UsageError
 from mrl4rec.registry import change, ledger
 from mrl4rec.registry.agree import bring_into_agreement
@@ -24,6 +22,7 @@ from mrl4rec.registry.ledger import Entry
 from mrl4rec.settings import Settings
 from mrl4rec.tracking.push import client
 from tests.flows.dumps import mrl4rec
+from tests.flows.parsed import answer, parsed
 from tests.mrl4rec import registry_samples as world
 
 DATASET = world.DATASET
@@ -56,9 +55,7 @@ def ask(store: Settings, monkeypatch: pytest.MonkeyPatch) -> Ask:
     monkeypatch.setenv("MRL4REC_WAREHOUSE", str(store.warehouse))
 
     def run(*arguments: str) -> Any:
-        parsed = build_parser().parse_args([*arguments, "--json"])
-        answer = getattr(commands, parsed.command)(parsed)
-        return json.loads(json.dumps(answer, allow_nan=False))
+        return json.loads(json.dumps(answer(*arguments, "--json"), allow_nan=False))
 
     return run
 
@@ -106,8 +103,7 @@ def test_tables_for_people(ask: Ask, capsys: pytest.CaptureFixture[str]) -> None
     ledger.append(settings, DATASET, row, None)
 
     def printed(*arguments: str) -> str:
-        parsed = build_parser().parse_args([*arguments])
-        getattr(commands, parsed.command)(parsed)
+        answer(*arguments)
         return " ".join(capsys.readouterr().out.split())
 
     text = printed("registry")
@@ -149,7 +145,7 @@ def test_which_data_set_is_meant(ask: Ask, store: Settings) -> None:
 )
 def test_wrong_usage_ends_with_code_2(wrong: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        build_parser().parse_args(wrong)
+        parsed(*wrong)
     assert ended.value.code == 2
 
 
@@ -290,6 +286,6 @@ def test_two_promotions_at_once_end_in_one_champion(store: Settings) -> None:
     rows = ledger.entries(store, DATASET)  # raises where they are no chain
     won = [row.champion for row in rows]
     assert len(won) == sum(process.returncode == 0 for process in processes) > 0
-    for process, answer in zip(processes, told, strict=True):
-        assert process.returncode == 0 or "the champion changed meanwhile" in answer["error"]
+    for process, reply in zip(processes, told, strict=True):
+        assert process.returncode == 0 or "the champion changed meanwhile" in reply["error"]
     all_name(store, won[-1])

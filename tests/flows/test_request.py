@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from flows import reading
-from flows.commands import _request
-from flows.options import build_parser
-from flows.request import DEFAULT_DATASET, Request, dataset_of
+from flows.config.run import DEFAULT_DATASET, LATER, RunConfig, named_after
 from mrl4rec.errors import UsageError
 from mrl4rec.settings import folder_name
+from tests.flows.parsed import run_config
 
 
 def test_methods_without_levels_run_once_and_deterministic_ones_without_seed() -> None:
-    request = Request("d", methods=("pop", "BPR", "MRL-M"), levels=("4,64", "8,64"), seeds=(0, 1))
+    request = RunConfig(
+        dataset="d", methods=("pop", "BPR", "MRL-M"), levels=("4,64", "8,64"), seeds=(0, 1)
+    )
     cells = [(cell.method.name, cell.levels, cell.seed) for cell in request.cells]
     assert cells == [
         ("Pop", None, None),
@@ -31,7 +31,7 @@ def test_methods_without_levels_run_once_and_deterministic_ones_without_seed() -
 
 
 def test_a_method_named_twice_is_trained_once() -> None:
-    assert len(Request("d", methods=("BPR", "bpr")).cells) == 1
+    assert len(RunConfig(dataset="d", methods=("BPR", "bpr")).cells) == 1
 
 
 @pytest.mark.parametrize(
@@ -64,20 +64,22 @@ def test_a_method_named_twice_is_trained_once() -> None:
 )
 def test_bad_requests_say_what_to_do(options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message.replace("(", r"\(")):
-        Request(**{"dataset": "d", **options})  # type: ignore[arg-type]
+        RunConfig(**{"dataset": "d", **options})  # type: ignore[arg-type]
 
 
 def test_what_a_run_is_known_by_has_the_later_options_only_where_they_are_given() -> None:
-    assert not {"widths", "rotate", *reading.LATER} & Request("d").parameters().keys()
-    asked = Request("d", widths=(4, 8), rotate=True, time_unit="ms").parameters()
+    assert not {"widths", "rotate", *LATER} & RunConfig(dataset="d").parameters().keys()
+    asked = RunConfig(dataset="d", widths=(4, 8), rotate=True, time_unit="ms").parameters()
     assert (asked["widths"], asked["rotate"], asked["time_unit"]) == ([4, 8], True, "ms")
     with pytest.raises(UsageError, match="rise strictly") as error:
-        Request("d", widths=(8, 4))
+        RunConfig(dataset="d", widths=(8, 4))
     assert error.value.where == "--widths"
 
 
 def test_one_method_at_several_dimensions_is_several_cells() -> None:
-    request = Request("d", methods=("BPR-D", "BPR-D#16", "bpr-d#16"), overrides=("BPR-D#16.l2=0",))
+    request = RunConfig(
+        dataset="d", methods=("BPR-D", "BPR-D#16", "bpr-d#16"), overrides=("BPR-D#16.l2=0",)
+    )
     assert [(cell.method.name, cell.method.as_dict()["dim"]) for cell in request.cells] == [
         ("BPR-D", 64),
         ("BPR-D#16", 16),
@@ -85,17 +87,19 @@ def test_one_method_at_several_dimensions_is_several_cells() -> None:
 
 
 def test_a_folder_of_authors_files_defines_its_own_split(tmp_path: Path) -> None:
-    assert Request("d", source=(str(tmp_path),), split="predefined").split == "predefined"
+    assert RunConfig(dataset="d", source=(str(tmp_path),), split="predefined").split == "predefined"
 
 
 def test_as_of_without_zone_is_utc() -> None:
-    assert Request("d", as_of="2014-07-23").as_of_time() == datetime(2014, 7, 23, tzinfo=UTC)
+    assert RunConfig(dataset="d", as_of="2014-07-23").as_of_time() == datetime(
+        2014, 7, 23, tzinfo=UTC
+    )
 
 
 def test_since_is_among_the_parameters_only_where_it_was_given() -> None:
     """They are the key of a benchmark in MLflow: what was run before stays known."""
-    assert "since" not in Request("d").parameters()
-    request = Request("d", split="since", since="2014-05-01T02:00+02:00")
+    assert "since" not in RunConfig(dataset="d").parameters()
+    request = RunConfig(dataset="d", split="since", since="2014-05-01T02:00+02:00")
     assert request.parameters()["since"] == "2014-05-01T02:00+02:00"
     assert request.since_time() == datetime(2014, 5, 1, tzinfo=UTC)
 
@@ -113,7 +117,7 @@ def test_what_no_engine_can_do_is_refused_before_data_are_read(
     methods: tuple[str, ...], values: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(UsageError, match=why):
-        Request(dataset="planted", methods=methods, **values)
+        RunConfig(dataset="planted", methods=methods, **values)
 
 
 @pytest.mark.parametrize(
@@ -132,22 +136,22 @@ def test_what_no_engine_can_do_is_refused_before_data_are_read(
 def test_data_without_a_name_are_named_after_their_source(
     source: list[str], name: str | None
 ) -> None:
-    found = dataset_of(source)
+    found = named_after(source)
     assert found == name
     assert found is None or folder_name(found, "it") == found
 
 
 def test_a_folder_gives_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "v1.2").mkdir()
-    assert dataset_of([str(tmp_path / "v1.2")]) == "v1.2"
+    assert named_after([str(tmp_path / "v1.2")]) == "v1.2"
     monkeypatch.chdir(tmp_path / "v1.2")
-    assert dataset_of(["."]) == "v1.2"
-    assert dataset_of(["a.csv", "b.csv"]) == "v1.2"
+    assert named_after(["."]) == "v1.2"
+    assert named_after(["a.csv", "b.csv"]) == "v1.2"
 
 
 def test_a_run_takes_the_name_given_then_the_sources_then_the_catalogues() -> None:
     def asked(*words: str) -> str:
-        return _request(build_parser().parse_args(["run", *words])).dataset
+        return run_config(*["run", *words]).dataset
 
     assert asked() == DEFAULT_DATASET
     assert asked("--source", "/dumps/reviews.json.gz") == "reviews"

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import inspect
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows import reading
-from flows.options import build_parser
+from flows.cli.parser import given
+from flows.config.base import READ_FIELDS
+from flows.config.retrain import NOTHING_YET, RetrainConfig
 from flows.retrain import retrain
-from flows.retrain_commands import FIELDS, LISTS
-from flows.retrain_request import NOTHING_YET, RetrainRequest
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.formats.sources import expand
+from mrl4rec.promotion.rules import Rules
+from tests.flows.parsed import parsed
 
 
-def asked(**values: Any) -> RetrainRequest:
-    return RetrainRequest(**{"dataset": "d", "dumps": ("dumps",), **values})
+def asked(**values: Any) -> RetrainConfig:
+    return RetrainConfig(
+        **{
+            "dataset": "d",
+            "dumps": ("dumps",),
+            **{n: v for n, v in values.items() if v is not None},
+        }
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +70,7 @@ def test_what_the_decision_hangs_on() -> None:
     """Not where the dumps lie, nor whether it is written down; everything else."""
     plain = asked().parameters()
     assert (
-        not set(reading.LATER) & plain.keys()
+        not set(READ_FIELDS[1:]) & plain.keys()
     )  # the key of what was decided before there were any
     same = ({"dumps": ("elsewhere",)}, {"dry_run": True}, {"retry_set_aside": True})
     for values in same:
@@ -95,21 +101,15 @@ def test_places_where_dumps_are_yet_to_land(tmp_path: Path) -> None:
         assert caught.value.what == words
 
 
-def parsed(*arguments: str) -> Namespace:
-    return build_parser().parse_args(["retrain", "--dataset", "d", "--dumps", "x", *arguments])
-
-
-def test_the_command_the_flow_and_the_request_have_the_same_defaults() -> None:
-    arguments = parsed()
-    request = asked()
-    defaults = {name: p.default for name, p in inspect.signature(retrain.fn).parameters.items()}
-    for name in FIELDS:
-        of_command = not arguments.no_refit if name == "refit" else getattr(arguments, name)
-        assert getattr(request, name) == of_command == defaults[name], name
-    for name in LISTS:
-        assert list(getattr(request, name)) == defaults[name], name
-        given = getattr(arguments, name)
-        if name != "seeds":  # its default is told as text in --help
-            assert given == [], name
-    assert parsed("--no-refit").no_refit
-    assert set(defaults) == {*FIELDS, *LISTS, "dataset", "dumps", "data_engine", "warehouse"}
+def test_the_command_the_flow_and_the_configuration_have_the_same_defaults() -> None:
+    arguments = parsed("retrain", "--dataset", "d", "--dumps", "dumps")
+    assert RetrainConfig(**given(arguments, RetrainConfig)) == asked()
+    declared = inspect.signature(retrain.fn).parameters
+    assert set(declared) == {*RetrainConfig.model_fields, "warehouse"}
+    defaults = {name: parameter.default for name, parameter in declared.items()}
+    assert asked(**{n: v for n, v in defaults.items() if n != "warehouse"}) == asked()
+    assert asked().rules() == Rules()
+    changed = parsed("retrain", "--dataset", "d", "--dumps", "x", "--no-refit", "--alpha", "0.01")
+    assert given(changed, RetrainConfig) == {
+        "dataset": "d", "dumps": ["x"], "refit": False, "alpha": "0.01",
+    }  # fmt: skip

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 
+from flows.cli.simulate import verdict
 from flows.simulate import Simulation, Story, simulate
-from flows.simulate_commands import verdict
 from mrl4rec import stage
 from mrl4rec.errors import UsageError
 from mrl4rec.registry import ledger

@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
-from flows import stack as stack_module
-from flows import zombies
+from flows.server import heartbeat
+from flows.server import stack as stack_module
 from mrl4rec.settings import Settings
 from tests.listening import listening, reachable_from_outside
 
@@ -83,7 +83,7 @@ def test_smoke_deployment_runs_and_everything_ends(
     }
     assert reachable_from_outside(process.pid) == {}
     automations = ask(f"{links['prefect_api']}/automations/filter")
-    assert [one["name"] for one in automations] == [zombies.NAME]
+    assert [one["name"] for one in automations] == [heartbeat.NAME]
 
     small = ["-p", 'methods=["Pop","MRL-M"]', "-p", "epochs=2"]
     done = subprocess.run(

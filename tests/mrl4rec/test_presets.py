@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import pytest
 
-from flows.commands import _request
-from flows.options import build_parser
-from flows.request import Request
+from flows.config.run import RunConfig
 from mrl4rec import presets
 from mrl4rec.errors import UsageError
 from mrl4rec.methods import resolve
 from mrl4rec.presets import PRESETS
+from tests.flows.parsed import run_config
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -20,10 +17,10 @@ def test_every_preset_names_methods_that_can_be_run(name: str) -> None:
     preset = PRESETS[name]
     for method in preset.methods:
         assert resolve(method).name == method
-    known = {item.name for item in fields(Request)}
+    known = set(RunConfig.model_fields)
     said = {name: value for name, value in preset.values().items() if name in known}
     values = {**said, "methods": preset.methods}
-    request = Request("d", **values)
+    request = RunConfig(dataset="d", **values)
     assert {cell.method.name for cell in request.cells} == set(preset.methods)
     assert len(set(preset.methods)) == len(preset.methods)
 
@@ -36,8 +33,8 @@ def test_the_issues_presets_are_there() -> None:
         assert {name.partition("#")[0] for name in preset.methods} <= every
 
 
-def asked(*words: str) -> Request:
-    return _request(build_parser().parse_args(["run", *words]))
+def asked(*words: str) -> RunConfig:
+    return run_config(*["run", *words])
 
 
 def test_what_is_said_wins_over_the_preset() -> None:
@@ -53,7 +50,7 @@ def test_what_is_said_wins_over_the_preset() -> None:
 
 
 def test_without_a_preset_nothing_changes() -> None:
-    assert asked() == Request("ml-100k")
+    assert asked() == RunConfig(dataset="ml-100k")
 
 
 def test_unknown_presets_have_near_names() -> None:

@@ -56,12 +56,20 @@ def _dataset(settings: Settings, name: str, beside: Path) -> dict[str, Any]:
     return {
         "name": name,
         "parts": parts,
+        "configs": _configs(settings, name),
         "gates": gates,
         "failed": failed,
         "splits": over_splits(found) if several else None,
         "hierarchy": _hierarchy(settings, name),
         "promotions": _promotions(settings, name),
     }
+
+
+def _configs(settings: Settings, name: str) -> list[tuple[str, str]]:
+    """Path and text of the option files that repeat the benchmarks, the newest first."""
+    folder = settings.dataset_dir(name) / inputs.CONFIGS
+    files = sorted(folder.glob("*.yaml"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    return [(str(file), file.read_text(encoding="utf-8")) for file in files]
 
 
 def _hierarchy(settings: Settings, name: str) -> list[dict[str, Any]]:

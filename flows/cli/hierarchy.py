@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 from argparse import Namespace
 from collections.abc import Sequence
@@ -14,16 +15,28 @@ from mrl4rec.settings import Settings
 log = logging.getLogger("mrl4rec")
 
 
-def hierarchy(arguments: Namespace) -> Any:
+def add_options(command: argparse.ArgumentParser) -> None:
+    """The models, and the data set they were run on."""
+    command.add_argument(
+        "models",
+        nargs="*",
+        default=["MRL-M", "BPR-D"],
+        metavar="MODEL",
+        help="methods that were run, or stage keys of models",
+    )
+    command.add_argument("--dataset", default="planted", help="data set they were run on")
+
+
+def run(arguments: Namespace) -> Any:
     """Measure models, raw and rotated (or find them measured), and print what came of it."""
     from mrl4rec.hierarchy import measured
 
     settings = Settings()
     found: list[dict[str, Any]] = []
-    for run in _runs(settings, arguments.dataset, arguments.models):
+    for one in _runs(settings, arguments.dataset, arguments.models):
         for rotated in (False, True):
-            log.info("%s%s, seed %s", run.method, ", rotated" if rotated else "", run.seed)
-            found += measured(settings, arguments.dataset, run.model, rotated=rotated)
+            log.info("%s%s, seed %s", one.method, ", rotated" if rotated else "", one.seed)
+            found += measured(settings, arguments.dataset, one.model, rotated=rotated)
     if arguments.json:
         return found
     from mrl4rec.report.hierarchy import tables

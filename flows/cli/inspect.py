@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
@@ -9,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import console, intake_words
-from flows.reading import Reading
-from flows.request import build
+from flows import console, ingest_messages
+from flows.cli import parser
+from flows.config.base import READ_FIELDS, ReadConfig
 from mrl4rec.errors import UsageError
 from mrl4rec.settings import Settings
 
@@ -29,13 +30,23 @@ COLUMNS = ("record_no", "user", "item", "rating", "time")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def inspect(arguments: Namespace) -> Any:
+def add_options(command: argparse.ArgumentParser) -> None:
+    """The files, how many records, how they are read."""
+    add = command.add_argument
+    add("files", nargs="+", metavar="FILE", help="files, folders or globs")
+    text = "as a later dump of this data set, whose first dump says how it is read"
+    add("--dataset", help=text)
+    add("--rows", type=int, default=1000, help="records of each file to look at")
+    parser.add_fields(command, ReadConfig, READ_FIELDS)
+
+
+def run(arguments: Namespace) -> Any:
     """The mapping of each file, its first records, counts of a sample; nothing is written."""
     from mrl4rec.formats.sources import expand, undigested
 
     if arguments.rows < 1:
         raise UsageError(f"--rows is {arguments.rows}", todo="give at least 1")
-    options = build(Reading, vars(arguments)).read_options()
+    options = ReadConfig(**parser.given(arguments, ReadConfig)).read_options()
     settings, files = Settings(), expand(arguments.files)
     sources = [source for path in files for source in undigested(path)]
     detected = _detect(files, sources, options, settings, arguments.dataset)
@@ -59,7 +70,7 @@ def _detect(
 ) -> list[Detected]:
     """How each is read: by itself, or as a later dump of a data set."""
     if dataset is not None:
-        from flows.inspect_tables import chosen
+        from flows.cli.tables import chosen
         from jobs import ingest
 
         return ingest.check(files, options, settings, *chosen(settings, dataset))
@@ -146,7 +157,7 @@ def _print(answer: dict[str, Any], dataset: str | None) -> None:
         f"sample   {counts['records']:,} records: {counts['taken']:,} taken, "
         f"{counts['quarantined']:,} quarantined"
     )
-    for line in intake_words.by_rule(answer["rules"], answer["first_bad"]):
+    for line in ingest_messages.by_rule(answer["rules"], answer["first_bad"]):
         print(f"         {line}")
     for note in answer["notes"]:
         print(f"note     {note}")

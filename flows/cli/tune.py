@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import time
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from flows import console, data_engine, preflight
-from flows.request import Request, from_options
+from flows.cli import parser
+from flows.config.run import DEFAULT_LEVELS, RunConfig
 from mrl4rec.settings import Settings
 
 if TYPE_CHECKING:
     from mrl4rec.tuning import Trial, Tuning
 
 
-def tune(arguments: Namespace) -> Any:
+NOT_SEARCHED = ("preset", "methods", "levels", "seeds", "protocol", "widths", "rotate", "devices")
+"""Fields of a run that a search sets itself or has no use for."""
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """The method, the number of trials, and which data."""
+    add = command.add_argument
+    fields = [name for name in RunConfig.model_fields if name not in NOT_SEARCHED]
+    parser.add_fields(command, RunConfig, fields, required=("dataset",))
+    add("--method", required=True, help="the method to tune; what --set fixes is not searched")
+    add("--trials", type=int, default=20, help="settings in all, those of earlier calls counted")
+    add("--levels", default=DEFAULT_LEVELS[0], metavar="SET", help="level set, if it takes one")
+    add("--seed", type=int, default=0, help="training seed of every trial, and of the proposals")
+
+
+def run(arguments: Namespace) -> Any:
     """Try settings of one method; print the best as ``--set`` flags."""
     from flows.pipeline import Pipeline
     from mrl4rec import tuning
@@ -24,11 +41,12 @@ def tune(arguments: Namespace) -> Any:
     from mrl4rec.tracking import Tracker, trial_run, tuning_run
     from mrl4rec.training import TrainRequest
 
-    request = _request(arguments)
+    request = _config(arguments)
     cell = request.cells[0]
     space(cell.method)  # refused before any data are read
-    preflight.check(request, Settings())
-    settings = data_engine.choose(Settings())
+    settings = data_engine.named(Settings(), request.data_engine)
+    preflight.check(request, settings)
+    settings = data_engine.choose(settings)
     pipeline = Pipeline(request, settings)
     pipeline.prepare()
     data_engine.stop_spark(settings)
@@ -56,9 +74,9 @@ def tune(arguments: Namespace) -> Any:
     return _answer(arguments, found)
 
 
-def _request(arguments: Namespace) -> Request:
+def _config(arguments: Namespace) -> RunConfig:
     one = {"methods": [arguments.method], "levels": [arguments.levels], "seeds": [arguments.seed]}
-    return from_options({**vars(arguments), **one})
+    return RunConfig(**{**parser.given(arguments, RunConfig), **one})
 
 
 def _answer(arguments: Namespace, found: Tuning) -> Any:

@@ -1,4 +1,4 @@
-"""``mrl4rec``: the flow and its stages from the command line, without a server."""
+"""``mrl4rec``: runs one command; failures become a message and an exit code."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from flows.ephemeral import PATIENCE
-from flows.options import build_parser
-from flows.zombies import HEARTBEAT
+from flows import console
+from flows.cli.commands import module
+from flows.cli.parser import build_parser
+from flows.server.ephemeral import PATIENCE
+from flows.server.heartbeat import HEARTBEAT
 from mrl4rec.errors import Mrl4recError
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 20 s is missed on a busy machine
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the command line speaks for itself
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the command line prints its own progress
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GX_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -28,8 +30,8 @@ QUIET = {
 }
 
 YOUNG = 100_000
-"""New objects after which Python looks for garbage. Its own 700 is a sixth of the time of imports,
-which make hardly any."""
+"""New objects after which Python collects garbage. Its own 700 costs a sixth of the time of
+imports, which leave hardly any."""
 
 DISK_FULL = """the disk is full
   where: {where}
@@ -38,12 +40,11 @@ DISK_FULL = """the disk is full
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
-    arguments = build_parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = build_parser(words).parse_args(words)
     gc.set_threshold(YOUNG, 20, 20)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    from flows import console
-
     console.start_logging()
     try:
         return _dispatch(arguments)
@@ -62,14 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(arguments: Any) -> int:
-    from flows import commands, data_engine
-
     if arguments.warehouse:
         os.environ["MRL4REC_WAREHOUSE"] = os.path.abspath(arguments.warehouse)
-    data_engine.override(arguments.data_engine)
-    name = arguments.command
-    handler = getattr(commands, name, None) or (lambda a: commands.stage(a, name))
-    answer: Any = handler(arguments)
+    answer: Any = module(arguments.command).run(arguments)
     if arguments.json and answer is not None:
         json.dump(answer, sys.stdout, default=str, allow_nan=False)
         sys.stdout.write("\n")
@@ -77,7 +73,7 @@ def _dispatch(arguments: Any) -> int:
 
 
 def _disk_is_full(error: Exception) -> bool:
-    """Whether the system, or delta-rs or Spark in words of their own, says so."""
+    """Whether the system says so, or delta-rs or Spark in its words."""
     number = error.errno if isinstance(error, OSError) else None
     return number == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
 
@@ -90,7 +86,3 @@ def _failed(arguments: Any, message: str, code: int) -> int:
         print(json.dumps({"error": message}))
     print(f"mrl4rec {arguments.command}: {message}", file=sys.stderr)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

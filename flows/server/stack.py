@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from flows.ephemeral import PATIENCE
-from flows.zombies import HEARTBEAT
+from flows.server.ephemeral import PATIENCE
+from flows.server.heartbeat import HEARTBEAT
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.masking import masked
 from mrl4rec.settings import Settings

@@ -1,15 +1,52 @@
-"""``mrl4rec compare A B``: models held against each other, user by user."""
+"""``mrl4rec compare``: the leaderboard, or paired tests between models, user by user."""
 
 from __future__ import annotations
 
+import argparse
 from argparse import Namespace
-from typing import Any
+from typing import Any, get_args
 
 from flows import console
+from flows.config.run import Protocol
 from mrl4rec.settings import Settings
 
 HEAD = ["A", "B", "A's mean", "B's mean", "A − B", "95 % interval", "relative", "d_z", "p",
         "p (Holm)", "seeds ±", "better"]  # fmt: skip
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """The models, and what is compared of them."""
+    add = command.add_argument
+    add(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="two or more: methods, rows of the leaderboard, or the beginning of a stage key",
+    )
+    add("--dataset", help="only this data set; unset: every one")
+    add("--markdown", action="store_true", help="the leaderboard as Markdown, with all widths")
+    add("--metric", default="ndcg", help="the metric of each user that is compared")
+    add("--k", type=int, default=20, help="length of the ranked list")
+    add("--width", type=int, help="first so many dimensions; unset: all of a model")
+    add("--protocol", choices=get_args(Protocol), help="unset: clean where all have it, else paper")
+    add("--draws", type=int, help="bootstrap samples and sign flips; unset: up to 10,000")
+    add("--seed", type=int, default=0, help="of the draws")
+
+
+def run(arguments: Namespace) -> Any:
+    """Print the leaderboard; with names, the paired tests between them."""
+    if arguments.models:
+        return paired(arguments)
+    from mrl4rec import report
+
+    rows = report.leaderboard(Settings(), arguments.dataset)
+    if arguments.json:
+        return rows
+    if arguments.markdown:
+        print(report.widths_markdown(rows))
+    else:
+        report.print_leaderboard(rows)
+    return None
 
 
 def paired(arguments: Namespace) -> Any:

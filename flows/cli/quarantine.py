@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from argparse import Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,19 @@ if TYPE_CHECKING:
 COLUMNS = ("path", "record_no", "rule", "detail", "record")
 
 
-def quarantine(arguments: Namespace) -> Any:
+def add_options(command: argparse.ArgumentParser) -> None:
+    """The data set, the rule, how many records."""
+    add = command.add_argument
+    add("--dataset", required=True, help="folder in the warehouse")
+    add("--rule", help="only records that broke this one")
+    add("--rows", type=int, default=20, help="most records to list")
+
+
+def run(arguments: Namespace) -> Any:
     """Counts by rule and some of the records, of the newest version: that of a dump which a gate
     has stopped too, until the next ingest.
     """
-    from flows.inspect_tables import chosen
+    from flows.cli.tables import chosen
     from mrl4rec.stage import local_rows, open_table
 
     settings, (dataset,) = Settings(), chosen(Settings(), arguments.dataset)

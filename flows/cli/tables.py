@@ -1,17 +1,38 @@
-"""What lies in the warehouse: tables, versions, rows and stage keys, read without Spark."""
+"""``mrl4rec tables``: what is in the warehouse: tables, versions, rows and stage keys."""
 
 from __future__ import annotations
 
+import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flows import console
 from mrl4rec.errors import UsageError, nearest
 from mrl4rec.settings import Settings
 from mrl4rec.stage import history, log_entries, open_table
 from mrl4rec.tables import TABLES
 
 Rows = tuple[list[str], list[list[Any]]]
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """One table or all of them, of one data set or all of them."""
+    command.add_argument("name", nargs="?", help="one table: its whole history")
+    command.add_argument("--dataset", help="only this data set")
+
+
+def run(arguments: argparse.Namespace) -> Any:
+    """Print the tables, or the versions of one."""
+    settings = Settings()
+    if arguments.name:
+        columns, rows = history_of(settings, arguments.name, arguments.dataset)
+    else:
+        columns, rows = overview(settings, arguments.dataset)
+    if arguments.json:
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+    console.table(str(settings.warehouse), columns, rows)
+    return None
 
 
 def datasets(settings: Settings) -> list[str]:

@@ -1,12 +1,15 @@
-"""The command ``simulate``: the ledger week by week, and whether the poison was kept out."""
+"""``mrl4rec simulate``: the ledger week by week, and whether the poison was kept out."""
 
 from __future__ import annotations
 
+import argparse
 from argparse import Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flows import console, data_engine, preflight
+from flows.cli import parser
+from flows.config.base import DataConfig
 from mrl4rec.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,18 +18,35 @@ if TYPE_CHECKING:
 COLUMNS = ["week", "ends", "decision", "NDCG@20", "gain", "interval", "in service", "why"]
 
 
-def simulate(arguments: Namespace) -> Any:
+def add_options(command: argparse.ArgumentParser) -> None:
+    """The planted world and its weeks."""
+    add = command.add_argument
+    add("--dataset", default="planted", help="folder in the warehouse")
+    add("--weeks", type=int, default=12, help="weeks after the history, which is the first dump")
+    add("--poisoned-week", type=int, default=7, metavar="N", help="0: none is")
+    add(
+        "--poison",
+        default="shuffled",
+        metavar="KIND",
+        help="shuffled: item ids permuted among the rows; flood: one item takes 40%% of them",
+    )
+    add("--seed", type=int, default=0, help="of the planted world")
+    parser.add_fields(command, DataConfig, ("data_engine",))
+
+
+def run(arguments: Namespace) -> Any:
     """Weeks that land one by one; ``ok`` False where a poisoned one was promoted."""
     from flows.simulate import Simulation
-    from flows.simulate import simulate as run
+    from flows.simulate import simulate as simulated
     from mrl4rec.synthetic.weeks import Weekly
 
     spec = Weekly(
         poisoned=arguments.poisoned_week or None, poison=arguments.poison, seed=arguments.seed
     )
     asked = Simulation(spec, arguments.dataset, arguments.weeks)
-    preflight.check_spark(asked.dataset, Settings())
-    story = run(asked, data_engine.choose(Settings()))
+    settings = data_engine.named(Settings(), getattr(arguments, "data_engine", None))
+    preflight.check_spark(asked.dataset, settings)
+    story = simulated(asked, data_engine.choose(settings))
     answer = {
         "ok": story.ok,
         "dataset": asked.dataset,

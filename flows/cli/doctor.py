@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from flows import data_engine
 from mrl4rec.errors import Mrl4recError
@@ -26,6 +28,23 @@ class Finding:
     ok: bool
     what: str
     todo: str = ""
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """No options of its own."""
+
+
+def run(arguments: argparse.Namespace) -> Any:
+    """Print what was found; ``ok`` is whether nothing is missing."""
+    findings = examine(Settings())
+    ok = all(finding.ok for finding in findings)
+    if arguments.json:
+        return {"ok": ok, "findings": [vars(finding) for finding in findings]}
+    for finding in findings:
+        print(f"{'ok  ' if finding.ok else 'MISS'}  {finding.what}")
+        if not finding.ok:
+            print(f"      what to do: {finding.todo}")
+    return {"ok": ok}
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -158,7 +177,7 @@ def _versions() -> Finding:
 
 
 def _pins() -> dict[str, str]:
-    file = Path(__file__).resolve().parents[1] / "constraints.txt"
+    file = Path(__file__).resolve().parents[2] / "constraints.txt"
     if not file.exists():  # installed without the checkout: nothing to hold against
         return {}
     lines = (line.split("#")[0].strip() for line in file.read_text().splitlines())

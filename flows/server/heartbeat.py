@@ -33,7 +33,7 @@ def automation(silence: timedelta = SILENCE) -> AutomationCore:
     ends = ("Completed", "Failed", "Crashed", "Cancelled")
     return AutomationCore(
         name=NAME,
-        description="Created by `mrl4rec up` and kept as it is in flows/zombies.py.",
+        description="Created by `mrl4rec up` and kept as it is in flows/server/heartbeat.py.",
         trigger=EventTrigger(
             after={beat},
             expect={beat, *(f"prefect.flow-run.{end}" for end in ends)},

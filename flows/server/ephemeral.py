@@ -54,7 +54,7 @@ class Server:
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
             number = listening.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "flows.ephemeral", str(number)],
+                [sys.executable, "-m", "flows.server.ephemeral", str(number)],
                 stdin=subprocess.PIPE,  # closes however this process ends; the server sees it
                 stdout=subprocess.DEVNULL,  # ours is for results
                 pass_fds=[number],

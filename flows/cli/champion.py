@@ -1,0 +1,108 @@
+"""What the commands about the champion share: the data set, options, and how a state is shown."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import Namespace
+from dataclasses import asdict
+from typing import Any
+
+from flows import console
+from mrl4rec.errors import UsageError
+from mrl4rec.settings import Settings
+
+ONLY_ONE = "unset: the only one in the warehouse"
+
+
+def add_dataset(command: argparse.ArgumentParser, text: str = ONLY_ONE) -> None:
+    """``--dataset``."""
+    command.add_argument("--dataset", help=text)
+
+
+def add_why(command: argparse.ArgumentParser) -> None:
+    """``--why``."""
+    command.add_argument("--why", required=True, metavar="TEXT", help="reason, kept in the ledger")
+
+
+def add_lists(command: argparse.ArgumentParser) -> None:
+    """``--n`` and ``--widths`` of the recommendations table."""
+    add = command.add_argument
+    text = "items in each user's list; unset: as the table has, else 20"
+    add("--n", type=positive, help=text)
+    text = "widths to make lists of besides the full one; unset: as the table has, else none"
+    add("--widths", type=widths, metavar="W,W…", help=text)
+
+
+def widths(text: str) -> list[int]:
+    """``8,16`` as numbers; empty: none."""
+    return [positive(part) for part in text.split(",") if part.strip()]
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return number
+
+
+def dataset_of(settings: Settings, name: str | None) -> str:
+    """The data set that is meant: the one named, else the only one there is."""
+    from flows.cli.tables import chosen
+
+    names = chosen(settings, name)
+    if len(names) > 1:
+        raise UsageError("there are several data sets", todo=f"--dataset {' | '.join(names)}")
+    return names[0]
+
+
+def show_change(arguments: Namespace, settings: Settings, done: Any) -> Any:
+    """Print what a change came to, or return it for ``--json``."""
+    answer = {
+        "note": done.note,
+        "row": done.entry.seq if done.entry else None,
+        **as_dict(settings, done.agreement),
+    }
+    if arguments.json:
+        return answer
+    print(done.note)
+    show("", answer)
+    return None
+
+
+def as_dict(settings: Settings, agreement: Any) -> dict[str, Any]:
+    """An agreement as JSON, with the champion's method where its folder is there."""
+    from mrl4rec import model_folder
+    from mrl4rec.errors import Mrl4recError
+    from mrl4rec.registry.recommendations import model_dir
+
+    method = None
+    if agreement.champion is not None:
+        try:
+            folder = model_dir(settings, agreement.dataset, agreement.champion)
+            method = model_folder.read_card(folder).method_name
+        except Mrl4recError:
+            method = None  # the folder is gone, which agreement.problems says
+    return {**asdict(agreement), "method": method}
+
+
+def show(title: str, answer: dict[str, Any]) -> None:
+    """Print a state as a table."""
+    rows = [
+        ["champion", answer["champion"] or "none yet"],
+        ["method", answer["method"]],
+        ["MLflow", f"version {answer['model_version']}" if answer["model_version"] else None],
+        ["aliases agree", "yes" if answer["alias_ok"] else "no"],
+        ["recommendations", _version(answer["recommendations_version"])],
+        ["recommendations agree", "yes" if answer["recommendations_ok"] else "no"],
+        *[["repaired", text] for text in answer["repaired"]],
+        *[["problem", text] for text in answer["problems"]],
+    ]
+    console.table(title, ["fact", "value"], rows)
+
+
+def _version(number: int | None) -> str | None:
+    return None if number is None else f"version {number}"

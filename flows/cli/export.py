@@ -1,0 +1,50 @@
+"""``mrl4rec export``: vectors for serving."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mrl4rec.errors import UsageError
+from mrl4rec.settings import Settings
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """The model, the width and the format."""
+    add = command.add_argument
+    add("model", help="a model folder, or its stage key (or the beginning of it)")
+    add("--width", type=int, help="first so many dimensions; unset: all")
+    add("--rotate", action="store_true", help="rotate first (exact SVD): better narrow prefixes")
+    add("--format", choices=("npy", "parquet", "faiss"), default="npy", help="form of the files")
+    add("--out", help="folder to write; unset: export/<key>-<width> in the warehouse")
+
+
+def run(arguments: argparse.Namespace) -> Any:
+    """Write the vectors and print the folder."""
+    from mrl4rec import export as exporting
+
+    settings = Settings()
+    folder = _model_folder(settings, arguments.model)
+    name = f"{folder.name[:12]}-{arguments.width or 'full'}{'-rotated' if arguments.rotate else ''}"
+    out = Path(arguments.out) if arguments.out else settings.warehouse / "export" / name
+    written = exporting.run(folder, arguments.width, arguments.rotate, arguments.format, out)
+    if arguments.json:
+        return {"export": str(written)}
+    print(written)
+    return None
+
+
+def _model_folder(settings: Settings, name: str) -> Path:
+    if (Path(name) / "model.json").exists():
+        return Path(name)
+    hits = sorted(settings.warehouse.glob(f"*/models/{name}*/model.json")) if name.isalnum() else []
+    if len(hits) != 1:
+        known = sorted(p.parent.name[:12] for p in settings.warehouse.glob("*/models/*/model.json"))
+        raise UsageError(
+            f"{len(hits) or 'no'} model folders match {name!r}",
+            where=str(settings.warehouse),
+            todo="give one of: "
+            + (", ".join(known[:20]) or "none yet; train one by `mrl4rec run`"),
+        )
+    return hits[0].parent

@@ -1,0 +1,45 @@
+"""``mrl4rec ledger``: who was champion, when and why."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+from flows import console
+from flows.cli import champion
+from mrl4rec.settings import Settings
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """The data set."""
+    champion.add_dataset(command)
+
+
+def run(arguments: argparse.Namespace) -> Any:
+    """Who was champion, when and why."""
+    from mrl4rec.registry import ledger as ledgers
+    from mrl4rec.registry.words import change_in_short, evidence_in_short
+
+    settings = Settings()
+    dataset = champion.dataset_of(settings, arguments.dataset)
+    rows = ledgers.entries(settings, dataset)
+    if arguments.json:
+        return [{**asdict(row), "at": row.at.isoformat()} for row in rows]
+    console.table(
+        f"ledger of {dataset}",
+        ["row", "at (UTC)", "decision", "champion", "challenger", "evidence", "why"],
+        [
+            [
+                row.seq,
+                f"{row.at:%Y-%m-%d %H:%M}",
+                row.decision,
+                change_in_short(row),
+                row.challenger and ledgers.short(row.challenger),
+                evidence_in_short(row.evidence),
+                row.why,
+            ]
+            for row in rows
+        ],
+    )
+    return None

@@ -1,0 +1,32 @@
+"""``mrl4rec promote``: make a model the champion."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from flows.cli import champion
+from mrl4rec.settings import Settings
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """The model, why, and the form of the recommendations."""
+    text = "stage key of a model (or its beginning), or MLflow run id"
+    command.add_argument("model", metavar="RUN", help=text)
+    champion.add_dataset(command, "only among the models of this data set")
+    champion.add_why(command)
+    champion.add_lists(command)
+
+
+def run(arguments: argparse.Namespace) -> Any:
+    """Make a model the champion."""
+    from mrl4rec.registry import change, find
+
+    settings = Settings()
+    if arguments.dataset is not None:
+        champion.dataset_of(settings, arguments.dataset)
+    dataset, key = find.model(settings, arguments.model, arguments.dataset)
+    done = change.promote(
+        settings, dataset, key, arguments.why, n=arguments.n, widths=arguments.widths
+    )
+    return champion.show_change(arguments, settings, done)

@@ -1,0 +1,28 @@
+"""``mrl4rec registry``: the champion, and whether ledger, MLflow and recommendations agree."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from flows.cli import champion
+from mrl4rec.settings import Settings
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """The data set, and the form of the recommendations."""
+    champion.add_dataset(command)
+    champion.add_lists(command)
+
+
+def run(arguments: argparse.Namespace) -> Any:
+    """Bring all into agreement and say how it stands; ``ok`` False where it could not be."""
+    from mrl4rec.registry.agree import bring_into_agreement
+
+    settings = Settings()
+    dataset = champion.dataset_of(settings, arguments.dataset)
+    found = bring_into_agreement(settings, dataset, n=arguments.n, widths=arguments.widths)
+    answer = {"ok": found.ok, **champion.as_dict(settings, found)}
+    if not arguments.json:
+        champion.show(f"registry of {dataset}", answer)
+    return answer

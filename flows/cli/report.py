@@ -1,0 +1,35 @@
+"""``mrl4rec report``: the HTML page, or its tables as Markdown."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mrl4rec.settings import Settings
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Which data sets, and where the page is written."""
+    add = command.add_argument
+    add("--dataset", help="only this data set; unset: every one in the warehouse")
+    add("--out", help="where to write it; unset: report.html in the warehouse")
+    add("--markdown", metavar="FILE", help="write its tables there instead, like docs/results.md")
+
+
+def run(arguments: argparse.Namespace) -> Any:
+    """Write the page and print its path."""
+    from mrl4rec import report as pages
+
+    chosen = [arguments.dataset] if arguments.dataset else None
+    if arguments.markdown:
+        from mrl4rec.report import markdown
+
+        kind, file = "markdown", markdown.write(Settings(), chosen, Path(arguments.markdown))
+    else:
+        out = Path(arguments.out) if arguments.out else None
+        kind, file = "report", pages.build(Settings(), chosen, out)
+    if arguments.json:
+        return {kind: str(file)}
+    print(file)
+    return None

@@ -1,0 +1,74 @@
+"""``mrl4rec run``: the benchmark flow, on its own Prefect API unless one is configured."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+from typing import Any
+
+from flows import ahead, console, data_engine, preflight
+from flows.cli import parser
+from flows.config.run import RunConfig, with_dataset
+from flows.server import ephemeral
+from mrl4rec.masking import masked
+from mrl4rec.settings import Settings
+
+log = logging.getLogger("mrl4rec")
+
+NOTES = {
+    "dataset": "folder in the warehouse; without --source also the entry of the catalogue; unset: "
+    "named after the source, or ml-100k"
+}
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """All fields of a ``RunConfig``, and ``--config``."""
+    parser.add_config(command)
+    parser.add_fields(command, RunConfig, notes=NOTES)
+
+
+def run(arguments: argparse.Namespace) -> Any:
+    """Run the flow; prints the leaderboard, or returns its rows for ``--json``."""
+    config = RunConfig(**with_dataset(parser.given(arguments, RunConfig)))
+    settings = data_engine.named(Settings(), config.data_engine)
+    preflight.check(config, settings)
+    server = ephemeral.start()
+    _announce(config, settings)
+    ahead.begin(config, settings)
+    from flows.benchmark import benchmark
+    from flows.pipeline import preload
+
+    if server:
+        preload()
+        ahead.imports_while_waiting(config, settings)
+        server.wait()
+    values = config.given()
+    outcome = benchmark(datasets=[values.pop("dataset")], **values)
+    if arguments.json:
+        return outcome.rows
+    from mrl4rec import report
+
+    report.print_leaderboard(outcome.rows)
+    for note in outcome.notes:
+        print(f"data    {note}")
+    print(f"report  {outcome.report}")
+    print(f"runs    MLFLOW_TRACKING_URI={shlex.quote(masked(settings.mlflow_uri()))}")
+    print(f"next    {console.command(settings, 'up')}   (MLflow and Prefect in the browser)")
+    return None
+
+
+def _announce(config: RunConfig, settings: Settings) -> None:
+    from flows.estimate import sentence
+
+    source = ", ".join(config.source) or f"the catalogue's {config.dataset}"
+    log.info("data set %s from %s", config.dataset, source)
+    log.info(
+        "%d models to train or find, protocol %s: %s",
+        len(config.cells), config.protocol, sentence(config),
+    )  # fmt: skip
+    log.info(
+        "ingest, k-core, split, then train and evaluate each model; every stage behind its gate, "
+        "none done twice"
+    )
+    log.info("warehouse %s", settings.warehouse.absolute())

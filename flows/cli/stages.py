@@ -1,0 +1,81 @@
+"""``mrl4rec ingest | kcore | split | train | evaluate``: one stage, with the stages before it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from flows import console, data_engine, preflight
+from flows.cli import parser
+from flows.config.run import RunConfig
+from mrl4rec.settings import Settings
+
+if TYPE_CHECKING:
+    from mrl4rec.stage import Commit
+
+COUNTS = ("path", "format", "rows_read", "rows_accepted", "rows_duplicate", "rows_quarantined")
+DATA = ("ingest", "kcore", "split")
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """All fields of a ``RunConfig``: a stage finds what ``run`` would have made."""
+    parser.add_config(command)
+    parser.add_fields(command, RunConfig, required=("dataset",))
+
+
+def run(arguments: argparse.Namespace) -> Any:
+    """Run the stages up to the one that the command names; those done before are found."""
+    from flows.pipeline import Pipeline
+
+    until = arguments.command
+    config = RunConfig(**parser.given(arguments, RunConfig))
+    settings = data_engine.named(Settings(), config.data_engine)
+    preflight.check(config, settings)
+    settings = data_engine.choose(settings)
+    pipeline = Pipeline(config, settings)
+    if until in DATA:
+        prepared = pipeline.prepare(until)
+        commits = (prepared.ingest, prepared.core, prepared.split)
+        commit = commits[DATA.index(until)]
+        assert commit is not None
+        return _data_answer(arguments, until, commit)
+    pipeline.prepare()
+    data_engine.stop_spark(settings)
+    answers = []
+    for cell in config.cells:
+        train = pipeline.train(cell)
+        done = pipeline.evaluate(train, cell) if until == "evaluate" else train
+        answers.append(
+            {"model": cell.label, "stage_key": done.key, "found": done.found, **dict(done.summary)}
+        )
+    if arguments.json:
+        return answers
+    rows = [[a["model"], a["stage_key"], "found done" if a["found"] else "ran"] for a in answers]
+    console.table(until, ["model", "stage key", "state"], rows)
+    return None
+
+
+def _data_answer(arguments: argparse.Namespace, until: str, commit: Commit) -> Any:
+    summary = commit.summary
+    if until == "ingest":
+        return _ingest_answer(arguments, commit)
+    if arguments.json:
+        names = ("interactions", "users", "items", "rounds") if until == "kcore" else tuple(summary)
+        return {name: summary[name] for name in names}
+    console.table(
+        f"{commit.table} version {commit.version}",
+        ["fact", "value"],
+        [[name, str(value)] for name, value in summary.items()],
+    )
+    return None
+
+
+def _ingest_answer(arguments: argparse.Namespace, commit: Commit) -> Any:
+    summary = commit.summary
+    if arguments.json:
+        names = ("sources", "total", "rules", "first_bad", "notes")
+        return {name: summary[name] for name in names if name in summary}
+    rows = [[source[name] for name in COUNTS] for source in summary["sources"]]
+    rows.append(["total", "", *(summary["total"][name] for name in COUNTS[2:])])
+    console.table(f"reviews version {commit.table_version('reviews')}", list(COUNTS), rows)
+    return None

@@ -1,0 +1,210 @@
+"""One benchmark on one data set: its options, and the models that they come to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from flows.config.base import READ_FIELDS, Cli, DataConfig, utc
+from mrl4rec import presets
+from mrl4rec.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from mrl4rec.methods import Method
+
+Strategy = Literal["random", "per_user_random", "last_out", "global_time", "since", "predefined"]
+Protocol = Literal["clean", "paper"]
+DEFAULT_METHODS = ("Pop", "EASE", "BPR", "BPR-D", "BPR-M", "MRL-D", "MRL-M", "MRL-M@lightgcn-1")
+DEFAULT_LEVELS = ("4,8,16,32,64",)
+DEFAULT_DATASET = "ml-100k"
+"""Of the catalogue: what runs where neither data set nor source is named."""
+CUTOFFS = (10, 20, 50)
+LATER = ("since", "widths", "rotate", *READ_FIELDS[1:])
+"""Options that are newer than the first benchmarks, whose parameters do not hold them."""
+NOT_OF_THE_RESULT = ("preset", "data_engine")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model to train: a method, its level set and its seed (None where it has none)."""
+
+    method: Method
+    levels: tuple[int, ...] | None
+    seed: int | None
+
+    @property
+    def label(self) -> str:
+        """The name in progress lines and in MLflow."""
+        parts = [self.method.name]
+        if self.levels is not None:
+            parts.append(",".join(map(str, self.levels)))
+        if self.seed is not None:
+            parts.append(f"seed {self.seed}")
+        return " · ".join(parts)
+
+
+class RunConfig(DataConfig):
+    """One benchmark on one data set. Raises UsageError where it cannot be run."""
+
+    source: Annotated[tuple[str, ...], Cli("PATH", repeat=True)] = Field(
+        (), description="files, folders or globs of the dump; unset: the catalogue's"
+    )
+    split: Strategy | None = Field(
+        None,
+        description="split strategy; unset: the catalogue's, else random (predefined for authors' "
+        "files)",
+    )
+    split_files: Annotated[str | None, Cli("DIR")] = Field(
+        None, description="train.txt and test.txt of --split predefined"
+    )
+    since: Annotated[str | None, Cli("TIME")] = Field(
+        None, description="ISO time: with --split since, pairs from then on are test"
+    )
+    split_seed: int = Field(0, description="seed of the split, not of the training")
+    preset: Annotated[str | None, Cli("NAME")] = Field(
+        None,
+        description="methods, levels, protocol and seeds by name, other options win: "
+        + ", ".join(presets.PRESETS),
+    )
+    methods: tuple[str, ...] = Field(DEFAULT_METHODS, description="names, comma-separated")
+    levels: Annotated[tuple[str, ...], Cli("SET", repeat=True)] = Field(
+        DEFAULT_LEVELS, description="level sets like 4,8,16,32,64, several separated by spaces"
+    )
+    seeds: tuple[int, ...] = Field((0,), description="training seeds, comma-separated")
+    protocol: Protocol = Field(
+        "clean",
+        description="clean: epoch chosen on valid, then refit; paper: stopped on test, as the "
+        "authors do",
+    )
+    widths: Annotated[tuple[int, ...], Cli("LIST")] = Field(
+        (),
+        description="evaluate every model with vectors at these widths, like 4,8,16; unset: the "
+        "method's",
+    )
+    rotate: bool = Field(
+        False,
+        description="evaluate it again after the exact SVD rotation, under the name `… rotated`",
+    )
+    engine: Literal["auto", "fused", "autograd"] = Field(
+        "auto", description="how training steps are taken"
+    )
+    devices: int = Field(1, ge=1, description="processes to train with (DDP)")
+    _cells: tuple[Cell, ...] = PrivateAttr(default=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, values: Any) -> Any:
+        given = {name: value for name, value in dict(values).items() if value is not None}
+        return presets.values(given.get("preset"), given)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.split == "predefined" and not self.split_files and self.source:
+            self._authors_folder_or_fail()
+        if self.split_files and not Path(self.split_files).is_dir():
+            raise UsageError("--split-files is not a folder", where=self.split_files)
+        if (self.split == "since") != (self.since is not None):
+            todo = "give --since TIME too" if self.since is None else "give --split since too"
+            raise UsageError("--split since and --since TIME go together", todo=todo)
+        self._check_widths()
+        self.since_time()
+        self._cells = tuple(self._expand())
+        return self
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The models to train: methods × level sets × seeds."""
+        return self._cells
+
+    def since_time(self) -> datetime | None:
+        """``since`` as a time in UTC."""
+        return utc("--since", self.since)
+
+    def parameters(self) -> dict[str, Any]:
+        """The options that make the result, JSON-ready. A benchmark's run in MLflow is known by
+        them, so newer options are left out where they are unset.
+        """
+        left_out = {*NOT_OF_THE_RESULT, *(name for name in LATER if not getattr(self, name))}
+        return {name: value for name, value in self.as_json().items() if name not in left_out}
+
+    def _check_widths(self) -> None:
+        from mrl4rec.methods import parse_levels
+
+        if self.widths:
+            parse_levels(self.widths, None, "--widths")
+
+    def _authors_folder_or_fail(self) -> None:
+        folder = Path(self.source[0])
+        if len(self.source) != 1 or not folder.is_dir():
+            raise UsageError(
+                "--split predefined needs the files that define it",
+                todo="give --split-files DIR with train.txt and test.txt",
+            )
+
+    def _expand(self) -> Iterator[Cell]:
+        from mrl4rec.methods import Factors, parse_levels, resolve
+
+        if not self.methods or not self.levels or not self.seeds:
+            raise UsageError("nothing to run", todo="name at least one method, level set and seed")
+        methods = [resolve(name, list(self.overrides)) for name in self.methods]
+        self._check_overrides(methods)
+        seen: set[tuple[str, object, object]] = set()
+        for method in methods:
+            self._check_engine(method)
+            nested = isinstance(method, Factors) and method.has_levels
+            for text in self.levels if nested else (None,):
+                levels = None
+                if text is not None and isinstance(method, Factors):
+                    levels = parse_levels(text, method.dim)
+                for seed in (None,) if method.deterministic else self.seeds:
+                    if (method.name, levels, seed) not in seen:
+                        seen.add((method.name, levels, seed))
+                        yield Cell(method, levels, seed)
+
+    def _check_engine(self, method: Method) -> None:
+        """Refuse before any data are read what training would refuse."""
+        from mrl4rec.methods import AUTO, Factors
+
+        if not isinstance(method, Factors) or (self.engine == "auto" and method.lag == AUTO):
+            return
+        from mrl4rec.training.request import choose_engine
+
+        choose_engine(self.engine, method, "cuda" if self.device == "cuda" else "cpu", self.devices)
+
+    def _check_overrides(self, methods: Sequence[Method]) -> None:
+        names = {method.name.lower() for method in methods}
+        names |= {name.split(mark)[0] for name in names for mark in "@#"}
+        for pair in self.overrides:
+            owner = pair.partition("=")[0].rpartition(".")[0]
+            if owner.lower() not in names:
+                raise UsageError(
+                    f"--set {pair}: {owner or pair!r} is not among the methods of this run",
+                    todo=f"write METHOD.name=value; {nearest(owner, sorted(names))}",
+                )
+
+
+def named_after(source: Sequence[str]) -> str | None:
+    """A name for the data of some files or folders, from their own; None for no source.
+
+    ``reviews.json.gz`` gives ``reviews``; several files, or a glob, the name of their folder.
+    """
+    if not source:
+        return None
+    first = Path(source[0])
+    several = len(source) > 1 or any(mark in first.name for mark in "*?[")
+    place = (first.parent if several else first).absolute()
+    name = place.name if several or place.is_dir() else place.name.split(".")[0]
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).lstrip("-_.")[:100]
+    return name or "data"
+
+
+def with_dataset(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same options with a data set: the one named, else named after the source."""
+    source = values.get("source") or ()
+    return {"dataset": named_after(source) or DEFAULT_DATASET, **values}
