@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.config.base import to_yaml
+from flows import finished
 from flows.config.run import CUTOFFS, Cell
 from flows.pipeline import Done, Pipeline
 from mrl4rec import evaluation, report
@@ -67,13 +67,14 @@ class Benchmark:
         self.tracker.log(self._child(pipeline, done.cell, done.train, key, values, None, cut))
 
     def keep_configs(self) -> None:
-        """Write each data set's options where the report finds them: the file for ``--config``."""
+        """Write each data set's options where the report finds them."""
         for pipeline in self.pipelines:
-            folder = self.settings.dataset_dir(pipeline.request.dataset) / report.CONFIGS
-            file, text = folder / f"{self.key[:12]}.yaml", to_yaml(pipeline.request)
-            if not file.exists() or file.read_text(encoding="utf-8") != text:
-                folder.mkdir(parents=True, exist_ok=True)
-                file.write_text(text, encoding="utf-8")
+            finished.keep(pipeline.request, self.key, self.settings)
+
+    def mark_finished(self) -> None:
+        """Note beside the options that this benchmark came to its end."""
+        for pipeline in self.pipelines:
+            finished.mark(pipeline.request, self.key, self.settings)
 
     def finish(self, status: str, page: Path | None) -> None:
         """Close the parent run: what was asked, the report and its plots, links to Data Docs.
@@ -89,7 +90,7 @@ class Benchmark:
         names = [p.request.dataset for p in self.pipelines]
         artifacts: list[tuple[Path, str]] = [(page, "")] if page else []
         for name in names:
-            file = self.settings.dataset_dir(name) / report.CONFIGS / f"{self.key[:12]}.yaml"
+            file = self.settings.configs_dir(name) / f"{self.key[:12]}.yaml"
             artifacts += [(file, "config")] if len(names) == 1 else [(file, f"config/{name}")]
         with tempfile.TemporaryDirectory(prefix="mrl4rec-plots-") as folder:
             if page and (self.fresh or not self.tracker.known(None, self.key)):

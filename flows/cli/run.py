@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import logging
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flows import ahead, console, data_engine, preflight
+from flows import ahead, console, data_engine, finished, preflight
 from flows.cli import parser
 from flows.config.run import RunConfig, with_dataset
 from flows.server import ephemeral
 from mrl4rec.masking import masked
 from mrl4rec.settings import Settings
+
+if TYPE_CHECKING:
+    from flows.execute import Outcome
 
 log = logging.getLogger("mrl4rec")
 
@@ -33,18 +36,7 @@ def run(arguments: argparse.Namespace) -> Any:
     config = RunConfig(**with_dataset(parser.given(arguments, RunConfig)))
     settings = data_engine.named(Settings(), config.data_engine)
     preflight.check(config, settings)
-    server = ephemeral.start()
-    _announce(config, settings)
-    ahead.begin(config, settings)
-    from flows.benchmark import benchmark
-    from flows.pipeline import preload
-
-    if server:
-        preload()
-        ahead.imports_while_waiting(config, settings)
-        server.wait()
-    values = config.given()
-    outcome = benchmark(datasets=[values.pop("dataset")], **values)
+    outcome = _execute(config, settings)
     if arguments.json:
         return outcome.rows
     from mrl4rec import report
@@ -56,6 +48,31 @@ def run(arguments: argparse.Namespace) -> Any:
     print(f"runs    MLFLOW_TRACKING_URI={shlex.quote(masked(settings.mlflow_uri()))}")
     print(f"next    {console.command(settings, 'up')}   (MLflow and Prefect in the browser)")
     return None
+
+
+def _execute(config: RunConfig, settings: Settings) -> Outcome:
+    """The flow; without Prefect where this very benchmark came to its end before."""
+    if not ephemeral.is_configured() and finished.is_finished(config, settings):
+        from flows.execute import run_benchmark
+        from flows.pipeline import plain
+
+        log.info(
+            "data set %s: finished before; what has changed since is made again", config.dataset
+        )
+        return run_benchmark([config], data_engine.choose(settings), plain)
+    server = ephemeral.start()
+    _announce(config, settings)
+    ahead.begin(config, settings)
+    from flows.benchmark import benchmark
+    from flows.pipeline import preload
+
+    if server:
+        preload()
+        ahead.imports_while_waiting(config, settings)
+        server.wait()
+    values = config.given()
+    outcome: Outcome = benchmark(datasets=[values.pop("dataset")], **values)
+    return outcome
 
 
 def _announce(config: RunConfig, settings: Settings) -> None:

@@ -93,17 +93,20 @@ def start() -> Server | None:
 
     None also where Prefect is imported already: it has read its settings then.
     """
-    if "prefect" in sys.modules:
-        return None
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    named = any(name.startswith(DECIDING) for name in os.environ)
-    files = {home / "profiles.toml": "", Path("prefect.toml"): "", Path(".env"): "PREFECT_",
-             Path("pyproject.toml"): "[tool.prefect"}  # fmt: skip
-    if named or any(path.is_file() and says in path.read_text() for path, says in files.items()):
+    if "prefect" in sys.modules or is_configured():
         return None
     server = Server()
     os.environ[URL] = server.url
     return server
+
+
+def is_configured() -> bool:
+    """Whether people say which API to use, or how."""
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    named = any(name.startswith(DECIDING) for name in os.environ)
+    files = {home / "profiles.toml": "", Path("prefect.toml"): "", Path(".env"): "PREFECT_",
+             Path("pyproject.toml"): "[tool.prefect"}  # fmt: skip
+    return named or any(path.is_file() and s in path.read_text() for path, s in files.items())
 
 
 def serve(number: int) -> None:

@@ -131,6 +131,10 @@ class Settings(BaseSettings):
         description="widths that recommendations has lists of too, as 8,16; empty: full only",
     )
 
+    def configs_dir(self, dataset: str) -> Path:
+        """The folder of the option files that repeat a data set's benchmarks."""
+        return self.dataset_dir(dataset) / "runs"
+
     def dataset_dir(self, dataset: str) -> Path:
         """The folder of one data set: its tables, models and gate reports.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows import benchmark
+from flows import execute
 from flows.pipeline import plain
 from mrl4rec import model_folder
 from mrl4rec.errors import Mrl4recError
@@ -191,7 +191,7 @@ def test_f26_a_diverged_training_is_a_failed_run(
         scene.request(undisturbed.dump), overrides=(*scene.OVERRIDES, "MRL-M.lr=1e38")
     )
     with pytest.raises(Mrl4recError, match="training diverged"):
-        benchmark.run_benchmark([request], settings, plain)
+        execute.run_benchmark([request], settings, plain)
     assert statuses(settings) == ["FAILED"]
     record_property("came", "the run is FAILED, none is RUNNING")
 
@@ -296,7 +296,7 @@ def test_f30_the_tracking_server_is_away(
             return function(*args, **kwargs)
 
         request = toy.dataclasses.replace(scene.request(undisturbed.dump), seeds=(seed,))
-        benchmark.run_benchmark([request], tracked, step)
+        execute.run_benchmark([request], tracked, step)
 
     pushed = []
     for seed, at in ((0, None), (1, "train"), (2, "report")):

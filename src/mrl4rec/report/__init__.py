@@ -3,11 +3,11 @@
 Everything is read from Delta tables (delta-rs, no JVM) and model folders; nothing is computed anew.
 """
 
-from mrl4rec.report.inputs import CONFIGS, made_of
+from mrl4rec.report.inputs import made_of
 from mrl4rec.report.leaderboard import leaderboard, print_leaderboard
 from mrl4rec.report.page import build
 from mrl4rec.report.plots import plots
 from mrl4rec.report.widths import print_widths, widths_markdown
 
-__all__ = ["CONFIGS", "build", "leaderboard", "made_of", "plots", "print_leaderboard",
+__all__ = ["build", "leaderboard", "made_of", "plots", "print_leaderboard",
            "print_widths", "widths_markdown"]  # fmt: skip

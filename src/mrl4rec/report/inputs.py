@@ -13,8 +13,6 @@ from mrl4rec.stage import canonical
 
 HERE = Path(__file__).parent
 _MARK = re.compile(rb'<meta name="made-of" content="([0-9a-f]{64})">')
-CONFIGS = "runs"
-"""Folder, within a data set's, of the option files that repeat its benchmarks."""
 HEAD_BYTES = 4096
 """The mark stands within so many bytes of a page's beginning."""
 
@@ -43,7 +41,7 @@ def made_of(page: Path) -> str | None:
 
 def _inputs(folder: Path) -> Iterator[tuple[str, int, int]]:
     for pattern in ("*/_delta_log/*.json", "models/*/model.json", "results_per_user/*.parquet",
-                    f"{CONFIGS}/*.yaml"):  # fmt: skip
+                    "runs/*.yaml"):  # fmt: skip
         yield from _stamps(folder, folder.glob(pattern))
     for path in sorted((folder / "gx").rglob("*.html")):  # links to what is not there are left out
         yield path.relative_to(folder).as_posix(), 0, 0

@@ -67,7 +67,7 @@ def _dataset(settings: Settings, name: str, beside: Path) -> dict[str, Any]:
 
 def _configs(settings: Settings, name: str) -> list[tuple[str, str]]:
     """Path and text of the option files that repeat the benchmarks, the newest first."""
-    folder = settings.dataset_dir(name) / inputs.CONFIGS
+    folder = settings.configs_dir(name)
     files = sorted(folder.glob("*.yaml"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     return [(str(file), file.read_text(encoding="utf-8")) for file in files]
 
