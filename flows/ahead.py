@@ -31,11 +31,10 @@ def begin(request: RunConfig, settings: Settings) -> None:
 
 def imports_while_waiting(request: RunConfig, settings: Settings) -> None:
     """While a server starts: what gates and training import, where they have something to do."""
-    dataset = settings.dataset_dir(request.dataset)
-    if not (dataset / "splits" / "_delta_log").exists():
+    if not (settings.dataset_dir(request.dataset) / "splits" / "_delta_log").exists():
         for name in GATES:
             importlib.import_module(name)
-    trained = (dataset / "models").exists()
+    trained = settings.models_dir(request.dataset).exists()
     if not trained and any(not cell.method.closed_form for cell in request.cells):
         importlib.import_module("mrl4rec.training.job")
 

@@ -34,7 +34,7 @@ COUNT = len(DEPLOYMENTS) + 1
 def nightly(settings: Settings) -> dict[str, Any]:
     """The deployment of retraining: by cron where the settings name a data set, else by hand.
 
-    One run at a time; whoever comes meanwhile waits (and there is the lease of the data set, for
+    One run at a time; whoever comes meanwhile waits (and there is the lock of the data set, for
     runs that Prefect knows nothing of).
     """
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy

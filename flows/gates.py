@@ -279,7 +279,7 @@ def _measure_results(
     table = DeltaTable(uri, results.version).to_pyarrow_table(
         columns=["metric", "k", "width", "value"], filters=[("stage_key", "=", results.key)]
     )
-    folder = settings.dataset_dir(dataset) / "models" / results.summary["model"]
+    folder = settings.model_dir(dataset, results.summary["model"])
     widths = results.summary.get("widths") or model_folder.read_card(folder).widths
     asked = [(metric, k, width) for metric in METRICS for k in ks for width in widths]
     split = _split_of(settings, dataset, {"split": results.summary["split"]})

@@ -1,7 +1,7 @@
 """The order of the stages, once, for the flow and the command line alike.
 
 A ``Step`` runs one stage function under a name: the Prefect flow gives one that makes it a task,
-the single-stage commands one that just calls it. Every stage holds its lease while it runs, looks
+the single-stage commands one that just calls it. Every stage holds its lock while it runs, looks
 for its own key first, and is followed by its gate.
 """
 
@@ -35,7 +35,7 @@ def preload() -> None:
 
     from flows import gates  # noqa: F401
     from jobs import ingest, kcore, split  # noqa: F401
-    from mrl4rec import evaluation, lease, report, training  # noqa: F401
+    from mrl4rec import evaluation, locks, report, training  # noqa: F401
 
 
 class Step(Protocol):
@@ -118,7 +118,7 @@ class Pipeline:
         dataset = self.request.dataset
         options = self.request.read_options()
         wanted = ingest.IngestRequest(dataset, tuple(files), options, as_of)
-        commit: Commit = self._leased("ingest", ingest.run, wanted, self.settings)
+        commit: Commit = self._locked("ingest", ingest.run, wanted, self.settings)
         ingest_messages.tell(commit, dataset, self.settings)
         return commit
 
@@ -174,7 +174,7 @@ class Pipeline:
         from flows import gates
         from jobs import kcore
 
-        core: Commit = self._leased(
+        core: Commit = self._locked(
             "kcore",
             kcore.run,
             self.request.dataset,
@@ -194,7 +194,7 @@ class Pipeline:
         files = self.request.split_files
         if strategy == "predefined" and files is None and self.request.source:
             files = self.request.source[0]
-        split: Commit = self._leased(
+        split: Commit = self._locked(
             "split",
             split_job.run,
             self.request.dataset,
@@ -240,7 +240,7 @@ class Pipeline:
             devices=request.devices,
             engine=request.engine,
         )
-        commit: Commit = self._leased(
+        commit: Commit = self._locked(
             f"train {cell.label}",
             training.run,
             request.dataset,
@@ -249,7 +249,7 @@ class Pipeline:
             self.settings,
             data=self._training_data,
         )
-        folder = self.settings.dataset_dir(request.dataset) / "models" / commit.key
+        folder = self.settings.model_dir(request.dataset, commit.key)
         self.step(
             f"gate vectors {cell.label}",
             gates.check_vectors,
@@ -266,7 +266,7 @@ class Pipeline:
             return (raw,)
         from mrl4rec.model_folder import read_card
 
-        folder = self.settings.dataset_dir(self.request.dataset) / "models" / train.key
+        folder = self.settings.model_dir(self.request.dataset, train.key)
         return (raw, Cut(raw.widths, rotated=True)) if can_rotate(read_card(folder)) else (raw,)
 
     def evaluate(
@@ -279,7 +279,7 @@ class Pipeline:
         split = self.prepared.split
         assert split is not None
         label = cut.name(cell.label)
-        commit: Commit = self._leased(
+        commit: Commit = self._locked(
             f"evaluate {label}",
             evaluation.run,
             self.request.dataset,
@@ -301,17 +301,17 @@ class Pipeline:
         )
         return commit
 
-    # ---------------------------------------------------------------- leases
+    # ---------------------------------------------------------------- locks
 
-    def _leased(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run a stage while holding its lease, so that a second flow waits instead of racing."""
-        from mrl4rec.lease import Lease
+    def _locked(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run a stage while holding its lock, so that a second flow waits instead of racing."""
+        from mrl4rec.locks import locked
 
         slug = canonical(name).strip('"').replace(" ", "_").replace("·", "").replace("/", "-")
-        path = self.settings.dataset_dir(self.request.dataset) / ".leases" / f"{slug}.json"
+        path = self.settings.lock_file(self.request.dataset, slug)
 
         def stage(*a: Any, **k: Any) -> Any:
-            with Lease(path, self.settings.lease_stale_seconds):
+            with locked(path):
                 return function(*a, **k)
 
         stage.__name__ = getattr(function, "__name__", name)

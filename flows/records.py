@@ -128,7 +128,7 @@ class Benchmark:
         cut: Cut,
     ) -> RunRecord:
         dataset, prepared = pipeline.request.dataset, pipeline.prepared
-        folder = self.settings.dataset_dir(dataset) / "models" / train.key
+        folder = self.settings.model_dir(dataset, train.key)
         card = json.loads((folder / "model.json").read_text())
         assert prepared.core is not None
         assert prepared.split is not None

@@ -20,7 +20,7 @@ from flows.retraining.course import Course
 from flows.retraining.outcome import Outcome
 from flows.server import catch_up
 from mrl4rec.errors import UsageError
-from mrl4rec.lease import Lease
+from mrl4rec.locks import locked
 from mrl4rec.settings import Settings
 
 log = logging.getLogger("mrl4rec")
@@ -31,8 +31,7 @@ def run_retrain(request: RetrainConfig, settings: Settings, step: Step) -> Outco
 
     Raises GateFailed where nothing new is good, or the models may not be compared.
     """
-    place = settings.dataset_dir(request.dataset) / ".leases" / "retrain.json"
-    with Lease(place, settings.lease_stale_seconds):
+    with locked(settings.lock_file(request.dataset, "retrain")):
         return Course(request, settings, step).run()
 
 

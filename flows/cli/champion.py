@@ -77,12 +77,11 @@ def as_dict(settings: Settings, agreement: Any) -> dict[str, Any]:
     """An agreement as JSON, with the champion's method where its folder is there."""
     from mrl4rec import model_folder
     from mrl4rec.errors import Mrl4recError
-    from mrl4rec.registry.recommendations import model_dir
 
     method = None
     if agreement.champion is not None:
         try:
-            folder = model_dir(settings, agreement.dataset, agreement.champion)
+            folder = settings.model_dir(agreement.dataset, agreement.champion)
             method = model_folder.read_card(folder).method_name
         except Mrl4recError:
             method = None  # the folder is gone, which agreement.problems says

@@ -36,7 +36,7 @@ def run(arguments: Namespace) -> Any:
     """Try settings of one method; print the best as ``--set`` flags."""
     from flows.pipeline import Pipeline
     from mrl4rec import tuning
-    from mrl4rec.lease import Lease
+    from mrl4rec.locks import locked
     from mrl4rec.methods.spaces import space
     from mrl4rec.tracking import Tracker, trial_run, tuning_run
     from mrl4rec.training import TrainRequest
@@ -67,8 +67,7 @@ def run(arguments: Namespace) -> Any:
     def on_trial(trial: Trial, so_far: Tuning) -> None:
         tracker.log(trial_run(so_far, trial, time.time()))
 
-    lease = settings.dataset_dir(request.dataset) / ".leases" / f"tune_{asked.study}.json"
-    with Lease(lease, settings.lease_stale_seconds):
+    with locked(settings.lock_file(request.dataset, f"tune_{asked.study}")):
         found = tuning.tune(asked, settings, lambda: pipeline.data, on_trial)
     tracker.log(tuning_run(found, began, time.time()))
     return _answer(arguments, found)

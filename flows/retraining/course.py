@@ -40,7 +40,7 @@ NOTHING_NEW = "nothing new"
 
 
 class Course:
-    """One retraining under way; whoever starts it holds the lease."""
+    """One retraining under way; whoever starts it holds the lock."""
 
     def __init__(self, request: RetrainConfig, settings: Settings, step: Step) -> None:
         self.request, self.settings, self.step = request, settings, step

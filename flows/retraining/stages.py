@@ -16,7 +16,7 @@ from mrl4rec.stage import Commit
 
 
 class Stages(Pipeline):
-    """Each stage holds its lease, looks for its own key first, and is followed by its gate."""
+    """Each stage holds its lock, looks for its own key first, and is followed by its gate."""
 
     def __init__(self, asked: RetrainConfig, settings: Settings, step: Step) -> None:
         super().__init__(asked.stages(), settings, step)
@@ -42,7 +42,7 @@ class Stages(Pipeline):
         else:
             k, rating = before.summary["k"], before.summary.get("min_rating")
         asked = self.asked
-        core: Commit = self._leased(
+        core: Commit = self._locked(
             "kcore",
             kcore.run,
             self.dataset,
@@ -68,7 +68,7 @@ class Stages(Pipeline):
         from flows import gates
         from jobs import split as split_job
 
-        split: Commit = self._leased(
+        split: Commit = self._locked(
             "split",
             split_job.run,
             self.dataset,
@@ -85,7 +85,7 @@ class Stages(Pipeline):
 
     def folder(self, key: str) -> Path:
         """The model folder of this stage key."""
-        return self.settings.dataset_dir(self.dataset) / "models" / key
+        return self.settings.model_dir(self.dataset, key)
 
     def fit(
         self,
@@ -115,7 +115,7 @@ class Stages(Pipeline):
             refit_epochs=refit_epochs,
         )
         name = cell.label + (" · warm" if warm else "") + (" · all" if refit_epochs else "")
-        commit: Commit = self._leased(
+        commit: Commit = self._locked(
             f"train {name}",
             training.run,
             self.dataset,

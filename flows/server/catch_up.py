@@ -25,7 +25,7 @@ def take_over() -> int:
         return 0
     try:
         return _cancel_late(UUID(str(deployment.id)), UUID(str(flow_run.id)))
-    except Exception as error:  # a courtesy: the lease and the ledger keep results right
+    except Exception as error:  # a courtesy: the lock and the ledger keep results right
         log.warning("late runs of this deployment are left to run: %s", type(error).__name__)
         return 0
 

@@ -77,7 +77,7 @@ def run(
     """
     device = resolve_device(device, settings)
     uri = settings.table_uri(dataset, RESULTS.name)
-    folder = settings.dataset_dir(dataset) / "models" / train.key
+    folder = settings.model_dir(dataset, train.key)
     if cut != AS_TRAINED:
         from mrl4rec.model_folder import read_card
 

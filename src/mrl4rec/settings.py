@@ -75,9 +75,6 @@ class Settings(BaseSettings):
         120.0, gt=0, description="a training process that is silent for so long fails the training"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
-    lease_stale_seconds: float = Field(
-        60.0, gt=0, description="a lease without heartbeat is free after this"
-    )
     mlflow_max_model_mb: int = Field(
         256, ge=0, description="model folders above this are linked from MLflow, not copied into it"
     )
@@ -156,6 +153,18 @@ class Settings(BaseSettings):
                 todo="name a folder without it: set MRL4REC_WAREHOUSE, or --warehouse",
             )
         return uri
+
+    def models_dir(self, dataset: str) -> Path:
+        """The folder of the data set's model folders."""
+        return self.dataset_dir(dataset) / "models"
+
+    def model_dir(self, dataset: str, key: str) -> Path:
+        """The model folder of one training stage key."""
+        return self.models_dir(dataset) / key
+
+    def lock_file(self, dataset: str, name: str) -> Path:
+        """The file to lock (``locks.locked``) while ``name`` is done on the data set."""
+        return self.dataset_dir(dataset) / ".locks" / f"{name}.lock"
 
     def mlflow_uri(self) -> str:
         """The tracking server: the one set here, else MLflow's own setting, else SQLite."""

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlparse
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from mrl4rec import lease, stage
+from mrl4rec import stage
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from mrl4rec.tables import TABLES
@@ -75,7 +75,6 @@ def restore(settings: Settings, dataset: str, marker: str, commit: Commit | None
         delta = stage.open_table(settings.table_uri(dataset, table))
         if delta is None:
             continue
-        lease.confirm()
         if commit is None:
             _empty(delta, table)
         else:

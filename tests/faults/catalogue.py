@@ -7,7 +7,7 @@ FAULT = "fault"
 FAULTS = {
     "F1": "killed between stages",
     "F2": "killed in the middle of a stage",
-    "F3": "the worker is killed; a late zombie",
+    "F3": "the worker is killed or stopped; a late zombie",
     "F4": "two flows on one data set at once",
     "F5": "Prefect's database away for 60 s",
     "F6": "a run is cancelled",
@@ -46,5 +46,8 @@ FAULTS = {
 }
 """What FAULTS calls each, in short."""
 
+# F3 and F4 hold on one machine: a stage's lock is the operating system's. A holder that is stopped
+# (SIGSTOP) keeps it, who waits for it is told its process number, and kill -9 frees it at once. Who
+# holds no lock (another machine) is kept right by the version in each commit.
 NOT_INJECTED: dict[str, tuple[str, str]] = {}
 """Fault, or a part of one → what it would take, and why that cannot be had here."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mrl4rec.locks import locked
 from mrl4rec.settings import Settings
 from mrl4rec.transforms import spark_session
 from tests.faults import scene
@@ -67,8 +67,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "undisturbed"
     folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(folder / "lock"):
         known = folder / "digests.json"
         if not known.exists():
             known.write_text(json.dumps(_run_undisturbed(folder)))

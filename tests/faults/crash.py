@@ -60,7 +60,7 @@ def kill() -> None:
 
 
 def stop() -> None:
-    """Every thread stands still, the heartbeat's too, until somebody sends SIGCONT."""
+    """Every thread stands still until somebody sends SIGCONT."""
     os.kill(os.getpid(), signal.SIGSTOP)
 
 

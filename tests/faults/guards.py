@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,19 +20,16 @@ def take_out(name: str) -> None:
     GUARDS[name]()
 
 
-def _lease() -> None:
-    """Nobody waits for anybody."""
-    from mrl4rec.lease import Lease
+def _lock() -> None:
+    """No stage waits for another."""
+    from mrl4rec import locks
 
-    Lease.__enter__ = lambda self: self  # type: ignore[method-assign]
-    Lease.__exit__ = lambda *_: None  # type: ignore[method-assign]
+    locks.locked = lambda *_: nullcontext()  # type: ignore[assignment]
 
 
-def _fence() -> None:
-    """Whoever lost its lease commits all the same, to whatever version is there by then."""
-    from mrl4rec import lease
-
-    lease.confirm = lambda: None
+def _lock_and_version() -> None:
+    """No stage waits, and its marker is committed to whatever version is there by then."""
+    _lock()
     store.append_rows = append_anyway
 
 
@@ -66,8 +64,8 @@ def _checksum() -> None:
 
 
 GUARDS: dict[str, Callable[[], None]] = {
-    "lease": _lease,
-    "fence": _fence,
+    "lock": _lock,
+    "lock and version": _lock_and_version,
     "checksum": _checksum,
 }
 """By name: taking it out."""

@@ -14,6 +14,8 @@ import psutil
 import pyspark
 import pytest
 
+from mrl4rec.errors import Mrl4recError
+from mrl4rec.locks import locked
 from mrl4rec.settings import Settings
 from tests.faults import scene
 from tests.faults.conftest import Note, Start, Undisturbed, free_port, settings_of
@@ -106,9 +108,17 @@ def test_f08_executors_are_killed(
 
 
 def under_way(settings: Settings) -> str | None:
-    """The stage that holds its lease now."""
-    leases = settings.dataset_dir(scene.DATASET) / ".leases"
-    return next((name for name in STAGES if (leases / f"{name}.json").exists()), None)
+    """The stage that holds its lock now."""
+    return next((name for name in STAGES if not is_free(settings, name)), None)
+
+
+def is_free(settings: Settings, name: str) -> bool:
+    """Whether nobody holds the lock of a stage."""
+    try:
+        with locked(settings.lock_file(scene.DATASET, name), timeout=0):
+            return True
+    except Mrl4recError:
+        return False
 
 
 def works(executor: psutil.Process) -> bool:

@@ -178,7 +178,7 @@ def test_f11_a_stage_that_loses_every_race(
 def test_f11_another_dump_is_taken_in_meanwhile(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Note
 ) -> None:
-    """While a dump is decoded, another process that heeds no lease takes in another dump"""
+    """While a dump is decoded, another process that takes no lock takes in another dump"""
     lines = scene.reviews(users=20)
     dumps = [tmp_path / "ours.json", tmp_path / "theirs.json"]
     for number, dump in enumerate(dumps):

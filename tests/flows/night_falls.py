@@ -1,6 +1,6 @@
 """The deployment of retraining with a night of five seconds: ``python -m tests.flows.night_falls``.
 
-Where ``NO_LEASE`` is in the environment, the lease of retraining is taken out of its runs too.
+Where ``NO_LOCK`` is in the environment, the lock of retraining is taken out of its runs too.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from flows import retrain as module
 from mrl4rec.settings import Settings
 from tests.flows import retrain_alone
 
-NO_LEASE = "MRL4REC_TEST_NO_LEASE"
-if NO_LEASE in os.environ:
-    module.Lease = lambda *_: nullcontext()  # type: ignore[assignment,misc]
+NO_LOCK = "MRL4REC_TEST_NO_LOCK"
+if NO_LOCK in os.environ:
+    module.locked = lambda *_: nullcontext()  # type: ignore[assignment]
 
 retrain = module.retrain
 """What Prefect's runner imports, in a process of each run."""

@@ -1,6 +1,6 @@
 """A retraining in a process of its own, without a Prefect server: ``python -m …retrain_alone``.
 
-``--at POINT`` has it struck there (``tests.faults.crash``), ``--no-lease`` takes the lease of
+``--at POINT`` has it struck there (``tests.faults.crash``), ``--no-lock`` takes the lock of
 retraining out. Prints the outcome as JSON.
 """
 
@@ -34,10 +34,10 @@ def request(dumps: Path | str, *more: str) -> RetrainConfig:
 
 
 def start(
-    dumps: Path, settings: Settings, *more: str, at: str | None = None, lease: bool = True
+    dumps: Path, settings: Settings, *more: str, at: str | None = None, lock: bool = True
 ) -> subprocess.Popen[str]:
     """One such process, in a group of its own; it must not start a JVM."""
-    blow = [*(["--at", at] if at else []), *([] if lease else ["--no-lease"])]
+    blow = [*(["--at", at] if at else []), *([] if lock else ["--no-lock"])]
     environment = {
         **os.environ, **FEW_USERS, "MRL4REC_WAREHOUSE": str(settings.warehouse),
         "JAVA_HOME": "/nowhere",
@@ -53,11 +53,11 @@ def main() -> int:
     """Run it; the exit code that the command would have."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--at", metavar="POINT")
-    parser.add_argument("--no-lease", action="store_true")
+    parser.add_argument("--no-lock", action="store_true")
     parser.add_argument("rest", nargs="+")
     options = parser.parse_args()
-    if options.no_lease:
-        retrain.Lease = lambda *_: nullcontext()  # type: ignore[assignment,misc]
+    if options.no_lock:
+        retrain.locked = lambda *_: nullcontext()  # type: ignore[assignment]
     if options.at:
         crash.arm(options.at)
     try:

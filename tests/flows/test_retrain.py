@@ -227,38 +227,37 @@ def test_killed_at_several_points_and_run_again(story: Story, tmp_path: Path) ->
     _same_as_undisturbed(story, settings)
 
 
-@pytest.mark.parametrize("lease", [True, False], ids=["with the lease", "without it"])
-def test_two_at_once_are_one(story: Story, tmp_path: Path, lease: bool) -> None:
+@pytest.mark.parametrize("lock", [True, False], ids=["with the lock", "without it"])
+def test_two_at_once_are_one(story: Story, tmp_path: Path, lock: bool) -> None:
     settings, dumps = _week_1(story, tmp_path)
-    both = [retrain_alone.start(dumps, settings, lease=lease) for _ in range(2)]
+    both = [retrain_alone.start(dumps, settings, lock=lock) for _ in range(2)]
     outcomes = sorted(_end(process)["outcome"] for process in both)
     decided = story.outcomes["week 1"].outcome
     assert outcomes in ([decided, decided], sorted([decided, "nothing new"]))
-    if lease:
+    if lock:
         assert "nothing new" in outcomes
     _same_as_undisturbed(story, settings)
 
 
 @pytest.mark.fault("F7")
-@pytest.mark.parametrize("lease", [True, False], ids=["with the lease", "without it"])
-def test_a_schedule_that_fires_into_a_manual_run(story: Story, tmp_path: Path, lease: bool) -> None:
+@pytest.mark.parametrize("lock", [True, False], ids=["with the lock", "without it"])
+def test_a_schedule_that_fires_into_a_manual_run(story: Story, tmp_path: Path, lock: bool) -> None:
     """A schedule fires into a manual run that is held with its decision made and not yet written
 
-    With the lease the scheduled one waits for it; without, it does all there is to do, and then the
+    With the lock the scheduled one waits for it; without, it does all there is to do, and then the
     manual one goes on.
     """
     settings, dumps = _week_1(story, tmp_path)
     manual = retrain_alone.start(
-        dumps, settings, at="stop before mrl4rec.registry.ledger:append 1", lease=lease
+        dumps, settings, at="stop before mrl4rec.registry.ledger:append 1", lock=lock
     )
     nights.until(lambda: psutil.Process(manual.pid).status() == psutil.STATUS_STOPPED, 240)
     with nights.server(tmp_path / "prefect", settings.warehouse, dumps) as server:
-        # Held so long, it would be taken for dead.
-        held = {"MRL4REC_LEASE_STALE_SECONDS": "600"} if lease else {night_falls.NO_LEASE: "1"}
-        environment = {**server.environment, **FEW_USERS, **held, "JAVA_HOME": "/nowhere"}
+        unlocked = {} if lock else {night_falls.NO_LOCK: "1"}
+        environment = {**server.environment, **FEW_USERS, **unlocked, "JAVA_HOME": "/nowhere"}
         with nights.process([sys.executable, "-m", "tests.flows.night_falls"], environment):
-            nights.until(lambda: server.states()["RUNNING" if lease else "COMPLETED"], 240)
-            if lease:
+            nights.until(lambda: server.states()["RUNNING" if lock else "COMPLETED"], 240)
+            if lock:
                 time.sleep(WAITS)
                 assert server.states()["COMPLETED"] == 0
             manual.send_signal(signal.SIGCONT)
@@ -267,7 +266,7 @@ def test_a_schedule_that_fires_into_a_manual_run(story: Story, tmp_path: Path, l
             nights.until(lambda: server.states()["COMPLETED"] > before, 240)  # and a night after it
         assert not server.states().keys() & {"FAILED", "CRASHED"}
     decided = story.outcomes["week 1"].outcome
-    assert by_hand in ([decided] if lease else [decided, "nothing new"])
+    assert by_hand in ([decided] if lock else [decided, "nothing new"])
     _same_as_undisturbed(story, settings)
 
 

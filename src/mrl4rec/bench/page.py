@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import psutil
 
 from mrl4rec.bench.context import ROOT
 from mrl4rec.bench.row import Row
+from mrl4rec.processes import cores
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 PAGE = ROOT / "docs" / "performance.md"
@@ -77,7 +77,7 @@ def machine() -> str:
     versions = ", ".join(f"{name} {_version(name)}" for name in NAMED)
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d}: {_processor()}, "
-        f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GB, Python "
+        f"{cores()} cores, {memory:.0f} GB, Python "
         f"{platform.python_version()}, {versions}."
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -11,11 +10,8 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from mrl4rec.catalog import Entry, Generated, Source, Web, Wheel, entry
 from mrl4rec.downloads.bar import shown
@@ -23,6 +19,7 @@ from mrl4rec.downloads.web import FetchFailed, Progress, retrieve
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.formats.bounds import Unpacking
 from mrl4rec.formats.packing import packing_of, unpacked
+from mrl4rec.locks import locked
 from mrl4rec.settings import Settings
 from mrl4rec.synthetic.spec import GENERATOR
 
@@ -50,7 +47,7 @@ def fetch(name: str, settings: Settings, progress: Progress | None = None) -> Fe
     wanted = entry(name)
     folder = settings.downloads / name
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with locked(folder / ".lock"):  # a second process waits, then finds the file
         there = _there(wanted, folder)
         if there is not None:
             log.info("%s: %s", name, there.used)
@@ -200,11 +197,3 @@ def _read_through(file: Path, most: Unpacking) -> None:
 def _sha256(file: Path) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[IO[bytes]]:
-    """One process a data set: the second waits, then finds the file."""
-    with (folder / ".lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield lock

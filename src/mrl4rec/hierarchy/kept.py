@@ -25,7 +25,7 @@ def measured(
     known = _of_model(settings, dataset, model, rotated)
     if known:
         return known
-    loaded = model_folder.load(settings.dataset_dir(dataset) / "models" / model)
+    loaded = model_folder.load(settings.model_dir(dataset, model))
     truth = truth_of(settings, dataset)
     groups = planted_groups(loaded, truth) if truth else None
     card = loaded.card

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.hashing import SALT_TIE, permutation
 from mrl4rec.interactions import Csr
+from mrl4rec.processes import cores
 from mrl4rec.scorers import FactorModel, Scorer
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def tie_order(n_items: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 def threads() -> int:
     """Threads to use: ``OMP_NUM_THREADS`` where it is set, else the CPUs this process may use."""
     named = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return int(named) if named.isdigit() and int(named) > 0 else len(os.sched_getaffinity(0))
+    return int(named) if named.isdigit() and int(named) > 0 else cores()
 
 
 def plain(model: Scorer) -> Scorer:

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mrl4rec import model_folder
-from mrl4rec.lease import Lease
+from mrl4rec.locks import locked
 from mrl4rec.registry import ledger, recommendations
 from mrl4rec.registry.aliases import Aliases
 from mrl4rec.registry.ledger import Entry, short
-from mrl4rec.registry.recommendations import model_dir
 from mrl4rec.settings import Settings
 from mrl4rec.tracking import Tracker
 
@@ -67,8 +66,7 @@ def bring_into_agreement(
     rows = ledger.entries(settings, dataset)
     if not rows:
         return Agreement(dataset, None, alias_ok=True, recommendations_ok=True)
-    place = settings.dataset_dir(dataset) / ".leases" / "registry.json"
-    with Lease(place, settings.lease_stale_seconds):
+    with locked(settings.lock_file(dataset, "registry")):
         rows = ledger.entries(settings, dataset)
         champion = rows[-1].champion
         wanted = {"champion": champion, "challenger": challenger(settings, dataset, rows)}
@@ -97,7 +95,7 @@ def challenger(settings: Settings, dataset: str, rows: Sequence[Entry]) -> str |
         if row.changes:
             return None
         if row.decision == "kept" and row.challenger is not None:
-            there = model_folder.is_complete(model_dir(settings, dataset, row.challenger))
+            there = model_folder.is_complete(settings.model_dir(dataset, row.challenger))
             return row.challenger if there and row.challenger != row.champion else None
     return None
 

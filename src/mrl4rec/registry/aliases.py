@@ -162,7 +162,7 @@ class Aliases:
         return self.tracker.client()
 
     def _folder(self, key: str) -> Path:
-        return self.settings.dataset_dir(self.dataset) / "models" / key
+        return self.settings.model_dir(self.dataset, key)
 
     def _create(self) -> None:
         from mlflow.exceptions import MlflowException

@@ -15,7 +15,7 @@ from mrl4rec.registry import ledger, recommendations
 from mrl4rec.registry.agree import Agreement, bring_into_agreement
 from mrl4rec.registry.ledger import Entry, short
 from mrl4rec.registry.lists import Shape, dim
-from mrl4rec.registry.recommendations import ModelAmiss, model_dir
+from mrl4rec.registry.recommendations import ModelAmiss
 from mrl4rec.settings import Settings
 
 
@@ -128,7 +128,7 @@ def fit_to_serve(settings: Settings, dataset: str, key: str) -> Loaded:
     It must load (every digest, shape and value), be of this data set, and its ids must be the
     first of the users and items of a core that passed its gate.
     """
-    folder = model_dir(settings, dataset, key)
+    folder = settings.model_dir(dataset, key)
     try:
         loaded = recommendations.load(folder)
     except ModelAmiss as error:

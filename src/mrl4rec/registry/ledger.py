@@ -18,7 +18,6 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from mrl4rec import lease
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.settings import Settings
 from mrl4rec.stage import METADATA, canonical, local_rows, numbered, open_table
@@ -177,7 +176,6 @@ def _check(rows: Sequence[Entry], wanted: Entry, uri: str) -> None:
 
 def _insert(delta: DeltaTable, entry: Entry) -> None:
     """Insert as the very next version of the table; CommitFailedError where that is taken."""
-    lease.confirm()
     row = {**asdict(entry), **{name: canonical(getattr(entry, name)) for name in JSON}}
     once = CommitProperties({METADATA: canonical({NOTE: entry.seq})}, max_commit_retries=0)
     (

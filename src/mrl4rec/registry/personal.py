@@ -118,7 +118,7 @@ def _stranger(table: Commit, user_id: str, shape: Shape) -> Answer:
 
 
 def _compute(settings: Settings, dataset: str, champion: str, user_id: str, shape: Shape) -> Answer:
-    loaded = recommendations.load(recommendations.model_dir(settings, dataset, champion))
+    loaded = recommendations.load(settings.model_dir(dataset, champion))
     if shape.beyond(loaded.card):
         raise UsageError(
             f"width {shape.widths[0]} is not possible: {loaded.card.method_name} has "

@@ -17,7 +17,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
-from mrl4rec import lease, model_folder, stage, versions
+from mrl4rec import model_folder, stage, versions
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.gate.heads import HARMLESS
 from mrl4rec.model_folder import Ids, Loaded, ModelCard
@@ -84,7 +84,7 @@ def run(settings: Settings, dataset: str, model: str, shape: Shape) -> Commit | 
     It is made for the users of the newest good core that goes on from the model's ids; None where
     there is no such core. Raises ModelAmiss where the model's folder does not load.
     """
-    folder = model_dir(settings, dataset, model)
+    folder = settings.model_dir(dataset, model)
     card = _sound(model_folder.read_card, folder)
     newest = versions.newest_good(settings, dataset, "interactions")
     now = state(settings, dataset)
@@ -186,7 +186,6 @@ def _done(settings: Settings, dataset: str, key: str) -> Commit | None:
     for old in stage.history(uri, NAME):
         if old.key == key and old.summary["model"] and versions.complete(settings, dataset, old):
             note = stage.properties(old.metadata())
-            lease.confirm()
             delta = DeltaTable(uri)
             delta.restore(old.version, commit_properties=note)
             log.info("recommendations are back at what they were in version %d", old.version)
@@ -206,7 +205,7 @@ def _write(
             failure.append(error)
             raise
 
-    lease.confirm()  # whoever took it over removes the same files, so one of both commits fails
+    # Of two that overwrite one version, both remove the same files: one of the commits fails.
     delta = versions.create(settings, dataset, NAME)
     try:
         write_deltalake(
@@ -262,8 +261,3 @@ def _table(
 ) -> pa.Table:
     uri = settings.table_uri(dataset, name)
     return stage.local_rows(uri, core.table_version(name)).to_table(columns=columns)
-
-
-def model_dir(settings: Settings, dataset: str, key: str) -> Path:
-    """Where a model's folder lies."""
-    return settings.dataset_dir(dataset) / "models" / key

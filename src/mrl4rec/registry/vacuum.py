@@ -17,9 +17,9 @@ from urllib.parse import unquote
 
 from deltalake import DeltaTable
 
-from mrl4rec import lease, model_folder, stage, versions
+from mrl4rec import model_folder, stage, versions
 from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.lease import Lease
+from mrl4rec.locks import locked
 from mrl4rec.registry import ledger, recommendations
 from mrl4rec.registry.ledger import Entry
 from mrl4rec.settings import Settings
@@ -64,10 +64,9 @@ def vacuum(
     """
     if keep_days < 0:
         raise UsageError(f"--keep-days is {keep_days:g}", todo="give 0 or more")
-    leases = settings.dataset_dir(dataset) / ".leases"
     with ExitStack() as stack:
         for name in ("retrain", "registry"):
-            stack.enter_context(Lease(leases / f"{name}.json", settings.lease_stale_seconds))
+            stack.enter_context(locked(settings.lock_file(dataset, name)))
         kept = needed(settings, dataset, keep_days)
         return [
             _sweep(settings, dataset, table, sorted(kept.get(table, ())), keep_days, dry_run)
@@ -130,7 +129,7 @@ def _made_from(
             yield dict(row.versions)
     for key in champions:
         try:
-            folder = recommendations.model_dir(settings, dataset, key)
+            folder = settings.model_dir(dataset, key)
             yield model_folder.read_card(folder).versions
         except Mrl4recError:  # gone: the ledger's word has to do
             continue
@@ -178,6 +177,5 @@ def _sweep(
     # delta-rs names files too that an earlier vacuum removed.
     sizes = [path.stat().st_size for path in sweep(dry=True) if path.is_file()]
     if sizes and not dry_run:
-        lease.confirm()
         sweep(dry=False)
     return Swept(table, len(sizes), sum(sizes), tuple(kept))

@@ -170,7 +170,7 @@ def load_runs(settings: Settings, dataset: str) -> list[Run]:
             continue
         summary = dict(commit.summary) if commit else {}
         model = summary.get("model")
-        card = read_card(settings.dataset_dir(dataset) / "models" / str(model)) if model else None
+        card = read_card(settings.model_dir(dataset, str(model))) if model else None
         runs.append(
             Run(
                 stage_key=key,

@@ -8,7 +8,6 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from mrl4rec import lease
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.stage import METADATA, LostRace, open_table, properties
 from mrl4rec.tables.table import DELTA_PROPERTIES, Table
@@ -40,7 +39,6 @@ def _merge(uri: str, table: Table, rows: pa.Table, metadata: str | None) -> int:
     if delta is None:
         delta = _create(uri, table)
     same = " AND ".join(_equal(table, name) for name in table.key)
-    lease.confirm()
     (
         delta.merge(
             rows,
@@ -82,7 +80,6 @@ def append_rows(uri: str, rows: pa.Table, metadata: str, base: int) -> int:
     No rows make a commit too. A column that the table does not have yet is added to it. Raises
     LostRace where another commit came in between.
     """
-    lease.confirm()
     try:
         delta = DeltaTable(uri, version=base)
         commit = CommitProperties(custom_metadata={METADATA: metadata}, max_commit_retries=0)

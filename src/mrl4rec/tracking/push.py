@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
-
+from mrl4rec.processes import is_running, this_process
 from mrl4rec.settings import Settings
 from mrl4rec.tracking.record import MAX_DIGEST, RunRecord, cut, milliseconds
 from mrl4rec.tracking.view import VIEWS, view_state
@@ -230,16 +229,11 @@ def _user() -> str:
 
 
 def _me() -> str:
-    process = psutil.Process()
-    return f"{socket.gethostname()} {process.pid} {process.create_time():.0f}"
+    pid, started = this_process()
+    return f"{socket.gethostname()} {pid} {started:.0f}"
 
 
 def _is_dead(owner: str) -> bool:
     """Whether the process that an owner tag names is gone; of other machines nothing is known."""
-    host, pid, born = owner.rsplit(" ", 2)
-    if host != socket.gethostname():
-        return False
-    try:
-        return abs(psutil.Process(int(pid)).create_time() - float(born)) > 2
-    except psutil.NoSuchProcess:
-        return True
+    host, pid, started = owner.rsplit(" ", 2)
+    return host == socket.gethostname() and not is_running(int(pid), float(started))

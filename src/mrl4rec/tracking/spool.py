@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mrl4rec.errors import Mrl4recError
+from mrl4rec.locks import locked
 from mrl4rec.tracking.record import RunRecord
 
 log = logging.getLogger(__name__)
@@ -70,13 +69,9 @@ class Spool:
         same = body.get("uri") == uri and digest in (None, body.get("digest"))
         return body.get("run_id") if same else None
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the spool: two processes that push at once would make two runs of one record."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / ".lock", "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return locked(self.folder / ".lock")
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,8 +9,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
-
+from mrl4rec import processes
 from mrl4rec.training.group import Group
 
 SECONDS = 0.5
@@ -61,24 +60,13 @@ def read(folder: Path, ranks: int) -> list[Beat]:
     return found
 
 
-def alive(pid: int, started: float) -> bool:
-    """True while this very process lives (a zombie does not)."""
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - started) < 1.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 class Heart(threading.Thread):
     """Writes a rank's beat twice a second, and ends the process when its starter is gone."""
 
     def __init__(self, folder: Path, rank: int, starter: tuple[int, float]) -> None:
         super().__init__(daemon=True)
-        me = psutil.Process()
         self.folder, self.starter = folder, starter
-        self.beat = Beat(rank, me.pid, me.create_time())
+        self.beat = Beat(rank, *processes.this_process())
         self.group: Group | None = None
         self._ended = threading.Event()
         write(folder, self.beat)
@@ -86,7 +74,7 @@ class Heart(threading.Thread):
     def run(self) -> None:
         """Beat until ``end``."""
         while not self._ended.wait(SECONDS):
-            if not alive(*self.starter):
+            if not processes.is_running(*self.starter):
                 os._exit(1)
             self.beat.waiting = self.group.waiting if self.group else ""
             write(self.folder, self.beat)

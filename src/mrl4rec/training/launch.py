@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from mrl4rec import tensor_file
+from mrl4rec import processes, tensor_file
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.interactions import Interactions
 from mrl4rec.training import beat
@@ -167,13 +167,12 @@ def _write_job(folder: Path, job: Job, data: Interactions) -> None:
     tensor_file.write(folder / DATA, pack(data))
     if job.start is not None:
         tensor_file.write(folder / START, job.start.pack())
-    me = psutil.Process()
     body = {
         "plan": job.plan.as_dict(),
         "key": job.key,
         "checkpoints": str(job.checkpoints.absolute()),
         "settings": job.settings.model_dump(mode="json"),
-        "starter": [me.pid, me.create_time()],
+        "starter": processes.this_process(),
         "threads": _threads(job.plan.ranks),
     }
     (folder / "job.json").write_text(json.dumps(body), encoding="utf-8")
@@ -214,20 +213,19 @@ def _environment(folder: Path, ranks: int) -> dict[str, str]:
 
 
 def _threads(ranks: int) -> int:
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (there or 1) // ranks)
+    return max(1, processes.cores() // ranks)
 
 
 def _first_dead(beats: list[beat.Beat]) -> beat.Beat | None:
     """A rank that says it runs and does not."""
     for one in beats:
-        if one.state == "running" and not beat.alive(one.pid, one.started):
+        if one.state == "running" and not processes.is_running(one.pid, one.started):
             return one
     return None
 
 
 def _signal(one: beat.Beat, number: signal.Signals) -> None:
-    if beat.alive(one.pid, one.started):
+    if processes.is_running(one.pid, one.started):
         os.kill(one.pid, number)
 
 

@@ -46,7 +46,7 @@ def run(
     """
     made = plan(request, settings)
     key = plan_key(split, made)
-    folder = settings.dataset_dir(dataset) / "models" / key
+    folder = settings.model_dir(dataset, key)
     if model_folder.is_complete(folder):
         return _commit(folder, model_folder.read_card(folder), 0.0, found=True)
     began = time.monotonic()

@@ -28,14 +28,14 @@ from deltalake import (
 )
 from deltalake.exceptions import CommitFailedError
 
-from mrl4rec import lease, stage
+from mrl4rec import processes, stage
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.formats.decode import ASIDE, GOOD, Input, decode_all
 from mrl4rec.settings import Settings
 from mrl4rec.tables.table import Table
 from mrl4rec.transforms.engine import EngineName, Mode, declared
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = processes.cores()
 BATCH = 1 << 17
 """Rows of an Arrow batch that is streamed to the writer."""
 FILE_BYTES = 1 << 30
@@ -105,7 +105,6 @@ class DuckDB:
         with self._spill.explained():
             query = declared(table, sql, order, "make_timestamptz")
             reader = self._con.sql(query).to_arrow_reader(BATCH)
-            lease.confirm()
             return commit_stream(uri, reader, mode, text, base)
 
     def drop(self, *names: str) -> None:
@@ -179,7 +178,7 @@ class Spill:
         """A folder of this process; those of processes that were killed are removed."""
         warehouse = settings.warehouse.absolute()
         for old in warehouse.glob(".spill/*-*"):
-            if not psutil.pid_exists(int(old.name.split("-")[0])):
+            if not processes.is_running(int(old.name.split("-")[0])):
                 shutil.rmtree(old, ignore_errors=True)
         folder = warehouse / ".spill" / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         folder.parent.mkdir(parents=True, exist_ok=True)  # DuckDB makes the last folder only

@@ -17,7 +17,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # what every Spark reader knows it by
 
-from mrl4rec import lease, stage
+from mrl4rec import stage
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.formats.decode import ASIDE, Decoder, Input, blocks, can_split
 from mrl4rec.settings import Settings
@@ -106,7 +106,6 @@ class Spark:
         out right after, and no marker names it: the next run restores the table.
         """
         frame = self._spark.sql(declared(table, sql, order, "timestamp_micros"))
-        lease.confirm()
         if DeltaTable(uri).version() != base:
             raise stage.LostRace(uri)
         writer = frame.write.format("delta").mode(mode).option("userMetadata", text)
