@@ -1,16 +1,20 @@
-"""Progress of a download: a bar where somebody watches, a few log lines where nobody does."""
+"""Progress of a download: a bar where somebody watches, a log line a minute where nobody does."""
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
 
 from mrl4rec.downloads.web import Progress
 
 log = logging.getLogger("mrl4rec.downloads")
-QUARTERS = 4
+LINE_SECONDS = 60
 
 
 @contextmanager
@@ -18,45 +22,22 @@ def shown(progress: Progress | None) -> Iterator[Progress]:
     """The caller's own progress if there is one, else a bar on a terminal, else log lines."""
     if progress is not None:
         yield progress
-    elif sys.stderr.isatty():
-        with _bar() as tell:
-            yield tell
-    else:
-        yield _lines()
-
-
-@contextmanager
-def _bar() -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks = {}
+        return
+    shape: dict[str, Any] = {"unit": "", "unit_scale": True, "leave": False, "delay": 1}
+    if not sys.stderr.isatty():
+        shape |= {"file": _LogLines(), "mininterval": LINE_SECONDS, "maxinterval": LINE_SECONDS}
+    with tqdm(**shape) as bar:
 
         def tell(name: str, done: int, total: int | None) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=done, total=total)
+            bar.set_description_str(name, refresh=False)
+            bar.total = total
+            bar.update(done - bar.n)
 
         yield tell
 
 
-def _lines() -> Progress:
-    told: dict[str, int] = {}
-
-    def tell(name: str, done: int, total: int | None) -> None:
-        if not total:
-            return
-        quarter = QUARTERS * done // total
-        if quarter > told.get(name, 0):
-            told[name] = quarter
-            log.info("%s: %d %% of %s", name, 100 * done // total, f"{total:,}")
-
-    return tell
+class _LogLines(io.StringIO):
+    def write(self, text: str) -> int:
+        if text.strip():
+            log.info(text.strip())
+        return len(text)
