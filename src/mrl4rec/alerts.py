@@ -11,18 +11,16 @@ nor a dead server holds up the run or fails it. The address may hold a token: it
 from __future__ import annotations
 
 import atexit
+import functools
 import json
 import logging
+import os
+import queue
+import textwrap
 import threading
-import time
-import urllib.error
-import urllib.request
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from http.client import HTTPException
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from mrl4rec.masking import scrub
 from mrl4rec.settings import Settings
@@ -31,8 +29,9 @@ log = logging.getLogger("mrl4rec.alerts")
 
 Event = Literal["gate_failed", "promotion_refused", "run_died", "drift_warning"]
 
-PAUSES = (1.0, 5.0, 25.0)
-"""Seconds before each further try."""
+RETRIES = 3
+BACKOFF = 5.0
+"""Seconds: the retries come after 0, twice and four times as many."""
 POST_SECONDS = 5.0
 """How long the server may take to accept a connection, and to answer."""
 MOST_WAITING = 100
@@ -41,7 +40,10 @@ MOST_TEXT = 4_000
 """Characters of facts that are sent; the log line holds the first 300."""
 EXIT_SECONDS = 5.0
 """How long the end of the process waits for alerts that are on their way."""
-WORTH_A_RETRY = (408, 425, 429)
+WORTH_A_RETRY = (408, 425, 429, *range(500, 600))
+
+_waiting: queue.Queue[tuple[str, bytes, Event]] = queue.Queue()
+"""Address, body and event of each post."""
 
 
 def send(
@@ -65,18 +67,19 @@ def send(
 def _post(settings: Settings, event: Event, body: dict[str, Any]) -> None:
     if settings.alert_webhook is None:
         return
-    address = settings.alert_webhook.get_secret_value()
+    if _waiting.qsize() >= MOST_WAITING:
+        log.warning("alert %s was not sent: %d others wait already", event, MOST_WAITING)
+        return
     now = datetime.now(UTC).isoformat(timespec="seconds")
     content = json.dumps({"event": event, **body, "time": now}).encode()
-    if urlsplit(address).scheme not in ("http", "https"):
-        log.warning("alert %s was not sent: MRL4REC_ALERT_WEBHOOK is no http address", event)
-    elif not _sender.put(_Post(address, content, event)):
-        log.warning("alert %s was not sent: %d others wait already", event, MOST_WAITING)
+    _waiting.put((settings.alert_webhook.get_secret_value(), content, event))
+    _start(os.getpid())
 
 
 def flush(seconds: float) -> bool:
     """Wait until every alert is delivered or given up, at most so long; whether that is so."""
-    return _sender.flush(seconds)
+    with _waiting.all_tasks_done:
+        return _waiting.all_tasks_done.wait_for(lambda: not _waiting.unfinished_tasks, seconds)
 
 
 def _facts(facts: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
@@ -96,95 +99,49 @@ def _scrubbed(value: Any, settings: Settings) -> Any:
 
 
 def _short(facts: Mapping[str, Any]) -> str:
-    text = ", ".join(f"{name}={value}" for name, value in facts.items()).replace("\n", " ")
-    return text if len(text) <= 300 else text[:300] + "…"
+    text = ", ".join(f"{name}={value}" for name, value in facts.items())
+    return textwrap.shorten(text, 300, placeholder="…")
 
 
-class _Post:
-    """One body on its way."""
+@functools.cache
+def _start(_process: int) -> None:
+    """Start the thread that posts, once a process: a fork comes without."""
+    for name in ("urllib3.connectionpool", "urllib3.util.retry"):  # they log the address
+        logging.getLogger(name).addFilter(lambda record: record.threadName != "alerts")
+    threading.Thread(target=_run, name="alerts", daemon=True).start()
+    atexit.register(flush, EXIT_SECONDS)
 
-    def __init__(self, address: str, body: bytes, event: str) -> None:
-        self._address, self._body, self.event = address, body, event
 
-    def send(self) -> str | None:
-        """None where the server took it, else why not, without the address."""
-        headers = {"Content-Type": "application/json", "User-Agent": "mrl4rec"}
+def _run() -> None:
+    while True:
+        address, body, event = _waiting.get()
         try:
-            request = urllib.request.Request(self._address, self._body, headers)
-            opener = urllib.request.build_opener(_NoRedirects)
-            with opener.open(request, timeout=POST_SECONDS):
-                return None
-        except urllib.error.HTTPError as error:
-            error.close()
-            return f"HTTP {error.code}"
-        except (OSError, HTTPException, ValueError) as error:
-            # The words of some of these errors hold the address; their kind does not.
-            return type(getattr(error, "reason", error)).__name__
+            why = _deliver(address, body)
+        except Exception as error:  # its words hold the address, its type does not
+            why = type(getattr(next(iter(error.args), None), "reason", error)).__name__
+        if why:
+            log.warning("alert %s was not delivered (MRL4REC_ALERT_WEBHOOK): %s", event, why)
+        _waiting.task_done()
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """The token in the address is for this server alone."""
+def _deliver(address: str, body: bytes) -> str | None:
+    """None where the server took it, else its answer. Raises what requests raises."""
+    import requests
+    from requests.adapters import HTTPAdapter, Retry
 
-
-class _Sender:
-    """Posts in the order they came, by a daemon thread that starts with the first."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[_Post] = deque()
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._busy = False
-
-    def put(self, post: _Post) -> bool:
-        """Take a post to be sent; False where too many wait."""
-        with self._changed:
-            if len(self._waiting) >= MOST_WAITING:
-                return False
-            self._waiting.append(post)
-            if self._thread is None:
-                atexit.register(self.flush, EXIT_SECONDS)
-            if self._thread is None or not self._thread.is_alive():  # a forked child has none
-                self._busy = False
-                self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
-        return True
-
-    def flush(self, seconds: float) -> bool:
-        """Wait until nothing is on its way, at most so long."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting and not self._busy, seconds)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: bool(self._waiting))
-                post = self._waiting.popleft()
-                self._busy = True
-            try:
-                _deliver(post, PAUSES)
-            finally:
-                with self._changed:
-                    self._busy = False
-                    self._changed.notify_all()
-
-
-def _deliver(post: _Post, pauses: Sequence[float]) -> None:
-    for pause in (*pauses, None):
-        why = post.send()
-        if why is None:
-            return
-        if pause is None or _is_final(why):
-            break
-        time.sleep(pause)
-    log.warning("alert %s was not delivered: %s", post.event, why)
-
-
-def _is_final(why: str) -> bool:
-    """Whether the server answered, and will not answer otherwise: most of the codes below 500."""
-    code = int(why.removeprefix("HTTP ")) if why.startswith("HTTP ") else 500
-    return code < 500 and code not in WORTH_A_RETRY
-
-
-_sender = _Sender()
+    retry = Retry(
+        RETRIES,
+        allowed_methods=None,
+        status_forcelist=WORTH_A_RETRY,
+        backoff_factor=BACKOFF,
+        raise_on_status=False,
+        respect_retry_after_header=False,
+    )
+    headers = {"Content-Type": "application/json", "User-Agent": "mrl4rec"}
+    with requests.Session() as session:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retry))
+        reply = session.post(  # the token in the address is for this server alone
+            address, body, headers=headers, timeout=POST_SECONDS, allow_redirects=False
+        )
+    return None if 200 <= reply.status_code < 300 else f"HTTP {reply.status_code}"

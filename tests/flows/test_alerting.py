@@ -29,7 +29,6 @@ from tests.webhook import TOKEN, Hook, listening
 
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
-    monkeypatch.setattr(alerts, "_sender", alerts._Sender())
     with listening() as server:
         monkeypatch.setenv("MRL4REC_ALERT_WEBHOOK", server.address)
         yield server
