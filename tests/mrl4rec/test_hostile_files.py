@@ -183,7 +183,6 @@ HEADERS: dict[str, Any] = {
     "a tensor of 100 GB": {"a": ("F32", [25 << 30], [0, 100 << 30])},
     "an end before its beginning": {"a": ("F32", [3], [12, 0])},
     "an unknown type": {"a": ("F8_E5M2", [12], [0, 12])},
-    "nine dimensions": {"a": ("F32", [1] * 8 + [3], [0, 12])},
     "no object": [1, 2],
     "objects without end": b"[" * 100_000,
 }
