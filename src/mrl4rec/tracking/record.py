@@ -75,8 +75,7 @@ class RunRecord:
     @property
     def file_name(self) -> str:
         """The name of the record's file: one for each (parent_key, key)."""
-        place = json.dumps([self.parent_key, self.key])
-        return hashlib.sha256(place.encode()).hexdigest()[:32] + ".json"
+        return file_name(self.parent_key, self.key)
 
     @property
     def digest(self) -> str:
@@ -101,6 +100,12 @@ class RunRecord:
         known = {f.name for f in fields(cls)}
         body = {k: v for k, v in body.items() if k in known}
         return cls(**body)
+
+
+def file_name(parent_key: str | None, key: str) -> str:
+    """The name of the file of the record of this place."""
+    place = json.dumps([parent_key, key])
+    return hashlib.sha256(place.encode()).hexdigest()[:32] + ".json"
 
 
 def milliseconds(time: datetime | float | None) -> int | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.locks import locked
@@ -49,25 +50,22 @@ class Spool:
 
     def arrived(self, record: RunRecord, run_id: str, uri: str) -> None:
         """Note in ``done`` where the record went, then drop it from those that wait."""
-        body: dict[str, str | None] = {"run_id": run_id, "uri": uri, "digest": record.digest}
-        body |= {"name": record.name, "key": record.key, "parent_key": record.parent_key}
+        body: dict[str, Any] = {"run_id": run_id, "uri": uri, "digest": record.digest}
+        for name in ("name", "key", "parent_key", "status", "tags"):
+            body[name] = getattr(record, name)
         _write(self.done / record.file_name, json.dumps(body, indent=1, ensure_ascii=False))
         path = self.folder / record.file_name
         current = self.read(path)
         if current is not None and current.digest == record.digest:  # else a newer one came in
             path.unlink(missing_ok=True)
 
-    def arrival(self, file_name: str, uri: str, digest: str | None = None) -> str | None:
-        """The run on this server that a record of this (parent_key, key) went to, or None.
-
-        With ``digest`` only where it was the record with that digest.
-        """
+    def arrival(self, file_name: str, uri: str) -> dict[str, Any]:
+        """The note of the record in this file that this server took last; empty where none is."""
         try:
-            body = json.loads((self.done / file_name).read_text(encoding="utf-8"))
+            body: dict[str, Any] = json.loads((self.done / file_name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return None
-        same = body.get("uri") == uri and digest in (None, body.get("digest"))
-        return body.get("run_id") if same else None
+            return {}
+        return body if body.get("uri") == uri else {}
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the spool: two processes that push at once would make two runs of one record."""
@@ -75,19 +73,17 @@ class Spool:
 
 
 def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
         raise Mrl4recError(
             f"the record of a run could not be written: {error.strerror or error}",
             where=str(path),

@@ -6,15 +6,14 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from mrl4rec.masking import masked, scrub
 from mrl4rec.settings import Settings
-from mrl4rec.tracking import glance
-from mrl4rec.tracking.record import RunRecord
+from mrl4rec.tracking.record import RunRecord, file_name
 from mrl4rec.tracking.spool import Spool
 from mrl4rec.tracking.view import VIEWS, view_link
 
@@ -23,7 +22,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 EXPERIMENT = "mrl4rec"
+SQLITE = "sqlite:///"
 PROBE_SECONDS = 2.0
 """How long a server may take to accept a connection."""
 AWAY_SECONDS, MOST_AWAY_SECONDS = 30.0, 600.0
@@ -49,7 +51,8 @@ class Tracker:
 
         Raises Mrl4recError only where the record cannot even be written to disk.
         """
-        known = self.spool.arrival(record.file_name, self.place, record.digest)
+        note = self._arrival(record.file_name)
+        known = note.get("run_id") if note.get("digest") == record.digest else None
         if known is not None and self._away():
             return known
         return self._push(self.spool.put(record), known)
@@ -64,16 +67,15 @@ class Tracker:
 
     def known(self, parent_key: str | None, key: str) -> str | None:
         """The run a record of this place went to on this server, as far as the spool remembers."""
-        record = RunRecord(key=key, parent_key=parent_key, name="")
-        return self.spool.arrival(record.file_name, self.place)
+        return self._arrival(file_name(parent_key, key)).get("run_id")
 
     def finished(self, parent_key: str | None, key: str) -> Mapping[str, str] | None:
-        """The tags of the run that a record of this place went to, while it is there and finished.
+        """The tags of the record of this place that the server took last, if its run is finished.
 
-        Asked of the store itself, without MLflow. None also where that cannot be told so.
+        MLflow is not asked: importing its client takes seconds.
         """
-        run_id = self.known(parent_key, key)
-        return glance.finished(self.uri, run_id) if run_id and not self._away() else None
+        note = self._arrival(file_name(parent_key, key))
+        return note.get("tags") if note.get("status") == "FINISHED" else None
 
     def replay(self) -> int:
         """Push every record that waits, oldest first; answer how many arrived.
@@ -86,8 +88,8 @@ class Tracker:
             if self._away():
                 return pushed
             pushed += self._push(path) is not None
-        if waiting and not self._away():
-            self._close_orphans()
+        if waiting:
+            self._ask(lambda pusher: pusher.close_orphans())
         return pushed
 
     def reachable(self) -> bool:
@@ -100,14 +102,26 @@ class Tracker:
 
     def view_links(self, server: str) -> dict[str, str]:
         """The saved views' addresses on a server's pages, by name; none where it is away."""
-        if self._away():
-            return {}
-        try:
-            experiment = self._connected().experiment_id
-        except Exception as error:
-            self._set_away(_reason(error))
+        experiment = self._ask(lambda pusher: pusher.experiment_id)
+        if experiment is None:
             return {}
         return {view.name: view_link(server, experiment, view) for view in VIEWS}
+
+    def _arrival(self, name: str) -> dict[str, Any]:
+        if self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).exists():
+            return {}  # somebody deleted the local store: what went there is logged again
+        return self.spool.arrival(name, self.place)
+
+    def _ask(self, question: Callable[[Pusher], _T]) -> _T | None:
+        """What the server answers; None where it is away."""
+        if self._away():
+            return None
+        try:
+            return question(self._connected())
+        except Exception as error:  # whatever MLflow raises
+            self._pusher = None
+            self._set_away(_reason(error))
+            return None
 
     def _push(self, path: Path, known: str | None = None) -> str | None:
         if self._away():
@@ -115,7 +129,7 @@ class Tracker:
         with self.spool.lock():
             record = self.spool.read(path)
             if record is None:  # pushed by another process meanwhile, or damaged
-                return self.spool.arrival(path.name, self.place)
+                return self._arrival(path.name).get("run_id")
             try:
                 run_id = self._connected().push(record, known)
             except Exception as error:  # whatever MLflow raises, the training must not fail by it
@@ -146,13 +160,6 @@ class Tracker:
                 self.spool.folder / record.file_name,
             )
         else:
-            self._set_away(_reason(error))
-
-    def _close_orphans(self) -> None:
-        try:
-            self._connected().close_orphans()
-        except Exception as error:
-            self._pusher = None
             self._set_away(_reason(error))
 
     def _away(self) -> bool:
