@@ -14,6 +14,7 @@ from tests.flows.parsed import parsed
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+CODE = ("src", "flows", "jobs", "tests")
 BLOCK = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
 VARIABLES = re.compile(r"^(export\s+)?([A-Z][A-Z0-9_]*=\S*\s+)+")
 
@@ -62,6 +63,18 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         target = (page.parent / file).resolve() if file else page
         assert target.exists(), link
         assert not heading or heading in headings(target), link
+
+
+def test_what_the_code_cites_is_in_the_docs() -> None:
+    files = [file for part in CODE for file in (ROOT / part).rglob("*.py")]
+    cited = {
+        m for file in files for m in re.findall(r"docs/[\w-]+\.md(?:#[\w-]+)?", file.read_text())
+    }
+    assert cited
+    for citation in cited:
+        page, _, heading = citation.partition("#")
+        assert (ROOT / page).exists(), citation
+        assert not heading or heading in headings(ROOT / page), citation
 
 
 def test_there_are_commands_to_look_at() -> None:

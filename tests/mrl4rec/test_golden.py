@@ -1,4 +1,4 @@
-"""Simple models on the paper authors' own splits: the figures of METHODS.md 7.2 and 7.3."""
+"""Simple models on the paper authors' splits, against docs/methods.md#reference-values."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_deterministic_ones_are_as_they_were(
 
 
 def test_ials_and_its_rotation_on_tools(real_data: Path) -> None:
-    """One seed against another's of METHODS 7.2, 7.3: ±3 % at full width and of prefixes."""
+    """One seed against another's reference values: ±3 % at full width and of prefixes."""
     data = split(real_data / "author-splits" / "tool")
     model = fit(resolve("iALS", ["iALS.a0=0.03", "iALS.lam=0.01"]), data, FITTED, 2022)
     turned = look(model, data, Cut(rotated=True))

@@ -76,8 +76,8 @@ def test_uib_sets_positives_above_and_negatives_below_the_users_own_boundary(
 
 
 def test_broadcast_uib_compares_every_boundary_with_every_example() -> None:
-    """METHODS.md 2.5: the column of boundaries makes a (B, B) term of the positives, and sums the
-    negatives of the whole batch before the logarithm."""
+    """As the paper authors' code: the column of boundaries makes a (B, B) term of the positives,
+    and sums the negatives of the whole batch before the logarithm."""
     user, positive, negative = toy()
     found = boundary("broadcast")(user, positive, negative[:, :1], (2,))
     expected = [

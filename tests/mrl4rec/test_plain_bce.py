@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 
 
 class Plain:
-    """METHODS.md 1.2 and 2.1, as one would write it down first."""
+    """BCE with the paper authors' settings (docs/methods.md), as one would write it down first."""
 
     def __init__(self, data: Interactions, seed: int, negatives: int = 1) -> None:
         self.data, self.negatives = data, negatives

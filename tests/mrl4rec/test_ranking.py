@@ -294,7 +294,7 @@ def test_popularity_on_the_authors_splits(
     model = CountModel(np.bincount(train[1], minlength=shape[1]), shape[0])
     seen, truth = csr(*train, *shape), csr(*test, *shape)
     hashed = evaluate(model, seen, truth)
-    by_id = np.arange(shape[1], dtype=np.int32)  # how METHODS 1.3 broke ties
+    by_id = np.arange(shape[1], dtype=np.int32)  # how the paper authors' code breaks ties
     monkeypatch.setattr(cpu, "tie_order", lambda n_items: (by_id, by_id))
     ascending = evaluate(model, seen, truth)
     for k, value in zip((10, 20, 50), expected, strict=True):

@@ -2,7 +2,7 @@
 
 The same integers as :mod:`mrl4rec.kernels.draws`. Candidates stay in registers and only the kept
 one is written; a program draws again only while one of its own draws was seen. Scores are summed
-in another order than on the CPU, so near-equal ones may be kept differently (SPEED.md).
+in another order than on the CPU, so near-equal ones may be kept differently (docs/gpu.md).
 
 Shapes: B examples, U users, I items, d dimensions, L levels, n candidates.
 """

@@ -37,7 +37,7 @@ PLAIN: dict[str, Any] = {
 }
 """How loops are compiled that allocate nothing."""
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
-"""Adam's defaults, which the authors use (METHODS.md 1.2)."""
+"""Adam's defaults, which the paper's authors use (docs/methods.md#hyper-parameters)."""
 ROOT_2 = math.sqrt(BETA_2)
 UNTOUCHED = -1
 HORIZON = 40_000

@@ -1,6 +1,7 @@
 """Which of the drawn candidates becomes the negative: one parallel loop over the batch (numba).
 
-Equations: METHODS.md 4. Scores are cut to the level's width; ties go to the lower draw.
+Equations: docs/methods.md#negative-samplers. Scores are cut to the level's width;
+ties go to the lower draw.
 
 Shapes: B examples, U users, I items, d dimensions, L levels, n candidates.
 """

@@ -1,4 +1,4 @@
-"""Methods that read a user's whole history at once. Defaults: METHODS.md 3.1."""
+"""Methods that read a user's whole history at once. Defaults: docs/methods.md."""
 
 from __future__ import annotations
 

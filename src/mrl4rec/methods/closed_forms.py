@@ -1,4 +1,7 @@
-"""Methods that are fitted as a whole, without epochs to choose. Defaults: METHODS.md 6 and 7."""
+"""Methods that are fitted as a whole, without epochs to choose.
+
+Equations and defaults: docs/methods.md#simple-models.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Methods whose vectors are trained in batches. Equations: METHODS.md 1.1; defaults: 1.2."""
+"""Methods whose vectors are trained in batches.
+
+Equations: docs/methods.md#equations; defaults: docs/methods.md#hyper-parameters.
+"""
 
 from __future__ import annotations
 

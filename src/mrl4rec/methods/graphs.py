@@ -1,4 +1,7 @@
-"""Methods that compare the nodes of a graph with each other. Defaults: METHODS.md 3.2, 3.4, 6."""
+"""Methods that compare the nodes of a graph with each other.
+
+Equations: docs/methods.md#graph-methods-and-macridvae.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other losses over vectors of users and items. Equations and defaults: METHODS.md 2, 6.
+"""Other losses over vectors of users and items. Equations: docs/methods.md#losses.
 
 Rows have the settings that MRL4Rec trains every row of its Table 2 with (dimension, batch, step
 size, regulariser, stopping) and their own paper's where the loss has its own; ``X-own`` has other
@@ -19,7 +19,7 @@ SCORES = ("inner", "cosine")
 
 @dataclass(frozen=True)
 class Uib(Factors):
-    """UIB: positives above a boundary of the user, negatives below it (METHODS.md 2.5)."""
+    """UIB: positives above a boundary of the user, negatives below it (Zhuo et al. 2022)."""
 
     a: float = value(0.5, "weight of the negatives' part", low=0, high=1)
     form: str = value(
@@ -60,14 +60,14 @@ class Contrastive(Factors):
 
 @dataclass(frozen=True)
 class Ssm(Contrastive):
-    """SSM: softmax over the positive and its negatives (METHODS.md 2.4)."""
+    """SSM: softmax over the positive and its negatives (arXiv 2201.02327)."""
 
     tau: float = value(0.2, "temperature; > 0", low=1e-6)
 
 
 @dataclass(frozen=True)
 class Bsl(Contrastive):
-    """SL and BSL: softmax whose denominator leaves the positive out (METHODS.md 6)."""
+    """SL and BSL: softmax whose denominator leaves the positive out."""
 
     tau: float = value(0.14, "temperature; > 0", low=1e-6)
     ratio: float = value(1.32, "weight of the negatives' part; 1: SL", low=0)
@@ -75,7 +75,7 @@ class Bsl(Contrastive):
 
 @dataclass(frozen=True)
 class DirectAu(Contrastive):
-    """DirectAU: pairs close on the sphere, everybody apart; no negatives (METHODS.md 2.6)."""
+    """DirectAU: alignment and uniformity on the sphere; no negatives (arXiv 2206.12811)."""
 
     gamma: float = value(0.5, "weight of the uniformity of users and items", low=0)
 

@@ -1,4 +1,4 @@
-"""Other kinds of negatives. Rules and defaults: METHODS.md 3.3, 4.
+"""Other kinds of negatives. Equations: docs/methods.md#negative-samplers.
 
 Rows have the settings that MRL4Rec trains every row of its tables with (dimension, batch, step
 size, regulariser, stopping) and their own paper's where the sampler has its own.
@@ -22,7 +22,7 @@ class Popular(Factors):
 
 @dataclass(frozen=True)
 class DnsMn(Factors):
-    """DNS(M, N): one of the M best of N candidates, or all M (METHODS.md 4)."""
+    """DNS(M, N): one of the M best of N candidates, or all M (Shi et al. 2023)."""
 
     top: int = value(
         2, "M: of so many best-scored candidates one is drawn, or all are taken", low=1
@@ -40,14 +40,14 @@ class Ahns(Factors):
 
 @dataclass(frozen=True)
 class MixGcf(Factors):
-    """MixGCF: candidates mixed with the positive, layer by layer (METHODS.md 4)."""
+    """MixGCF: candidates mixed with the positive, layer by layer (Huang et al. 2021)."""
 
     trained_as: ClassVar[str] = "mixing"
 
 
 @dataclass(frozen=True)
 class Dens(Factors):
-    """DENS: relevant and irrelevant parts of items, told apart by gates (METHODS.md 3.3)."""
+    """DENS: gates separate the relevant part of an item from the rest (Lai et al. 2023)."""
 
     trained_as: ClassVar[str] = "mixing"
 

@@ -3,7 +3,7 @@
 From x of a layer: g = Â x; r = softmax(x C) Cᵀ, C the intents of the user or item side; a and b are
 the sums over neighbours of x, an edge weighing (1 + cos)/2 of its ends' g (for a) or r (for b),
 divided by the node's total. The next layer is g + r + a + b + x, and the vectors to score with are
-the SUM of layers 0 … H. METHODS.md 3.4.
+the SUM of layers 0 … H (docs/methods.md#graph-methods-and-macridvae).
 
 Shapes: N = U + I nodes, M directed edges, d dimensions, T intents, H layers.
 """

@@ -3,7 +3,7 @@
 The logits of an edge's K chunks start at 1. An iteration shares the edge among the chunks by their
 softmax, A_k, sets e_k ← D_k^-1/2 A_k D_k^-1/2 e_k⁰ (D_k: row sums of A_k), and adds to the logits
 <e_k[h]/‖·‖, tanh(e_k⁰[t]/‖·‖)>. The vectors to score with are the mean of layer 0 and the last
-iteration's. The gradient goes through the routing. METHODS.md 3.2.
+iteration's. The gradient goes through the routing (docs/methods.md#graph-methods-and-macridvae).
 
 Shapes: N = U + I nodes, M directed edges, d dimensions in K chunks of w.
 """

@@ -1,4 +1,4 @@
-"""LightGCN (He et al. 2020): vectors averaged over layers of neighbours. METHODS.md 1.1.
+"""LightGCN (He et al. 2020): vectors averaged over layers of neighbours (arXiv 2002.02126).
 
 Layer h + 1 is D^-1/2 A D^-1/2 times layer h, A the bipartite graph without self loops; the vectors
 to score with are the mean of layers 0 … H. U users, I items, d dimensions.

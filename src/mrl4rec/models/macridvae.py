@@ -3,7 +3,8 @@
 Items h and concepts m lie on the sphere. Item i belongs to concept k by c_ik = softmax_k(<h_i, m_k>
 / τ), in training a sample of it (Gumbel-softmax, temperature 1). The encoder, a layer of tanh and a
 linear one, reads the user's items weighed by c_·k and gives the place μ_k, put on the sphere, and
-the log-variance of z_k. An item's probability goes with Σ_k c_ik exp(<z_k, h_i>/τ). METHODS.md 3.1.
+the log-variance of z_k. An item's probability goes with Σ_k c_ik exp(<z_k, h_i>/τ)
+(docs/methods.md#graph-methods-and-macridvae).
 
 Shapes: B users of a batch, X their pairs, U users, I items, K concepts, d dimensions, H hidden.
 """

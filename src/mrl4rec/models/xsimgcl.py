@@ -1,7 +1,8 @@
 """XSimGCL (Yu et al. 2023): LightGCN with noise in every layer, one layer held against the mean.
 
 Each layer is Â times the one before plus sign(x) ⊙ ε · n/‖n‖, n ~ U(0,1)^d, in training only; the
-vectors to score with are the mean of layers 1 … H, layer 0 left out. METHODS.md 6.
+vectors to score with are the mean of layers 1 … H, layer 0 left out
+(docs/methods.md#graph-methods-and-macridvae).
 
 Shapes: N = U + I nodes, d dimensions, H layers.
 """

@@ -1,7 +1,8 @@
 """One negative a level: of several uniform draws among a user's unseen items, by a rule.
 
-Matryoshka negative sampling (the paper's Algorithm 1) is the same sampler applied to each level's
-slice with its own candidates: only the list of widths differs. Equations: METHODS.md 1.1.
+Matryoshka negative sampling (arXiv 2406.07432, Algorithm 1) is the same sampler applied to each
+level's slice with its own candidates: only the list of widths differs. Rules:
+docs/methods.md#negative-samplers.
 
 Shapes: B examples, d dimensions, K negatives an example (1, or one a level).
 """

@@ -1,4 +1,6 @@
-"""UIB: a boundary of each user between the items above and below it. Equations: METHODS.md 2.5.
+"""UIB: a boundary of each user between the items above and below it.
+
+Equations: docs/methods.md#losses.
 
 b_u = <w, e_u> + c is a linear head on the user's vector; a positive is to score above it, a
 negative below. Shapes: B examples, d dimensions, K negatives an example.

@@ -1,4 +1,6 @@
-"""DENS: gates that tell an item's relevant part from the rest. Equations: METHODS.md 3.3.
+"""DENS: gates that tell an item's relevant part from the rest.
+
+Equations: docs/methods.md#negative-samplers.
 
 Shapes: B examples, H + 1 layers, n candidates, d dimensions; ``…`` any of them.
 """

@@ -1,4 +1,4 @@
-"""Losses over pairs of a positive and its negatives. Equations: METHODS.md 1.1, 2.1, 4.
+"""Losses over pairs of a positive and its negatives. Equations: docs/methods.md#losses.
 
 Shapes: B examples, d dimensions, K negatives an example, L levels.
 """

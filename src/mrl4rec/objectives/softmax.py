@@ -1,4 +1,4 @@
-"""Softmax losses: a positive against many negatives. Equations: METHODS.md 2.4, 6.
+"""Softmax losses: a positive against many negatives. Equations: docs/methods.md#losses.
 
 Shapes: B examples, N negatives, d dimensions.
 """

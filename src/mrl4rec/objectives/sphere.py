@@ -1,4 +1,6 @@
-"""DirectAU: vectors on the sphere, pairs close and everybody apart. Equations: METHODS.md 2.6.
+"""DirectAU: vectors on the sphere, pairs close and all vectors spread out.
+
+Equations: docs/methods.md#losses.
 
 Shapes: B examples, d dimensions; all vectors have length 1.
 """

@@ -1,6 +1,6 @@
 """Ranking metrics of top-K lists, for each user and each cut-off in one walk down the list.
 
-With T = the user's test items, hits counted among the first k places (METHODS 1.4):
+With T = the user's test items, hits counted among the first k places (docs/methods.md#metrics):
 recall = hits/|T|; precision = hits/k; hr = 1 where there is a hit; mrr = 1/rank of the first hit;
 ndcg = Σ 1/log2(rank + 1) over hits, divided by its value for min(k, |T|) hits on top;
 map = Σ precision at the rank of each hit / min(k, |T|). Lists are short where nearly all is seen:

@@ -3,7 +3,8 @@
 What a list holds never depends on how the work was cut: on the CPU a score is a fixed chain of
 operations (``mrl4rec.kernels.topk``); on a device, and for scorers that only give whole rows,
 users go through in blocks whose size hangs on the number of items alone. Ties in score go by one
-hashed order of the items, never by id, because neighbouring ids are related (METHODS 1.3).
+hashed order of the items, never by id, because neighbouring ids are related
+(docs/methods.md#the-papers-data).
 
 Shapes: B users, I items, W widths, K list length.
 """

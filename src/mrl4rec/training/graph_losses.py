@@ -1,4 +1,6 @@
-"""What a step of XSimGCL, DGCF and DCCF minimises. Equations: METHODS.md 3.2, 3.4, 6.
+"""What a step of XSimGCL, DGCF and DCCF minimises.
+
+Equations: docs/methods.md#graph-methods-and-macridvae.
 
 None is a sum over the examples: contrast and correlation look at the nodes of a whole batch, so
 all of it lies in one process. Nodes are users, then items.

@@ -1,4 +1,6 @@
-"""What a step of MacridVAE minimises: its examples are users, not pairs. METHODS.md 3.1.
+"""What a step of MacridVAE minimises: its examples are users, not pairs.
+
+Equations: docs/methods.md#graph-methods-and-macridvae.
 
 Shapes: B users of a batch, X their pairs, U users, I items, K concepts, d dimensions.
 """

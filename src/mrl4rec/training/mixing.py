@@ -1,4 +1,6 @@
-"""Negatives that are made, layer by layer, from drawn items: MixGCF and DENS (METHODS.md 3.3, 4).
+"""Negatives that are made, layer by layer, from drawn items: MixGCF and DENS.
+
+Equations: docs/methods.md#negative-samplers.
 
 Each layer takes the candidate that suits it, so a negative may mix layers of different items. The
 choice is made on scores without gradient; the vectors it takes carry gradient, and MixGCF's into

@@ -1,4 +1,6 @@
-"""Vectors of users and items, trained on pairs against drawn negatives. Equations: METHODS.md 1.1.
+"""Vectors of users and items, trained on pairs against drawn negatives.
+
+Equations: docs/methods.md#equations.
 
 Shapes: B examples of this process, U users, I items, d dimensions, K negatives an example.
 """
@@ -33,7 +35,8 @@ class Pairwise(StepLoss):
     def forward(self, users_B: Tensor, positives_B: Tensor, place: Place, batch: int) -> Tensor:
         """This process's part of the mean over the global ``batch``: the parts add up to it.
 
-        The regulariser is (l2/2)/batch times the squared norms of the layer-0 rows, METHODS.md 1.1.
+        The regulariser is (l2/2)/batch times the squared norms of the layer-0 rows
+        (docs/methods.md#losses).
         """
         users, items = self.model()
         negatives_BK = self.sampler.choose(users_B, users, items, place, positives_B)

@@ -1,8 +1,8 @@
 """The phases of a protocol: on which pairs to train, and on which fold to look.
 
 ``paper`` trains on train ∪ valid and looks at test. ``clean`` trains on train and looks at valid,
-then is fitted anew on train ∪ valid, looking at nothing (METHODS.md 1.5, 7.1). A refit on
-everything is that last phase alone, on every fold, whatever the protocol.
+then is fitted anew on train ∪ valid, without evaluation (docs/methods.md#protocols). A
+refit on everything is that last phase alone, on every fold, whatever the protocol.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from mrl4rec.bench.row import Row, Target
 from mrl4rec.bench.rows.beside import Measured, against, row
 
 AUTHORS_EPOCH = 15.0
-"""Seconds of an MRL-M epoch on Phones by the paper authors' code on two cores (SPEED.md)."""
+"""Seconds of an MRL-M epoch on Phones by the paper authors' code on two cores
+(docs/performance.md#the-authors-code)."""
 AUTHORS = "the authors' code (published figure)"
 EPOCHS = 12
 GPU_EPOCH = 0.1

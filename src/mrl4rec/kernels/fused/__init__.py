@@ -5,8 +5,8 @@ slopes and the users' gradients; tables are only read. ``step`` goes over the to
 adds up its own contributions in a fixed order and takes Adam's step. No two threads write one row,
 nothing is drawn from a generator: the result is the same bits for any number of threads.
 
-The losses bpr and mrl (METHODS.md 1.1) are both sums over *pairs* p of a positive and a negative
-n_p at a width w_p, of the gaps x_p = s_{u,n_p} − s_{ui}, each inner product cut to w_p:
+The losses bpr and mrl (docs/methods.md#losses) are both sums over *pairs* p of a positive and a
+negative n_p at a width w_p, of the gaps x_p = s_{u,n_p} − s_{ui}, each inner product cut to w_p:
 
     mrl: mean_p sp(x_p);    bpr: log(1 + Σ_p exp x_p);    n_p = p, or the only negative for all.
 
