@@ -13,7 +13,7 @@ import pytest
 from tests.flows.parsed import parsed
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
 CODE = ("src", "flows", "jobs", "tests")
 BLOCK = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
 VARIABLES = re.compile(r"^(export\s+)?([A-Z][A-Z0-9_]*=\S*\s+)+")
@@ -28,7 +28,8 @@ def commands(text: str) -> Iterator[str]:
     lines += [" ".join(code.split()) for code in inline if " --" in code]
     for line in lines:
         command = VARIABLES.sub("", line.strip().removeprefix("$ "))
-        if command.startswith("mrl4rec ") and not command.endswith("--help") and "…" not in command:
+        answered = command.endswith(("--help", "--version")) or "…" in command
+        if command.startswith("mrl4rec ") and not answered:
             yield command
 
 

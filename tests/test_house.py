@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from flows.benchmark import benchmark
@@ -26,6 +27,20 @@ def test_deployments_name_only_parameters_the_flow_has() -> None:
     assert set(DEPLOYMENTS) == {"full-benchmark", "smoke"}
     for body in DEPLOYMENTS.values():
         assert set(body["parameters"]) <= known
+
+
+def test_a_wheel_holds_every_file_of_the_packages() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        patterns = tomllib.load(file)["tool"]["setuptools"]["package-data"]["mrl4rec"]
+    package = ROOT / "src" / "mrl4rec"
+    data = {path for pattern in patterns for path in package.glob(pattern)}
+    listed = subprocess.run(
+        ["git", "ls-files", "flows", "jobs", "src"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    files = [ROOT / name for name in listed.stdout.split()]
+    assert {file for file in files if file.suffix != ".py"} == data
+    assert all((file.parent / "__init__.py").exists() for file in files)
 
 
 def test_no_registry_or_index_is_named_in_the_project() -> None:

@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # torch and numba each bring a pool of OpenMP threads that spin while they wait. On a machine busy
 # with anything else an epoch then takes ten to fifty times as long (measured); asleep, they do not.

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import mrl4rec
+from flows.cli import main
+
 
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -57,6 +60,13 @@ def test_help_imports_nothing_heavy(command: str) -> None:
     help_, _, imported = done.stdout.rpartition("imported ")
     assert "usage: mrl4rec" in help_
     assert not HEAVY & set(imported.split())
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"mrl4rec {mrl4rec.__version__}\n"
 
 
 @pytest.mark.parametrize("command", ["compare", "report", "tables", "export x"])
