@@ -60,7 +60,7 @@ def test_each_claim_is_held_against_the_rows_that_are_there(settings: Settings) 
         "it beats what a user would pick instead": {"against EASE": opposite},
     }
     assert [one.verdict for one in found] == [
-        "holds so far", holds, "not told apart", holds, opposite, opposite
+        "holds so far", holds, "not significantly different", holds, opposite, opposite
     ]  # fmt: skip
     plain = found[1]
     assert plain.sentence.startswith("MRL-M 0.6")

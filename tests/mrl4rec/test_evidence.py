@@ -1,4 +1,4 @@
-"""The report's evidence: who is told apart, slices, cost, tuned or not, other splits, Markdown."""
+"""The report's evidence: significance, slices, cost, tuned or not, other splits, Markdown."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_the_page_shows_the_evidence_with_a_table_under_each_picture(made: Setti
     html = report.build(made, None, made.warehouse / "page.html").read_text()
     figures = re.findall(r"<figure><figcaption>(.*?)</figcaption>(.*?)</figure>", html, re.S)
     titles = [title for title, _ in figures]
-    assert "Who is told apart from whom" in titles
+    assert "Which differences are significant" in titles
     assert "Recall@20 against the seconds of training" in titles
     assert "Recall@20 by how much a user has" in titles
     assert all("<table>" in body for _, body in figures), titles
@@ -221,7 +221,7 @@ def test_markdown_has_the_tables_and_no_place_of_this_machine(
     assert "--warehouse" not in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in tables}) > 1
-    assert "#### Who is told apart, protocol clean" in text
+    assert "#### Significance, protocol clean" in text
     again = markdown.write(made, None, Path("docs/results.md")).read_text()
     assert again == text
 

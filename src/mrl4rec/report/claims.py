@@ -29,7 +29,7 @@ class Verdict(StrEnum):
 
     HOLDS = "holds"
     OPPOSITE = "the opposite"
-    OPEN = "not told apart"
+    OPEN = "not significantly different"
 
 
 @dataclass(frozen=True)

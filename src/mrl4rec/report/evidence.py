@@ -1,4 +1,4 @@
-"""How sure the leaderboard is: who is told apart from whom, and who wins for which users and items.
+"""How sure the leaderboard is: which differences are significant, and for which users and items.
 
 Shapes: E users with test items, M groups, best first.
 """
@@ -48,7 +48,7 @@ class Evidence:
     users: int
     contests: list[Contest]
     runs: list[tuple[int, int]]
-    """Stretches (first, last) of groups of which no two are told apart."""
+    """Stretches (first, last) of groups of which no two differ significantly."""
     activity: list[Slice]
     popularity: list[Slice]
     """Empty where the evaluations are older than the slices."""
@@ -87,7 +87,7 @@ def evidence(settings: Settings, groups: Sequence[Group]) -> Evidence | str:
 def stretches(
     n: int, contests: Sequence[Contest], groups: Sequence[Group]
 ) -> list[tuple[int, int]]:
-    """The longest stretches of neighbours of which no pair is told apart, singles left out."""
+    """The longest runs of neighbours of which no pair differs significantly, without singles."""
     at = {id(group): place for place, group in enumerate(groups)}
     apart = {
         (at[id(one.a)], at[id(one.b)]) for one in contests if one.p_holm < LEVEL

@@ -24,7 +24,7 @@ def draw(found: Evidence) -> dict[str, Any]:
 
 
 def standing(found: Evidence) -> Any:
-    """Each group's mean with its interval; a bar at the right joins those not told apart."""
+    """Each group's mean and interval; a bar joins groups that do not differ significantly."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

@@ -13,8 +13,8 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def standing(found: Evidence) -> Table:
-    """Each group's mean and interval, with letters: rows that share one are not told apart."""
-    head = ["method", "levels", found.place.name, "95 % interval", "not told apart"]
+    """Each group's mean and interval; rows with a common letter do not differ significantly."""
+    head = ["method", "levels", found.place.name, "95 % interval", "not significantly different"]
     table = Table(head, numeric=frozenset({2, 3}))
     for at, group in enumerate(found.groups):
         mean, half = found.means_M[at], found.half_M[at]
@@ -41,7 +41,7 @@ def tables(found: Evidence) -> dict[str, Table | None]:
 def pairs(found: Evidence) -> Table:
     """Every paired test."""
     head = ["better", "worse", "difference", "95 % interval", "relative", "d_z", "p", "p (Holm)",
-            "seeds ±", "told apart"]  # fmt: skip
+            "seeds ±", "significant"]  # fmt: skip
     table = Table(head, numeric=frozenset(range(2, 9)))
     for one in found.contests:
         paired = one.found

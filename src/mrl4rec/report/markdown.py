@@ -156,10 +156,10 @@ def _board(
         yield table(views.level_sweep(swept, None))
     proof = evidence(settings, groups)
     if isinstance(proof, Evidence):
-        yield f"#### Who is told apart, protocol {protocol}\n"
+        yield f"#### Significance, protocol {protocol}\n"
         yield (
-            f"{proof.place.name}, {proof.users:,} users; rows that share a letter are not told "
-            "apart (sign-flip test of every pair, Holm, 5 %).\n"
+            f"{proof.place.name}, {proof.users:,} users; rows that share a letter are not "
+            "significantly different (sign-flip test of every pair, Holm, 5 %).\n"
         )
         yield table(evidence_views.standing(proof))
         for title in ("by_activity", "by_popularity"):

@@ -16,7 +16,7 @@ TITLES = {
     "ratings": "Ratings",
     "quarantine": "Quarantine by rule",
     "champion_over_time": "Champion and challenger",
-    "standing": "Who is told apart from whom",
+    "standing": "Which differences are significant",
     "by_activity": "{metric} by how much a user has",
     "by_popularity": "{metric} by how popular the test items are",
     "cost": "{metric} against the seconds of training",
