@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 import time
@@ -17,7 +16,7 @@ from mrl4rec import evaluation, report
 from mrl4rec.cut import Cut
 from mrl4rec.gate import Verdict, markdown
 from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, canonical
+from mrl4rec.stage import Commit, json_digest
 from mrl4rec.tracking import RunRecord, Tracker, benchmark_run, model_run
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class Benchmark:
         """Whether anything was evaluated anew."""
         splits = [p.prepared.split.key for p in pipelines if p.prepared.split]
         asked = [p.request.parameters() for p in pipelines]
-        self.key = hashlib.sha256(canonical([splits, asked]).encode()).hexdigest()
+        self.key = json_digest([splits, asked])
         self._results: dict[str, list[dict[str, Any]]] = {}
 
     # ------------------------------------------------------------------ MLflow

@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 from jobs import common
 from mrl4rec import split_files as author_form
 from mrl4rec import stage, versions
+from mrl4rec.choices import STRATEGIES
 from mrl4rec.errors import UsageError, nearest
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
@@ -23,7 +24,6 @@ from mrl4rec.transforms.engine import Engine, open_engine
 
 CODE = 2
 STAGE, MARKER = "split", "splits"
-STRATEGIES = ("random", "per_user_random", "last_out", "global_time", "since", "predefined")
 USES_SHARE = ("random", "per_user_random", "global_time")
 USES_TIME = ("last_out", "global_time", "since")
 INPUTS = ("interactions", "users", "items")

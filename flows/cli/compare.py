@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from argparse import Namespace
-from typing import Any, get_args
+from typing import Any
 
 from flows import console
-from flows.config.run import Protocol
+from mrl4rec.choices import PROTOCOLS
 from mrl4rec.settings import Settings
 
 HEAD = ["A", "B", "A's mean", "B's mean", "A − B", "95 % interval", "relative", "d_z", "p",
@@ -28,7 +28,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("--metric", default="ndcg", help="the metric of each user that is compared")
     add("--k", type=int, default=20, help="length of the ranked list")
     add("--width", type=int, help="first so many dimensions; unset: all of a model")
-    add("--protocol", choices=get_args(Protocol), help="unset: clean where all have it, else paper")
+    add("--protocol", choices=PROTOCOLS, help="unset: clean where all have it, else paper")
     add("--draws", type=int, help="bootstrap samples and sign flips; unset: up to 10,000")
     add("--seed", type=int, default=0, help="of the draws")
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from flows import console, data_engine, preflight
 from flows.cli import parser
-from flows.config.run import DEFAULT_LEVELS, RunConfig
+from flows.config.run import RunConfig
+from mrl4rec.presets import DEFAULT_LEVELS
 from mrl4rec.settings import Settings
 
 if TYPE_CHECKING:

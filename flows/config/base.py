@@ -16,9 +16,8 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from mrl4rec.choices import DataEngine, Device
 from mrl4rec.errors import UsageError, nearest
-
-EngineChoice = Literal["auto", "duckdb", "spark"]
 
 
 @dataclass(frozen=True)
@@ -136,13 +135,13 @@ class DataConfig(ReadConfig):
     as_of: Annotated[str | None, Cli("TIME")] = Field(
         None, description="reviews after this ISO time are in the future; unset: now"
     )
-    data_engine: EngineChoice | None = Field(
+    data_engine: DataEngine | None = Field(
         None,
         description="what runs ingest, k-core and split; auto: Spark where MRL4REC_SPARK_MASTER "
         "names a master, else DuckDB; unset: MRL4REC_DATA_ENGINE, else auto",
     )
     epochs: int = Field(300, ge=1, description="most epochs of a training")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
+    device: Device = Field("auto", description="where to train")
     overrides: Annotated[tuple[str, ...], Cli("METHOD.NAME=VALUE", flag="--set", repeat=True)] = (
         Field((), description="change one value of a method, as EASE.lam=500; may be repeated")
     )

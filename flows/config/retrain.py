@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from flows.config.base import READ_FIELDS, Cli, DataConfig
-from flows.config.run import DEFAULT_LEVELS, RunConfig
+from flows.config.run import RunConfig
 from mrl4rec.errors import UsageError
+from mrl4rec.presets import DEFAULT_LEVELS
 from mrl4rec.promotion.rules import Rules
 
 if TYPE_CHECKING:

@@ -7,21 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
 from flows.config.base import READ_FIELDS, Cli, DataConfig, utc
 from mrl4rec import presets
+from mrl4rec.choices import Engine, Protocol, Strategy
 from mrl4rec.errors import UsageError, nearest
+from mrl4rec.presets import DEFAULT_LEVELS, DEFAULT_METHODS
 
 if TYPE_CHECKING:
     from mrl4rec.methods import Method
 
-Strategy = Literal["random", "per_user_random", "last_out", "global_time", "since", "predefined"]
-Protocol = Literal["clean", "paper"]
-DEFAULT_METHODS = ("Pop", "EASE", "BPR", "BPR-D", "BPR-M", "MRL-D", "MRL-M", "MRL-M@lightgcn-1")
-DEFAULT_LEVELS = ("4,8,16,32,64",)
 DEFAULT_DATASET = "ml-100k"
 """Of the catalogue: what runs where neither data set nor source is named."""
 CUTOFFS = (10, 20, 50)
@@ -91,9 +89,7 @@ class RunConfig(DataConfig):
         False,
         description="evaluate it again after the exact SVD rotation, under the name `… rotated`",
     )
-    engine: Literal["auto", "fused", "autograd"] = Field(
-        "auto", description="how training steps are taken"
-    )
+    engine: Engine = Field("auto", description="how training steps are taken")
     devices: int = Field(1, ge=1, description="processes to train with (DDP)")
     _cells: tuple[Cell, ...] = PrivateAttr(default=())
 

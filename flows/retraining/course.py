@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from pathlib import Path
@@ -28,7 +27,7 @@ from mrl4rec.registry import ledger
 from mrl4rec.registry.agree import bring_into_agreement
 from mrl4rec.registry.ledger import Decision, Entry, short
 from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, canonical, open_table
+from mrl4rec.stage import Commit, json_digest, open_table
 from mrl4rec.tracking import Tracker
 
 log = logging.getLogger("mrl4rec")
@@ -176,11 +175,11 @@ class Course:
         rows = delta.to_pyarrow_table(columns=["source_sha256", "rows_accepted"]).to_pylist()
         digests = sorted(row["source_sha256"] for row in rows if row["rows_accepted"])
         asked = {"code": CODE, "sources": digests, "parameters": self.request.parameters()}
-        key = hashlib.sha256(canonical(asked).encode()).hexdigest()
+        key = json_digest(asked)
         row = remembered.of_run(self.settings, self.dataset, key)
         if row is None or row.decision != "refused" or row.champion == champion:
             return key
-        return hashlib.sha256(canonical([key, champion]).encode()).hexdigest()
+        return json_digest([key, champion])
 
     def _served(self, key: str | None) -> Champion | None:
         """The champion by its card. Raises GateFailed where it is gone."""

@@ -4,7 +4,6 @@ could not be read. A run that was killed before it wrote its row has it written 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from mrl4rec.formats.sources import SourceFile
 from mrl4rec.registry import ledger
 from mrl4rec.registry.ledger import Entry
 from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, canonical
+from mrl4rec.stage import Commit, json_digest
 from mrl4rec.tables import DRIFT_SUITE, REVIEWS_SUITE
 
 if TYPE_CHECKING:
@@ -131,4 +130,4 @@ def _rows(settings: Settings, dataset: str, ingest: Commit | None) -> list[dict[
 
 
 def _key(*parts: object) -> str:
-    return hashlib.sha256(canonical(["refused dump", *parts]).encode()).hexdigest()
+    return json_digest(["refused dump", *parts])

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, open_table
-
-FOLDS = ("train", "valid", "test")
+from mrl4rec.tables.splits import FOLDS
 
 Pairs = tuple[NDArray[np.int32], NDArray[np.int32]]
 

@@ -9,6 +9,9 @@ from typing import Any
 from mrl4rec.errors import UsageError, nearest
 
 FULL = "4,8,16,32,64"
+DEFAULT_LEVELS = (FULL,)
+DEFAULT_METHODS = ("Pop", "EASE", "BPR", "BPR-D", "BPR-M", "MRL-D", "MRL-M", "MRL-M@lightgcn-1")
+"""What is run where no method is named."""
 LEVEL_SETS = ("32,64", "16,32,64", "8,16,32,64", FULL)
 """Table 4's 2 to 5 levels. Only that of 5 is printed; the suffixes for fewer are a guess."""
 WIDTHS = (4, 8, 16, 32, 64, 128, 256)
@@ -85,8 +88,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "demo": Preset(
         "the methods of Table 3 beside Pop and EASE, two level sets",
-        ("Pop", "EASE", "BPR", "BPR-D", "BPR-M", "MRL-D", "MRL-M", "MRL-M@lightgcn-1"), "clean",
-        (0, 1, 2), (FULL, "16,32,64"),
+        DEFAULT_METHODS, "clean", (0, 1, 2), (FULL, "16,32,64"),
     ),
 }  # fmt: skip
 

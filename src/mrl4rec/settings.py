@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mrl4rec.choices import DataEngine, Device
 from mrl4rec.errors import UsageError
 
 CACHE = Path("~/.cache/mrl4rec").expanduser()
@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     downloads: Path = Field(CACHE / "downloads", description="folder of downloaded data sets")
     real_data: Path | None = Field(None, description="folder of real data for tests and benchmarks")
 
-    data_engine: Literal["auto", "duckdb", "spark"] = Field(
+    data_engine: DataEngine = Field(
         "auto",
         description="what runs ingest, k-core and split; auto: Spark where a master is named, "
         "else DuckDB in this process",
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     collective_seconds: float = Field(
         120.0, gt=0, description="a training process that is silent for so long fails the training"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
+    device: Device = Field("auto", description="where to train")
     mlflow_max_model_mb: int = Field(
         256, ge=0, description="model folders above this are linked from MLflow, not copied into it"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.files import sha256
 from mrl4rec.formats.authors import Piece, author_pieces
 from mrl4rec.formats.packing import unpacked
 
@@ -36,11 +36,7 @@ def find(folder: Path) -> dict[str, Path]:
 
 def digests(files: dict[str, Path]) -> dict[str, str]:
     """SHA-256 of each file's bytes."""
-    found = {}
-    for fold, path in files.items():
-        with path.open("rb") as file:
-            found[fold] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    return {fold: sha256(path) for fold, path in files.items()}
 
 
 def read(files: dict[str, Path]) -> pa.Table:

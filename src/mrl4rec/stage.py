@@ -93,14 +93,18 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=str)
 
 
+def json_digest(value: Any) -> str:
+    """The SHA-256 of a value's canonical JSON, as 64 hex digits."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
 def stage_key(stage: str, code: int, inputs: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     """The SHA-256 of what a stage's output is a function of, as 64 hex digits.
 
     ``inputs`` are keys of earlier stages or digests of files, never paths; ``code`` is the stage's
     code version, raised whenever its output changes for the same inputs.
     """
-    body = canonical({"stage": stage, "code": code, "inputs": inputs, "params": params})
-    return hashlib.sha256(body.encode()).hexdigest()
+    return json_digest({"stage": stage, "code": code, "inputs": inputs, "params": params})
 
 
 def open_table(uri: str, version: int | None = None) -> DeltaTable | None:

@@ -26,6 +26,7 @@ from hostile_dumps import hostile_dumps
 from jobs import ingest, kcore, split
 from jobs.ingest import IngestRequest
 from mrl4rec import versions
+from mrl4rec.choices import STRATEGIES
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.formats import FORMATS, ReadOptions, detect, expand
 from mrl4rec.settings import Settings
@@ -284,7 +285,7 @@ def check_planted(both: Both, folder: Path, reviews: int, strategies: Sequence[s
 
 
 def test_a_planted_dump_in_two_parts_and_every_strategy(both: Both, tmp_path: Path) -> None:
-    check_planted(both, tmp_path, 20_000, [s for s in split.STRATEGIES if s != "predefined"])
+    check_planted(both, tmp_path, 20_000, [s for s in STRATEGIES if s != "predefined"])
 
 
 @pytest.mark.slow

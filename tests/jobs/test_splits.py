@@ -16,8 +16,9 @@ import pytest
 from by_hand import Row, ingest, table
 
 from jobs import kcore
-from jobs.split import CODE, STRATEGIES, run
+from jobs.split import CODE, run
 from mrl4rec import split_files, stage
+from mrl4rec.choices import STRATEGIES
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from mrl4rec import model_folder
+from mrl4rec.choices import PROTOCOLS
 from mrl4rec.interactions import Interactions, from_pairs
 from mrl4rec.methods import METHODS, Factors, Method, resolve
 from mrl4rec.scorers import FactorModel
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
-from mrl4rec.training import PROTOCOLS, TrainRequest, run
+from mrl4rec.training import TrainRequest, run
 
 NAMES = [*METHODS, "MRL-M@lightgcn-1", "BPR-M@lightgcn-2"]
 SPLIT = Commit("split", "ef" * 32, "splits", 0)

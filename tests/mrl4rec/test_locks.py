@@ -15,6 +15,7 @@ import pytest
 
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.locks import locked
+from mrl4rec.settings import Settings
 
 HOLD = """
 import sys, time
@@ -167,3 +168,8 @@ def test_what_an_earlier_holder_left_does_not_matter(path: Path, body: bytes) ->
     path.write_bytes(body)
     with locked(path, timeout=0):
         assert f"process {os.getpid()} on" in path.read_text()
+
+
+def test_the_setting_of_the_former_lease_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MRL4REC_LEASE_STALE_SECONDS", "2")
+    assert Settings().lock_file("d", "ingest").name == "ingest.lock"

@@ -104,7 +104,7 @@ class Context:
 
 def engines() -> tuple[str, ...]:
     """The engines of training, the fastest first."""
-    from mrl4rec.training.request import ENGINES
+    from mrl4rec.choices import ENGINES
 
     named = [name for name in ENGINES if name != "auto"]
     return tuple(sorted(named, key=lambda name: (name != "fused", name)))

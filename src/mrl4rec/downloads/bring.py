@@ -17,6 +17,7 @@ from mrl4rec.catalog import Entry, Generated, Source, Web, Wheel, entry
 from mrl4rec.downloads.bar import shown
 from mrl4rec.downloads.web import FetchFailed, Progress, retrieve
 from mrl4rec.errors import Mrl4recError
+from mrl4rec.files import sha256
 from mrl4rec.formats.bounds import Unpacking
 from mrl4rec.formats.packing import packing_of, unpacked
 from mrl4rec.locks import locked
@@ -70,7 +71,7 @@ def _bring(wanted: Entry, folder: Path, progress: Progress, most: Unpacking) -> 
         used = f"{source}" + (f" (not {'; not '.join(failed)})" if failed else "")
         receipt = {
             "file": file.name,
-            "sha256": _sha256(file),
+            "sha256": sha256(file),
             "used": used,
             "source": _identity(source),
         }
@@ -94,7 +95,7 @@ def _there(wanted: Entry, folder: Path) -> Fetched | None:
         return None
     if source not in map(_identity, wanted.sources) or not file.is_file():
         return None
-    if _sha256(file) != digest:
+    if sha256(file) != digest:
         log.warning("%s is not what was downloaded: fetched anew", file)
         return None
     return Fetched((file,), f"{used}; there from an earlier run")
@@ -151,7 +152,9 @@ def _generate(source: Generated, folder: Path, progress: Progress) -> Path:
     return file
 
 
-def _extract(archive: Path, member: str, sha256: str | None, folder: Path, most: Unpacking) -> Path:
+def _extract(
+    archive: Path, member: str, expected: str | None, folder: Path, most: Unpacking
+) -> Path:
     """One member of a zip, by its last name, into ``folder``; it lands whole or not at all.
 
     The names in the archive decide nothing: the catalogue says which member, and what it is called
@@ -170,9 +173,9 @@ def _extract(archive: Path, member: str, sha256: str | None, folder: Path, most:
     except Mrl4recError as error:
         part.unlink(missing_ok=True)
         raise FetchFailed(error.what) from error
-    if sha256 is not None and _sha256(part) != sha256:
+    if expected is not None and sha256(part) != expected:
         part.unlink()
-        raise FetchFailed(f"{member} is not the known file (sha256:{sha256} expected)")
+        raise FetchFailed(f"{member} is not the known file (sha256:{expected} expected)")
     part.replace(file)
     archive.unlink()
     return file
@@ -192,8 +195,3 @@ def _read_through(file: Path, most: Unpacking) -> None:
             pass
     except Mrl4recError as error:
         raise FetchFailed(f"what it serves is no whole gzip file: {error.what}") from error
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

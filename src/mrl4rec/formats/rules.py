@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from mrl4rec.formats.mapping import BLANKS, ROLES, Mapping
+from mrl4rec.formats.times import EARLIEST
 
 MAX_ID = 256
-EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
-"""No review is older: a time before this is in another unit, or not a time."""
 NO_RATING = "no_rating"
 """A record without a rating in a source that has ratings: known when the source was read."""
 NOTHING = "('', 'null', 'none', 'nan')"

@@ -10,8 +10,9 @@ from itertools import product
 
 from mrl4rec.formats.mapping import ISO, UNITS, TimeUnit
 
-EARLIEST = datetime(1990, 1, 1, tzinfo=UTC).timestamp()
-LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+"""No review is older: a time before this is in another unit, or not a time."""
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 """Between these a number in seconds cannot be milliseconds, and so on."""
 SURE = 0.95
 """Share of the values that must agree."""
@@ -84,8 +85,9 @@ def _unit(numbers: Sequence[float]) -> TimeUnit:
     positive = [number for number in numbers if number > 0]
     if not positive:
         raise Unclear("none of its numbers is above 0")
+    first, last = EARLIEST.timestamp(), LATEST.timestamp()
     counts = {
-        unit: sum(EARLIEST <= number / 1000**power < LATEST for number in positive)
+        unit: sum(first <= number / 1000**power < last for number in positive)
         for power, unit in enumerate(UNITS)
     }
     unit = max(counts, key=lambda name: counts[name])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
@@ -12,7 +11,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mrl4rec.errors import Mrl4recError
-from mrl4rec.stage import canonical
+from mrl4rec.files import sha256
+from mrl4rec.stage import json_digest
 
 CARD, MODEL, SEEN, USERS, ITEMS = (
     "model.json",
@@ -158,9 +158,4 @@ def check_files(folder: Path, files: Files, verify: bool) -> None:
 
 def digest(body: dict[str, Any]) -> str:
     known = {name: value for name, value in body.items() if name != "sha256"}
-    return hashlib.sha256(canonical(known).encode()).hexdigest()
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return json_digest(known)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mrl4rec import tensor_file
 from mrl4rec.errors import Mrl4recError
+from mrl4rec.files import sync
 from mrl4rec.interactions import Csr
 from mrl4rec.model_folder import card as cards
 from mrl4rec.model_folder.card import ITEMS, MODEL, SEEN, TODO, USERS, ModelCard
@@ -70,7 +71,7 @@ def save(
         _write_ids(temporary / ITEMS, "item_id", ids.item_ids)
         cards.write_card(temporary, card)
         for path in [*temporary.iterdir(), temporary]:
-            _sync(path)
+            sync(path)
         _put(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -145,14 +146,6 @@ def _read_ids(path: Path, name: str) -> NDArray[np.object_]:
         ) from error
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _put(temporary: Path, folder: Path) -> None:
     """Rename into place; a sound folder there wins, another is moved away first."""
     for _ in range(3):
@@ -167,7 +160,7 @@ def _put(temporary: Path, folder: Path) -> None:
             os.rename(folder, broken)
             shutil.rmtree(broken, ignore_errors=True)
         else:
-            _sync(folder.parent)
+            sync(folder.parent)
             return
     raise Mrl4recError("the folder could not be put in place", where=str(folder))
 

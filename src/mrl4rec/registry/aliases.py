@@ -80,7 +80,7 @@ class Aliases:
         raises.
         """
         known = self.version(key)
-        folder = self._folder(key)
+        folder = self.settings.model_dir(self.dataset, key)
         if known is not None or not model_folder.is_complete(folder):
             return known
         card = model_folder.read_card(folder)
@@ -160,9 +160,6 @@ class Aliases:
     @property
     def _client(self) -> Any:
         return self.tracker.client()
-
-    def _folder(self, key: str) -> Path:
-        return self.settings.model_dir(self.dataset, key)
 
     def _create(self) -> None:
         from mlflow.exceptions import MlflowException

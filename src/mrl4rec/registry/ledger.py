@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable
@@ -21,9 +21,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.settings import Settings
 from mrl4rec.stage import METADATA, canonical, local_rows, numbered, open_table
-from mrl4rec.tables.promotions import DECISIONS, PROMOTIONS, PROMOTIONS_PROPERTIES
+from mrl4rec.tables.promotions import DECISIONS, PROMOTIONS, PROMOTIONS_PROPERTIES, Decision
 
-Decision = Literal["promoted", "kept", "refused", "rolled_back", "by_hand"]
 CHANGES = ("promoted", "rolled_back", "by_hand")
 """Decisions that name a champion anew; the others leave it as it was."""
 ATTEMPTS = 12

@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mrl4rec.hierarchy.measure import SIDES
 from mrl4rec.report.figures import LINES, MARKS, PALETTE, RULE, SIZE, colour, style
 from mrl4rec.report.runs import Stat
 from mrl4rec.report.views import Table, stat_text
 
 Row = Mapping[str, Any]
-SIDES = ("users", "items")
 CHANCE = "random vectors"
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import mrl4rec
+from mrl4rec.files import sha256
 from mrl4rec.settings import Settings
-from mrl4rec.stage import canonical
+from mrl4rec.stage import json_digest
 
 HERE = Path(__file__).parent
 _MARK = re.compile(rb'<meta name="made-of" content="([0-9a-f]{64})">')
@@ -26,7 +26,7 @@ def digest(settings: Settings, names: Sequence[str], beside: Path) -> str:
     """
     said = [mrl4rec.__version__, str(settings.warehouse.absolute()), str(beside), list(names)]
     found = [list(_inputs(settings.dataset_dir(name))) for name in names]
-    return hashlib.sha256(canonical([said, found, list(_code())]).encode()).hexdigest()
+    return json_digest([said, found, list(_code())])
 
 
 def made_of(page: Path) -> str | None:
@@ -56,4 +56,4 @@ def _stamps(folder: Path, paths: Iterable[Path]) -> Iterator[tuple[str, int, int
 def _code() -> Iterator[str]:
     for path in sorted(HERE.iterdir()):
         if path.suffix in (".py", ".html", ".css"):
-            yield hashlib.sha256(path.read_bytes()).hexdigest()
+            yield sha256(path)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import mrl4rec
 from mrl4rec.errors import Mrl4recError
+from mrl4rec.files import write_whole
 from mrl4rec.hierarchy.kept import rows_of
 from mrl4rec.report import claims, evidence_views, views
 from mrl4rec.report.command import commands
@@ -56,12 +55,7 @@ def write(settings: Settings, datasets: Sequence[str] | None, out: Path) -> Path
         parts += _dataset(settings, name)
     text = "\n".join(parts).rstrip() + "\n"
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=out.parent, prefix=".results-", suffix=".md")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, out)
+        write_whole(out, text, durable=False)
     except OSError as error:
         raise Mrl4recError(
             f"the page could not be written: {error.strerror or error}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import mrl4rec
 from mrl4rec.errors import Mrl4recError
+from mrl4rec.files import write_whole
 from mrl4rec.report import inputs, views
 from mrl4rec.report.boards import board
 from mrl4rec.report.command import commands
@@ -22,6 +22,7 @@ from mrl4rec.report.runs import Group, chosen, gate_rows, group, load_runs
 from mrl4rec.report.split_views import over_splits
 from mrl4rec.report.warehouse import Context, contexts, source_rows
 from mrl4rec.settings import Settings
+from mrl4rec.tables.splits import FOLDS
 from mrl4rec.tuning.kept import tunings
 
 log = logging.getLogger(__name__)
@@ -173,9 +174,7 @@ def _facts(
         facts.append(("core", rounds if core["k"] > 1 else f"no k-core filter{least}"))
     split = context.split.summary if context.split else {}
     if "strategy" in split:
-        folds = ", ".join(
-            f"{f} {views.text(split[f])}" for f in ("train", "valid", "test") if f in split
-        )
+        folds = ", ".join(f"{f} {views.text(split[f])}" for f in FOLDS if f in split)
         facts.append(
             ("split", f"{split['strategy']}, seed {split.get('split_seed', '?')}: {folds}")
         )
@@ -249,12 +248,7 @@ def _render(settings: Settings, sections: Sequence[Mapping[str, Any]], made_of: 
 
 def _write(path: Path, html: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".html")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(html)
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide it from a web server
-        os.replace(temporary, path)
+        write_whole(path, html, durable=False)
     except OSError as error:
         raise Mrl4recError(
             f"the report could not be written: {error.strerror or error}",

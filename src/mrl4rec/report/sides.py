@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mrl4rec.choices import PROTOCOLS
 from mrl4rec.errors import UsageError, nearest
 from mrl4rec.report.runs import Group, chosen, group, load_runs
 from mrl4rec.report.warehouse import contexts
 from mrl4rec.settings import Settings
 
 KEY = re.compile(r"[0-9a-f]{6,64}")
-PREFERRED = ("clean", "paper")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _heat(
             known |= dict.fromkeys(
                 key for run in one.runs for key in (run.stage_key, run.model or "")
             )
-        for said in (protocol,) if protocol else PREFERRED:
+        for said in (protocol,) if protocol else PROTOCOLS:
             of_it = [one for one in groups if one.protocol == said]
             sides = [_matching(name, of_it) for name in names]
             for name, side in zip(names, sides, strict=True):

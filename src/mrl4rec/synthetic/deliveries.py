@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.files import write_whole
 from mrl4rec.hashing import chain, chain_array, permutation
 from mrl4rec.synthetic.dump import format_rows, opened
 from mrl4rec.synthetic.weeks import LATE, POISON, ROOM, TWICE, Rows, Week, Weekly, play
@@ -176,9 +177,7 @@ def _write(spec: Weekly, delivery: Delivery, path: Path) -> None:
 
 def _write_truth(found: Landed) -> None:
     body = {"spec": found.spec.as_dict(), "dumps": list(found.dumps)}
-    part = found.truth.with_name(found.truth.name + ".part")
-    part.write_text(json.dumps(body, indent=1))
-    part.replace(found.truth)
+    write_whole(found.truth, json.dumps(body, indent=1), durable=False)
 
 
 def _known(wanted: Landed) -> list[Mapping[str, object]]:

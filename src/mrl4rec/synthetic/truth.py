@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mrl4rec.errors import Mrl4recError
+from mrl4rec.files import write_whole
 from mrl4rec.synthetic.spec import Planted
 
 
@@ -60,9 +61,7 @@ def write_truth(truth: Truth) -> None:
     counts, groups = paths(truth.file)
     body = {"spec": truth.spec.as_dict(), "counts": dict(truth.counts), "rules": dict(truth.rules),
             "reached": list(truth.reached)}  # fmt: skip
-    part = counts.with_name(counts.name + ".part")
-    part.write_text(json.dumps(body, indent=1))
-    part.replace(counts)
+    write_whole(counts, json.dumps(body, indent=1), durable=False)
     part = groups.with_name(groups.name + ".part")
     pq.write_table(truth.groups, part)
     part.replace(groups)

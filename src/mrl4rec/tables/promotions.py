@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import pyarrow as pa
 
 from mrl4rec.tables.table import DELTA_PROPERTIES, Column, Table
 
-DECISIONS = ("promoted", "kept", "refused", "rolled_back", "by_hand")
+Decision = Literal["promoted", "kept", "refused", "rolled_back", "by_hand"]
+DECISIONS: tuple[str, ...] = get_args(Decision)
 
 PROMOTIONS = Table(
     name="promotions",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pyarrow as pa
 
+from mrl4rec.formats.times import EARLIEST
 from mrl4rec.tables.expectation import Expectation, Suite, blank, none, sql_time
 from mrl4rec.tables.quarantine import QUARANTINE_EXPECTATIONS
 from mrl4rec.tables.sources import SOURCES_EXPECTATIONS
@@ -29,7 +28,6 @@ REVIEWS = Table(
     },
 )
 
-EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 
 REVIEWS_SUITE = Suite(
     name="reviews",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from mrl4rec.errors import Mrl4recError
+from mrl4rec.files import write_whole
 from mrl4rec.locks import locked
 from mrl4rec.tracking.record import RunRecord
 
@@ -73,17 +73,9 @@ class Spool:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{uuid4().hex}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_whole(path, text)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise Mrl4recError(
             f"the record of a run could not be written: {error.strerror or error}",
             where=str(path),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mrl4rec.training.request import PROTOCOLS, TrainRequest, key
+from mrl4rec.training.request import TrainRequest, key
 from mrl4rec.training.stage import run
 
-__all__ = ["PROTOCOLS", "TrainRequest", "key", "run"]
+__all__ = ["TrainRequest", "key", "run"]

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mrl4rec import processes
+from mrl4rec.files import write_whole
 from mrl4rec.training.group import Group
 
 SECONDS = 0.5
@@ -44,10 +45,7 @@ def path(folder: Path, rank: int) -> Path:
 def write(folder: Path, beat: Beat) -> None:
     """Put a beat in place, whole."""
     beat.at = time.time()
-    place = path(folder, beat.rank)
-    temporary = place.with_suffix(".tmp")
-    temporary.write_text(json.dumps(asdict(beat)), encoding="utf-8")
-    os.replace(temporary, place)
+    write_whole(path(folder, beat.rank), json.dumps(asdict(beat)), durable=False)
 
 
 def read(folder: Path, ranks: int) -> list[Beat]:

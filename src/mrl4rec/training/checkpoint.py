@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrl4rec.errors import Mrl4recError
+from mrl4rec.files import write_whole
 from mrl4rec.stage import canonical
 
 Arrays = dict[str, NDArray[Any]]
@@ -71,15 +71,11 @@ class Store:
                     where=str(self.folder),
                     todo="lower the learning rate; the last good checkpoint was kept",
                 )
-        self.folder.mkdir(parents=True, exist_ok=True)
         number = 1 + max((_number(path) for path in self._files()), default=0)
         header = {"state": canonical(asdict(state)), "identity": canonical(self.identity)}
         body = save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, header)
         path = self.folder / f"{number:08d}-{hashlib.sha256(body).hexdigest()}.safetensors"
-        temporary = self.folder / f".{number:08d}.{os.getpid()}.tmp"
-        _write(temporary, body)
-        os.replace(temporary, path)
-        _sync_folder(self.folder)
+        write_whole(path, body)
         for old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)
         self._last = time.monotonic()
@@ -142,18 +138,3 @@ def _read(path: Path) -> tuple[State, dict[str, Any], Arrays] | None:
     length = int.from_bytes(body[:8], "little")
     header = json.loads(body[8 : 8 + length])["__metadata__"]
     return State(**json.loads(header["state"])), json.loads(header["identity"]), load(body)
-
-
-def _write(path: Path, body: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

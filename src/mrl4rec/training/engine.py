@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from mrl4rec import compiled
 from mrl4rec.errors import Mrl4recError
+from mrl4rec.training.checkpoint import Arrays
 from mrl4rec.training.group import Group
 from mrl4rec.training.order import Side
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
-
-Arrays = dict[str, NDArray[Any]]
 
 COPIES = 5
 """Tables held at once: values, two moments, the best vectors so far, and those looked at."""

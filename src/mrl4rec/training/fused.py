@@ -18,13 +18,12 @@ from mrl4rec.hashing import SALT_DRAW, chain, xavier
 from mrl4rec.kernels import fused as kernel
 from mrl4rec.kernels.lazy_adam import UNTOUCHED, Tables, fresh_all, near_gaps, schedule
 from mrl4rec.methods import AUTO
+from mrl4rec.training.checkpoint import Arrays
 from mrl4rec.training.order import Side
 from mrl4rec.training.request import Plan
 from mrl4rec.training.rules import rule_of
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
-
-Arrays = dict[str, NDArray[Any]]
 
 LARGE = 200_000
 """Items above which candidates are scored from rows that lag, unless the method says otherwise."""

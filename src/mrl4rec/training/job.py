@@ -11,6 +11,7 @@ import numpy as np
 
 from mrl4rec.interactions import Interactions
 from mrl4rec.settings import Settings
+from mrl4rec.tables.splits import FOLDS
 from mrl4rec.training.checkpoint import Store
 from mrl4rec.training.group import Group
 from mrl4rec.training.interrupt import on_sigterm
@@ -35,7 +36,7 @@ class Job:
 
     def identity(self, data: Interactions) -> dict[str, Any]:
         """All that a checkpoint must agree with."""
-        pairs = [len(data.pairs(fold)[0]) for fold in ("train", "valid", "test")]
+        pairs = [len(data.pairs(fold)[0]) for fold in FOLDS]
         shape = {"n_users": data.n_users, "n_items": data.n_items, "pairs": pairs}
         return {"stage_key": self.key, **self.plan.as_dict(), **shape}
 

@@ -15,13 +15,12 @@ from torch import Tensor, nn
 
 from mrl4rec.negatives import Place
 from mrl4rec.training import replay, step_loss
+from mrl4rec.training.checkpoint import Arrays
 from mrl4rec.training.group import Group
 from mrl4rec.training.order import Side
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
-
-Arrays = dict[str, NDArray[Any]]
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.interactions import Interactions
-from mrl4rec.training.checkpoint import State, Store
-from mrl4rec.training.engine import Arrays, Engine, create
+from mrl4rec.training.checkpoint import Arrays, State, Store
+from mrl4rec.training.engine import Engine, create
 from mrl4rec.training.group import Group
 from mrl4rec.training.interrupt import Interrupted, StopFlag
 from mrl4rec.training.order import Pairs, Side

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mrl4rec.choices import DEVICES, ENGINES, PROTOCOLS
 from mrl4rec.errors import UsageError, nearest
 from mrl4rec.interactions import FOLDS
 from mrl4rec.methods import AUTO, Factors, Method, default_levels, from_dict, parse_levels
@@ -20,12 +21,9 @@ CODE = 2
 CODES = {"contrastive": 3}
 """The same for kinds of training (``Factors.trained_as``) that have changed alone since."""
 
-PROTOCOLS = ("clean", "paper")
 FITTED = ("train", "valid")
 """The folds a finished model is trained on, unless it is refitted on everything."""
 
-ENGINES = ("auto", "fused", "autograd")
-DEVICES = ("auto", "cpu", "cuda")
 FUSED_OBJECTIVES = ("bpr", "mrl", "bce")
 FUSED_NEGATIVES = ("uniform", "dns", "dns_mn", "ahns")
 """What the fused engine has loops for, on matrix factorisation; negatives a level or once."""

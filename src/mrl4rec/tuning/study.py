@@ -8,7 +8,6 @@ the warehouse; the same command again goes on where it stood, a trial that was k
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -23,7 +22,7 @@ from mrl4rec.interactions import Interactions
 from mrl4rec.methods import Method
 from mrl4rec.methods.spaces import Span, space
 from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, canonical
+from mrl4rec.stage import Commit, json_digest
 from mrl4rec.training import TrainRequest
 from mrl4rec.training.interrupt import Interrupted
 from mrl4rec.training.search import Found, search
@@ -78,8 +77,7 @@ class Asked:
             "space": {name: asdict(span) for name, span in space(request.method).items()},
             "metric": METRIC,
         }
-        digest = hashlib.sha256(canonical(said).encode()).hexdigest()
-        return f"{request.method.name}-{digest[:16]}"
+        return f"{request.method.name}-{json_digest(said)[:16]}"
 
 
 @dataclass(frozen=True)
