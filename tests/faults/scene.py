@@ -261,7 +261,7 @@ def digest(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _vectors(settings: Settings) -> dict[str, str]:
-    folders = (settings.dataset_dir(DATASET) / "models").glob("[0-9a-f]*")
+    folders = settings.models_dir(DATASET).glob("[0-9a-f]*")
     return {
         f"vectors {folder.name[:12]}": model_folder.digest(folder)
         for folder in sorted(folders)
@@ -286,5 +286,5 @@ def marks(settings: Settings) -> dict[str, int]:
     folder = settings.dataset_dir(DATASET)
     tables = [path.parent.name for path in folder.glob("*/_delta_log")]
     found = {name: versions.version(settings, DATASET, name) for name in tables if name != "gates"}
-    models = (folder / "models").glob("[0-9a-f]*")
+    models = settings.models_dir(DATASET).glob("[0-9a-f]*")
     return found | {f"models/{path.name}": path.stat().st_ino for path in models}

@@ -289,7 +289,7 @@ def model(settings: Settings, split: Commit, **changed: Any) -> Path:
     )
     ids = ([f"u{n}" for n in range(warehouse.USERS)], [f"i{n}" for n in range(warehouse.ITEMS)])
     seen = csr(np.arange(20), np.arange(20) % 5, warehouse.USERS, warehouse.ITEMS)
-    folder = settings.dataset_dir(DATASET) / "models" / card.stage_key
+    folder = settings.model_dir(DATASET, card.stage_key)
     scorer = FactorModel(**{**vectors, **changed}, widths=(4, 8))
     return model_folder.save(folder, scorer, card, ids, seen)
 

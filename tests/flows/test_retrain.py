@@ -215,7 +215,7 @@ POINTS = (
 def test_killed_at_several_points_and_run_again(story: Story, tmp_path: Path) -> None:
     settings, dumps = _week_1(story, tmp_path)
     champion = story.rows["first"][-1].champion
-    for folder in (settings.dataset_dir(DATASET) / "models").iterdir():
+    for folder in settings.models_dir(DATASET).iterdir():
         if folder.name != champion:
             shutil.rmtree(folder)
     for point in POINTS:
@@ -308,7 +308,7 @@ def _plain(row: Entry) -> Entry:
 
 
 def _folder(settings: Settings, key: str | None) -> Path:
-    return settings.dataset_dir(DATASET) / "models" / str(key)
+    return settings.model_dir(DATASET, str(key))
 
 
 def _mlflow_runs(

@@ -118,7 +118,7 @@ def model(settings: Settings, letter: str = "a", scorer: Scorer | None = None, *
 
 def folder(settings: Settings, key: str) -> Path:
     """Where a model lies."""
-    return settings.dataset_dir(DATASET) / "models" / key
+    return settings.model_dir(DATASET, key)
 
 
 def lists(settings: Settings, width: int | None = None) -> dict[str, list[tuple[str, Any]]]:

@@ -132,7 +132,7 @@ def results(settings: Settings, dataset: str, models: Sequence[Model]) -> list[d
         said = {"model": train, "split": "3" * 64, "users": 2}
         commit(settings, dataset, "results", rows, stage("evaluate", "results", key, {}, said))
         if model.folder:
-            _folder(settings.dataset_dir(dataset) / "models" / train, model)
+            _folder(settings.model_dir(dataset, train), model)
         written += rows
     return written
 

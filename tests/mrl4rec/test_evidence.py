@@ -71,7 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def _spend(settings: Settings, model: str | None, seconds: float) -> None:
-    path = settings.dataset_dir("tools") / "models" / str(model) / "model.json"
+    path = settings.model_dir("tools", str(model)) / "model.json"
     card = json.loads(path.read_text())
     card["cost"] = {"seconds": seconds, "cpu_seconds": 2 * seconds, "peak_mb": 400.0}
     card["files"] = {"model.safetensors": {"bytes": 3 << 20, "sha256": ""}}

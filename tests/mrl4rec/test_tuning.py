@@ -101,7 +101,7 @@ def test_a_trained_method_is_searched_without_a_refit(settings: Settings) -> Non
     assert found.levels == "2,8"
     assert found.searched == ("lr", "candidates")
     assert not list((settings.dataset_dir("d") / "tuning" / "checkpoints").glob("*/*/*"))
-    assert not (settings.dataset_dir("d") / "models").exists()
+    assert not settings.models_dir("d").exists()
 
     parent, child = tuning_run(found, 0.0, 1.0), trial_run(found, tried[1], 1.0)
     assert child.parent_key == parent.key == found.study

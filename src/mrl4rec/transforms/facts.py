@@ -18,9 +18,9 @@ from mrl4rec.tables import CORE_SUITE, REVIEWS_SUITE, TABLES, split_suite
 from mrl4rec.tables.expectation import EPOCH, fill, sql_double
 from mrl4rec.tables.splits import FOLDS
 from mrl4rec.transforms.engine import Engine
+from mrl4rec.transforms.kcore import SIDES
 
 Row = dict[str, Any]
-SIDES = ("user", "item")
 PAIR = "(CAST(user_idx AS BIGINT) * 4294967296 + item_idx)"
 """Both numbers in one, which is grouped by in half the time."""
 
