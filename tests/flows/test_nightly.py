@@ -18,11 +18,10 @@ MISSED = 10
 
 
 def test_without_a_data_set_it_says_what_to_set() -> None:
-    with pytest.raises(UsageError, match="a data set is missing") as caught:
+    with pytest.raises(UsageError, match="MRL4REC_RETRAIN_DATASET"):
         _configured(Settings(), None, None)
-    assert "MRL4REC_RETRAIN_DATASET" in str(caught.value)
     named = Settings(retrain_dataset="d")
-    with pytest.raises(UsageError, match="dumps land is missing"):
+    with pytest.raises(UsageError, match="MRL4REC_RETRAIN_DUMPS"):
         _configured(named, None, None)
     both = Settings(retrain_dataset="d", retrain_dumps="/a, /b/*.gz")
     assert _configured(both, None, None) == ("d", ["/a", "/b/*.gz"])

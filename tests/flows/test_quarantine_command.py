@@ -55,10 +55,10 @@ def test_records_by_rule_with_their_file() -> None:
 def test_one_rule_and_a_few_rows() -> None:
     found = quarantine(asked("--json", "--rule", "no_user", "--rows", "1"))
     assert [row["rule"] for row in found["rows"]] == ["no_user"]
-    with pytest.raises(UsageError, match="did you mean no_user") as refused:
+    with pytest.raises(UsageError, match="no_user") as refused:
         quarantine(asked("--rule", "no_usr"))
     assert warehouse.DATASET in refused.value.what
-    with pytest.raises(UsageError, match="--rows is -1"):
+    with pytest.raises(UsageError, match="--rows"):
         quarantine(asked("--rows", "-1"))
 
 
@@ -73,8 +73,9 @@ def test_people_see_records_as_they_are(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_none_is_said(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MRL4REC_WAREHOUSE", str(settings.warehouse))
-    with pytest.raises(UsageError, match="no data set 'd' in the warehouse"):
+    with pytest.raises(UsageError) as refused:
         quarantine(asked())
+    assert refused.value.where == str(settings.warehouse.absolute())
 
 
 # ----------------------------------------------------------------------------- what an ingest says

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,29 +42,29 @@ def test_a_method_named_twice_is_trained_once() -> None:
         ({"split": "randm"}, "random"),
         ({"protocol": "cleen"}, "clean"),
         ({"levels": ("8,4,64",)}, "8,4,64"),
-        ({"dataset": "../escape"}, "cannot name a folder"),
-        ({"overrides": ("EASE.lam=3",), "methods": ("BPR",)}, "not among the methods"),
-        ({"as_of": "yesterday"}, "ISO time"),
+        ({"dataset": "../escape"}, "../escape"),
+        ({"overrides": ("EASE.lam=3",), "methods": ("BPR",)}, "EASE.lam=3"),
+        ({"as_of": "yesterday"}, "--as-of"),
         ({"epochs": 0}, "--epochs"),
         ({"kcore": -1}, "--kcore"),
-        ({"split_files": "/nowhere/at/all"}, "not a folder"),
+        ({"split_files": "/nowhere/at/all"}, "/nowhere/at/all"),
         ({"split": "predefined", "source": ("dump.json",)}, "--split-files"),
-        ({"seeds": ()}, "at least one"),
-        ({"split": "since"}, "give --since TIME too"),
-        ({"since": "2014-05-01"}, "give --split since too"),
-        ({"split": "random", "since": "2014-05-01"}, "give --split since too"),
-        ({"split": "since", "since": "in May"}, "--since is no ISO time"),
-        ({"split": "since", "since": "0001-01-01T00:00+05:00"}, "--since is no ISO time"),
+        ({"seeds": ()}, "seed"),
+        ({"split": "since"}, "--since TIME"),
+        ({"since": "2014-05-01"}, "--split since"),
+        ({"split": "random", "since": "2014-05-01"}, "--split since"),
+        ({"split": "since", "since": "in May"}, "in May"),
+        ({"split": "since", "since": "0001-01-01T00:00+05:00"}, "0001-01-01"),
         ({"columns": "user=a,itme=b"}, "item"),
         ({"time_unit": "sec"}, "--time-unit"),
         ({"rating_range": "5:1"}, "--rating-range"),
         ({"format": "movielens", "columns": "user=a,item=b"}, "movielens"),
-        ({"format": "movielens-csv", "columns": "user=a,item=b"}, "exclude each other"),
-        ({"time_unit": "ms", "time_format": "%Y"}, "exclude each other"),
+        ({"format": "movielens-csv", "columns": "user=a,item=b"}, "--columns"),
+        ({"time_unit": "ms", "time_format": "%Y"}, "--time-format"),
     ],
 )
 def test_bad_requests_say_what_to_do(options: dict[str, object], message: str) -> None:
-    with pytest.raises(UsageError, match=message.replace("(", r"\(")):
+    with pytest.raises(UsageError, match=re.escape(message)):
         RunConfig(**{"dataset": "d", **options})  # type: ignore[arg-type]
 
 
@@ -71,7 +72,7 @@ def test_what_a_run_is_known_by_has_the_later_options_only_where_they_are_given(
     assert not {"widths", "rotate", *LATER} & RunConfig(dataset="d").parameters().keys()
     asked = RunConfig(dataset="d", widths=(4, 8), rotate=True, time_unit="ms").parameters()
     assert (asked["widths"], asked["rotate"], asked["time_unit"]) == ([4, 8], True, "ms")
-    with pytest.raises(UsageError, match="rise strictly") as error:
+    with pytest.raises(UsageError) as error:
         RunConfig(dataset="d", widths=(8, 4))
     assert error.value.where == "--widths"
 
@@ -107,10 +108,10 @@ def test_since_is_among_the_parameters_only_where_it_was_given() -> None:
 @pytest.mark.parametrize(
     ("methods", "values", "why"),
     [
-        (("BPR", "MRL-M@lightgcn-1"), {"engine": "fused"}, "propagates over 1 layers"),
-        (("BPR",), {"engine": "fused", "devices": 2}, "one process"),
+        (("BPR", "MRL-M@lightgcn-1"), {"engine": "fused"}, "--engine"),
+        (("BPR",), {"engine": "fused", "devices": 2}, "--engine"),
         (("BPR",), {"engine": "fast"}, "--engine"),
-        (("MRL-M",), {"engine": "autograd", "overrides": ("MRL-M.lag=8",)}, "up to date"),
+        (("MRL-M",), {"engine": "autograd", "overrides": ("MRL-M.lag=8",)}, "MRL-M.lag"),
     ],
 )
 def test_what_no_engine_can_do_is_refused_before_data_are_read(

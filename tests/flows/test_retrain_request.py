@@ -32,15 +32,15 @@ def asked(**values: Any) -> RetrainConfig:
     ("values", "said"),
     [
         ({"dataset": "../d"}, "--dataset"),
-        ({"window": "20"}, "no window"),
+        ({"window": "20"}, "--window"),
         ({"start": "luke-warm"}, "--start"),
-        ({"seeds": ()}, "seed"),
-        ({"seeds": (1, 1)}, "twice"),
-        ({"methods": ("MRLM",)}, "unknown method"),
-        ({"levels": ("4,16",)}, "name"),
-        ({"overrides": ("MRL-M.dim=16",)}, "name"),
-        ({"methods": ("Pop",), "overrides": ("MRL-M.dim=16",)}, "not among the methods"),
-        ({"methods": ("MRL-M",), "levels": ("4,16",)}, "ends at 16"),
+        ({"seeds": ()}, "--seeds"),
+        ({"seeds": (1, 1)}, "--seeds"),
+        ({"methods": ("MRLM",)}, "MRLM"),
+        ({"levels": ("4,16",)}, "--methods"),
+        ({"overrides": ("MRL-M.dim=16",)}, "--methods"),
+        ({"methods": ("Pop",), "overrides": ("MRL-M.dim=16",)}, "MRL-M.dim=16"),
+        ({"methods": ("MRL-M",), "levels": ("4,16",)}, "--levels"),
         ({"alpha": 0.0}, "alpha"),
         ({"min_gain": 1.5}, "min_gain"),
         ({"slice_margin": -0.1}, "slice_margin"),
@@ -49,7 +49,7 @@ def asked(**values: Any) -> RetrainConfig:
         ({"as_of": "yesterday"}, "--as-of"),
         ({"kcore": -1}, "--kcore"),
         ({"format": "xml"}, "format"),
-        ({"columns": "user=a"}, "no column is named as item"),
+        ({"columns": "user=a"}, "item"),
     ],
 )
 def test_wrong_is_refused_before_any_work(values: dict[str, Any], said: str) -> None:
@@ -92,7 +92,7 @@ def test_places_where_dumps_are_yet_to_land(tmp_path: Path) -> None:
     places = (str(tmp_path / "empty"), str(tmp_path / "*.gz"), str(tmp_path / "[ab].csv"),
               str(tmp_path / "a.csv"))  # fmt: skip
     assert [path.name for path in asked(dumps=places).files()] == ["a.csv", "b.csv"]
-    with pytest.raises(UsageError, match="no such file"):
+    with pytest.raises(UsageError, match=r"c\.csv"):
         asked(dumps=(str(tmp_path / "c.csv"),)).files()
     # The words that tell the two apart are those of the library.
     for place, words in zip(places, NOTHING_YET, strict=False):

@@ -68,8 +68,9 @@ def test_a_name_cannot_lead_out_of_the_warehouse(settings: Settings, tmp_path: P
     dump = tmp_path / "dump.json"
     dump.write_bytes(old() + b"\n")
     for name in ("..", "../x", "a/b", "/etc", ".hidden", "a\\b/../..", "x" * 300, "", "a\n", "-x"):
-        with pytest.raises(UsageError, match="cannot name a folder"):
+        with pytest.raises(UsageError) as caught:
             run(IngestRequest(name, (dump,), as_of=AS_OF), settings)
+        assert repr(name) in caught.value.what
     assert not settings.warehouse.exists()
 
 
@@ -79,7 +80,7 @@ def test_a_file_whose_name_is_no_text_is_refused(
 ) -> None:
     path = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
     path.write_bytes(old() + b"\n")
-    with pytest.raises(UsageError, match="control characters or bytes that are no UTF-8") as caught:
+    with pytest.raises(UsageError) as caught:
         run(IngestRequest("d", (path,), as_of=AS_OF), settings)
     assert str(caught.value).isascii()
     assert "\x1b" not in str(caught.value)
@@ -89,7 +90,7 @@ def test_a_header_of_a_million_columns_is_refused(settings: Settings, tmp_path: 
     path = tmp_path / "wide.csv"
     header = b"userId,movieId,rating,timestamp," + b",".join(b"c%d" % n for n in range(200_000))
     path.write_bytes(header + b"\n1,2,3.0,964982703" + b"," * 200_000 + b"\n")
-    with pytest.raises(Mrl4recError, match=r"more than 1,000 columns|200,004 columns"):
+    with pytest.raises(Mrl4recError, match=r"1,000|200,004"):
         run(IngestRequest("d", (path,), as_of=AS_OF), settings)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -325,8 +326,9 @@ def test_a_commit_in_between_is_noticed(
         return build(*args, **how)
 
     monkeypatch.setattr(kcore, "build", overtaken)
-    with pytest.raises(Mrl4recError, match="another commit was made"):
+    with pytest.raises(Mrl4recError) as caught:
         run("d", ingested, k=2, settings=settings)
+    assert caught.value.where == uri
     assert not stage.history(uri, "interactions")
     monkeypatch.undo()
     assert not run("d", ingested, k=2, settings=settings).found
@@ -356,7 +358,7 @@ def test_order_of_dumps_changes_ids_only(settings: Settings) -> None:
 
 def test_min_rating_needs_ratings(settings: Settings) -> None:
     ingested = ingest(settings, [caterpillar(3)])
-    with pytest.raises(UsageError, match="have no ratings"):
+    with pytest.raises(UsageError, match="--min-rating"):
         run("d", ingested, k=2, min_rating=4, settings=settings)
 
 
@@ -390,18 +392,18 @@ def test_integer_ids_are_the_numbers_on_spark(spark_settings: Settings) -> None:
 
 @pytest.mark.parametrize("bad", ["007", "-1", "1.0", "x", "", "1e3", " 1", "1_0", "+1", "\u0661"])
 def test_integer_ids_must_be_plain_numbers(engine: Engine, bad: str) -> None:
-    with pytest.raises(Mrl4recError, match="not a plain number"):
+    with pytest.raises(Mrl4recError, match=re.escape(repr(bad))):
         built(engine, [("3", "1", None, 1), (bad, "1", None, 1)], 0, integer_ids=True)
 
 
 @pytest.mark.parametrize("large", ["2000000", "99999999999"])
 def test_integer_ids_far_apart_are_refused(engine: Engine, large: str) -> None:
-    with pytest.raises(Mrl4recError, match="cannot be rows"):
+    with pytest.raises(Mrl4recError, match=f"{int(large):,}"):
         built(engine, [("3", "1", None, 1), (large, "1", None, 1)], 0, integer_ids=True)
 
 
 def test_rows_without_an_id_are_refused(engine: Engine) -> None:
-    with pytest.raises(Mrl4recError, match="1 rows have no item_id"):
+    with pytest.raises(Mrl4recError, match="item_id"):
         built(engine, [("a", "x", None, 1), ("a", None, None, 1)], 0)  # type: ignore[list-item]
 
 
@@ -409,12 +411,12 @@ def test_rows_of_an_unlisted_source_are_refused(settings: Settings) -> None:
     ingested = ingest(settings, [caterpillar(3)])
     ingest(settings, [caterpillar(4)], name="b")  # sources now lists b only
     stale = Commit("ingest", "x" * 64, "sources", ingested.version + 1, ingested.outputs)
-    with pytest.raises(Mrl4recError, match="sources does not list"):
+    with pytest.raises(Mrl4recError, match="sources"):
         run("d", stale, k=2, settings=settings)
 
 
 def test_negative_k_is_refused(settings: Settings) -> None:
-    with pytest.raises(UsageError, match="k ≥ 0"):
+    with pytest.raises(UsageError, match="--kcore"):
         run("d", ingest(settings, [caterpillar(3)]), k=-1, settings=settings)
 
 

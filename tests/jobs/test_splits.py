@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
@@ -308,12 +309,13 @@ def test_since_is_told_and_found_by_its_moment(settings: Settings) -> None:
 def test_a_cut_with_nothing_on_one_side_is_refused(settings: Settings) -> None:
     core = core_of(settings, ROWS)
     for moment, says in (
-        (day(1), "nothing to train on: 0 pairs are before 1970-01-02"),
-        (day(35) + timedelta(seconds=1), "nothing to test: no pair is at or after 1970-02-05"),
+        (day(1), "train"),
+        (day(35) + timedelta(seconds=1), "test"),
     ):
         with pytest.raises(UsageError, match=says) as caught:
             run("d", core, strategy="since", since=moment, settings=settings)
-        assert "the pairs reach 1970-01-02 to 1970-02-05" in str(caught.value)
+        assert caught.value.where == "--since"
+        assert re.search("1970-01-02.*1970-02-05", str(caught.value))
     assert not stage.history(settings.table_uri("d", "splits"), "splits")
     assert run("d", core, strategy="since", since=day(35), settings=settings).summary["test"] == 1
 
@@ -330,34 +332,28 @@ def test_predefined_takes_the_files_word(settings: Settings, tmp_path: Path) -> 
         run("d", core, strategy="predefined", settings=settings,
             split_files=author_files(tmp_path / "other", "0 0\n", "0 1\n1 1\n2 5\n"))  # fmt: skip
     message = str(caught.value)
-    assert (
-        "1 pairs of the interactions are not in the files; the first: user 1 item 0 (b, x)"
-        in message
-    )
-    assert (
-        "2 pairs of the files are not in the interactions; the first: user 1 item 1 (b, y)"
-        in message
-    )
+    assert "user 1 item 0 (b, x)" in message
+    assert "user 1 item 1 (b, y)" in message
 
 
 def test_time_splits_need_times(settings: Settings) -> None:
     core = core_of(settings, [*ROWS, ("late", "x", None, None)])
-    with pytest.raises(UsageError, match="needs a time"):
+    with pytest.raises(UsageError, match="reviewed_at"):
         run("d", core, strategy="global_time", settings=settings)
-    with pytest.raises(UsageError, match="needs a time for every review"):
+    with pytest.raises(UsageError, match="reviewed_at"):
         run("d", core, strategy="since", since=day(9), settings=settings)
 
 
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ({"strategy": "predefined"}, "needs the files"),
-        ({"strategy": "last_uot"}, "did you mean last_out"),
-        ({"strategy": "random", "test_share": 1.0}, "between 0 and 1"),
-        ({"strategy": "random", "split_files": Path(".")}, "takes no files"),
-        ({"strategy": "predefined", "split_files": Path(".")}, "no train.txt"),
-        ({"strategy": "since"}, "give --since TIME"),
-        ({"strategy": "global_time", "since": CUT}, "'global_time' takes no time"),
+        ({"strategy": "predefined"}, "--split-files"),
+        ({"strategy": "last_uot"}, "last_out"),
+        ({"strategy": "random", "test_share": 1.0}, "share"),
+        ({"strategy": "random", "split_files": Path(".")}, "--split-files"),
+        ({"strategy": "predefined", "split_files": Path(".")}, "train.txt"),
+        ({"strategy": "since"}, "--since"),
+        ({"strategy": "global_time", "since": CUT}, "--since"),
     ],
 )
 def test_bad_requests(settings: Settings, how: dict[str, object], says: str) -> None:
@@ -369,7 +365,7 @@ def test_bad_requests(settings: Settings, how: dict[str, object], says: str) -> 
 @pytest.mark.parametrize(
     ("train", "test", "says"),
     [
-        ("0 1\n0 1\n", "", "given twice; the first: user 0 item 1 \\(train\\)"),
+        ("0 1\n0 1\n", "", "user 0 item 1 \\(train\\)"),
         ("0 1 2\n", "0 2\n", "user 0 item 2 \\(train and test\\)"),
         ("0 1\n0 x\n", "", "train.txt, line 2"),
         ("0 -1\n", "", "train.txt, line 1"),
