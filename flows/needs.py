@@ -16,10 +16,10 @@ def check(request: RunConfig, ingest: Commit, split: Commit, settings: Settings)
 
     The tables are looked at only where some method needs something.
     """
-    from mrl4rec.methods import NEEDS
+    from mrl4rec.models import NEEDS
 
     for need, (table, column) in WHERE.items():
-        names = [cell.method.name for cell in request.cells if need in cell.method.needs]
+        names = [cell.method.name for cell in request.cells if need == cell.method.needs]
         if not names:
             continue
         commit = split if table == split.table else ingest

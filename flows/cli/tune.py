@@ -38,9 +38,9 @@ def run(arguments: Namespace) -> Any:
     from flows.pipeline import Pipeline
     from mrl4rec import tuning
     from mrl4rec.locks import locked
-    from mrl4rec.methods.spaces import space
     from mrl4rec.tracking import Tracker, trial_run, tuning_run
     from mrl4rec.training import TrainRequest
+    from mrl4rec.tuning.space import space
 
     request = _config(arguments)
     cell = request.cells[0]

@@ -16,7 +16,7 @@ from mrl4rec.presets import DEFAULT_LEVELS
 from mrl4rec.promotion.rules import Rules
 
 if TYPE_CHECKING:
-    from mrl4rec.methods import Method
+    from mrl4rec.models import Method
 
 FIRST_METHOD = "MRL-M"
 """What is trained where there is no champion whose recipe could be taken."""

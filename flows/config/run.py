@@ -18,7 +18,7 @@ from mrl4rec.errors import UsageError, nearest
 from mrl4rec.presets import DEFAULT_LEVELS, DEFAULT_METHODS
 
 if TYPE_CHECKING:
-    from mrl4rec.methods import Method
+    from mrl4rec.models import Method
 
 DEFAULT_DATASET = "ml-100k"
 """Of the catalogue: what runs where neither data set nor source is named."""
@@ -130,7 +130,7 @@ class RunConfig(DataConfig):
         return {name: value for name, value in self.as_json().items() if name not in left_out}
 
     def _check_widths(self) -> None:
-        from mrl4rec.methods import parse_levels
+        from mrl4rec.models import parse_levels
 
         if self.widths:
             parse_levels(self.widths, None, "--widths")
@@ -144,7 +144,7 @@ class RunConfig(DataConfig):
             )
 
     def _expand(self) -> Iterator[Cell]:
-        from mrl4rec.methods import Factors, parse_levels, resolve
+        from mrl4rec.models import Trained, parse_levels, resolve
 
         if not self.methods or not self.levels or not self.seeds:
             raise UsageError("nothing to run", todo="name at least one method, level set and seed")
@@ -153,10 +153,10 @@ class RunConfig(DataConfig):
         seen: set[tuple[str, object, object]] = set()
         for method in methods:
             self._check_engine(method)
-            nested = isinstance(method, Factors) and method.has_levels
+            nested = isinstance(method, Trained) and method.has_levels
             for text in self.levels if nested else (None,):
                 levels = None
-                if text is not None and isinstance(method, Factors):
+                if text is not None and isinstance(method, Trained):
                     levels = parse_levels(text, method.dim)
                 for seed in (None,) if method.deterministic else self.seeds:
                     if (method.name, levels, seed) not in seen:
@@ -165,9 +165,9 @@ class RunConfig(DataConfig):
 
     def _check_engine(self, method: Method) -> None:
         """Refuse before any data are read what training would refuse."""
-        from mrl4rec.methods import AUTO, Factors
+        from mrl4rec.models import AUTO, Trained
 
-        if not isinstance(method, Factors) or (self.engine == "auto" and method.lag == AUTO):
+        if not isinstance(method, Trained) or (self.engine == "auto" and method.lag == AUTO):
             return
         from mrl4rec.training.request import choose_engine
 

@@ -13,8 +13,8 @@ from flows.retraining.stages import Stages
 from mrl4rec import model_folder
 from mrl4rec.errors import UsageError
 from mrl4rec.interactions import Interactions
-from mrl4rec.methods import Factors, default_levels, from_dict, parse_levels, resolve
 from mrl4rec.model_folder import ModelCard
+from mrl4rec.models import Trained, default_levels, from_dict, parse_levels, resolve
 from mrl4rec.promotion import valid
 from mrl4rec.promotion.window import AS_IN_SERVICE, Window
 from mrl4rec.stage import Commit
@@ -100,7 +100,7 @@ def recipes(stages: Stages, champion: Champion | None) -> tuple[Recipe, ...]:
     if champion is not None:
         return (champion.recipe,)
     method = resolve(FIRST_METHOD)
-    assert isinstance(method, Factors)
+    assert isinstance(method, Trained)
     assert isinstance(method.dim, int)
     return (Recipe(method, parse_levels(default_levels(method.dim), method.dim)),)
 
@@ -163,7 +163,7 @@ def _not_fitting(recipe: Recipe, champion: Champion) -> str | None:
     from mrl4rec.training import warm
 
     method = recipe.method
-    if not isinstance(method, Factors):
+    if not isinstance(method, Trained):
         return "it has no vectors to start from"
     try:
         warm.fitting(champion.folder, method, method.width(recipe.levels))

@@ -12,7 +12,7 @@ from flows.config.run import Cell
 from flows.retraining.challengers import Champion, Contender
 from flows.retraining.stages import Stages
 from mrl4rec import model_folder
-from mrl4rec.methods import resolve
+from mrl4rec.models import resolve
 from mrl4rec.promotion.decision import admissible, decide
 from mrl4rec.promotion.duel import duel
 from mrl4rec.promotion.per_user import Duel

@@ -81,7 +81,7 @@ def stamp() -> Path:
 
 
 def _training() -> None:
-    from mrl4rec.methods import resolve
+    from mrl4rec.models import resolve
     from mrl4rec.settings import Settings
     from mrl4rec.training.fused import FusedLearner
     from mrl4rec.training.request import TrainRequest, plan

@@ -24,7 +24,7 @@ from mrl4rec import evaluation, model_folder, stage, training
 from mrl4rec.errors import GateFailed, UsageError
 from mrl4rec.evaluation import per_user_path
 from mrl4rec.interactions import csr, load
-from mrl4rec.methods import resolve
+from mrl4rec.models import resolve
 from mrl4rec.ranking.metrics import METRICS
 from mrl4rec.scorers import FactorModel
 from mrl4rec.settings import Settings

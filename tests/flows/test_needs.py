@@ -13,7 +13,7 @@ from deltalake import DeltaTable, write_deltalake
 from flows import needs
 from flows.config.run import Cell, RunConfig
 from mrl4rec.errors import UsageError
-from mrl4rec.methods import Method
+from mrl4rec.models import Method
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from tests.flows import warehouse
@@ -22,7 +22,7 @@ from tests.flows import warehouse
 class Rated(Method):
     """A method that nobody has: it needs ratings."""
 
-    needs: ClassVar[tuple[str, ...]] = ("ratings",)
+    consumes: ClassVar[str] = "rated pairs"
 
 
 def without(settings: Settings, table: str, column: str) -> int:

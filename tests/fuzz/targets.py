@@ -225,7 +225,7 @@ def method_options(data: bytes) -> None:
     assert list(found) == [int(word.strip()) for word in levels.split(",")]
     assert list(found) == sorted(set(found))
     assert found[0] > 0
-    if isinstance(method, methods.Factors) and found[-1] < 10_000:
+    if isinstance(method, methods.Trained) and found[-1] < 10_000:
         assert method.width(found) > 0
 
 

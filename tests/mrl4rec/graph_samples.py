@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from model_samples import rows
 
 from mrl4rec.interactions import Csr
+from mrl4rec.models import Setup
 
 SEEN = rows([0, 1], [1, 2, 3], [], [0, 3, 4], n_items=6)
 """4 users × 6 items; user 2 and item 5 have no edge."""
 N_USERS, N_ITEMS = 4, 6
+
+
+def setup(dim: int, seed: int) -> Setup:
+    """What a model of this graph is built from, in float64."""
+    return Setup(SEEN, dim, None, seed, dtype="float64")
 
 
 def dense(seen: Csr = SEEN) -> np.ndarray:
@@ -52,17 +59,17 @@ def numpy(*tensors: torch.Tensor) -> list[np.ndarray]:
     return [tensor.detach().numpy() for tensor in tensors]
 
 
-def steep(model: torch.nn.Module, scale: float = 3.0) -> None:
+def steep(model: Any, scale: float = 3.0) -> None:
     """Larger tables, so that soft choices are not all alike."""
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in model.parameters.values():
             parameter *= scale
 
 
-def check_slopes(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> None:
+def check_slopes(model: Any, loss: Callable[[], torch.Tensor]) -> None:
     """Autograd's slope of every parameter against central differences along a direction."""
     rng = np.random.default_rng(0)
-    parameters = list(model.parameters())
+    parameters = list(model.parameters.values())
     slopes = torch.autograd.grad(loss(), parameters)
     for parameter, slope in zip(parameters, slopes, strict=True):
         way = torch.from_numpy(rng.normal(size=parameter.shape))

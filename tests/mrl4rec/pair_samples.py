@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 
 from mrl4rec.interactions import from_pairs
-from mrl4rec.methods import Factors, resolve
+from mrl4rec.models import Trained, resolve
 from mrl4rec.settings import Settings
 from mrl4rec.training import TrainRequest
 from mrl4rec.training.group import Group
@@ -20,13 +18,13 @@ SEED, LEVELS = 5, (2, 8)
 BATCH = 24
 
 
-def small(name: str, model: str = "mf") -> Factors:
+def small(name: str, model: str = "mf") -> Trained:
     """The method with few dimensions and candidates, and a regulariser to be seen."""
     method = resolve(name)
-    assert isinstance(method, Factors)
-    few = 1 if method.candidates == 1 else 6
-    return replace(
-        method, model=model, dim=8, lr=0.01, l2=0.1, candidates=few, batch=BATCH, lag="auto"
+    assert isinstance(method, Trained)
+    few = 1 if method.negatives.candidates == 1 else 6
+    return method.changed(
+        model=model, dim=8, lr=0.01, l2=0.1, candidates=few, batch=BATCH, lag="auto"
     )
 
 
@@ -37,7 +35,7 @@ def work() -> Task:
     return tasks(from_pairs(pairs[::2], pairs[1::4], pairs[3::4], 40, 30), "paper")[0]
 
 
-def learner(method: Factors, levels: tuple[int, ...] = LEVELS, seed: int = SEED) -> Learner:
+def learner(method: Trained, levels: tuple[int, ...] = LEVELS, seed: int = SEED) -> Learner:
     """One that takes steps by autograd in float64, in this process alone."""
     asked = TrainRequest(
         method, levels, seed, "paper", device="cpu", dtype="float64", engine="autograd"

@@ -12,7 +12,7 @@ from report_warehouse import Model, dump, results
 
 from mrl4rec import report
 from mrl4rec.evaluation import per_user_path
-from mrl4rec.methods import resolve
+from mrl4rec.models import resolve
 from mrl4rec.report import claims, markdown
 from mrl4rec.report.claims import CLAIMS, Finding, Verdict
 from mrl4rec.report.runs import group, load_runs

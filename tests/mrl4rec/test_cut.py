@@ -10,8 +10,8 @@ from deltalake import DeltaTable
 from mrl4rec import evaluation, model_folder
 from mrl4rec.cut import AS_TRAINED, Cut, can_rotate
 from mrl4rec.interactions import Interactions, from_pairs
-from mrl4rec.methods import resolve
 from mrl4rec.model_folder import ModelCard
+from mrl4rec.models import resolve
 from mrl4rec.ranking import rotate
 from mrl4rec.ranking.evaluate import evaluate
 from mrl4rec.scorers import FactorModel

@@ -8,8 +8,8 @@ import torch
 from graph_samples import N_ITEMS, N_USERS, SEEN, balanced, dense
 
 from mrl4rec.kernels import edges as kernel
-from mrl4rec.models import noise
-from mrl4rec.models.edges import Edges
+from mrl4rec.kernels import noise_torch as noise
+from mrl4rec.kernels.edges_torch import Edges
 
 N = N_USERS + N_ITEMS
 K, D = 2, 6
@@ -18,7 +18,7 @@ K, D = 2, 6
 @pytest.fixture
 def parts() -> tuple[Edges, torch.Tensor, torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(5)
-    edges = Edges(SEEN)
+    edges = Edges(SEEN, torch.device("cpu"))
     shapes = ((len(edges.tails), K), (N, D), (N, D))
     weights, heads, tails = (torch.from_numpy(rng.normal(size=shape)) for shape in shapes)
     return edges, weights, heads, tails

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.interactions import Csr, Interactions, from_pairs
 from mrl4rec.kernels import lazy_adam
-from mrl4rec.methods import Factors, resolve
+from mrl4rec.models import Trained, resolve
 from mrl4rec.negatives import Place
 from mrl4rec.settings import Settings
 from mrl4rec.training import TrainRequest
@@ -49,7 +49,7 @@ def data(n_items: int) -> Interactions:
 def made(name: str, settings: Settings, *overrides: str, **values: Any) -> Plan:
     sets = [f"{name}.batch={BATCH}", f"{name}.dim={DIM}", f"{name}.lr=0.01", *overrides]
     method = resolve(name, [*sets, *([] if name in ONE_DRAW else [f"{name}.candidates=5"])])
-    assert isinstance(method, Factors)
+    assert isinstance(method, Trained)
     levels = LEVELS if method.has_levels else None
     given_ = {"levels": levels, "seed": 3, "protocol": "paper", "device": "cpu", **values}
     return plan(TrainRequest(method, **given_), settings)
@@ -74,7 +74,7 @@ def test_a_hundred_steps_in_float64_are_those_of_autograd(
     work, asked = task(n_items), made(name, settings, dtype="float64")
     slow, fast = Learner(work, asked, Group()), FusedLearner(work, asked)
     assert fast.whole == (n_items == FEW and name not in ONE_DRAW)
-    sampler = slow.step_loss.sampler
+    sampler = slow.parts.model.sampler
     for step, (users, positives) in enumerate(batches(work, 100)):
         tables = (slow.parts.model.users, slow.parts.model.items)
         wanted = sampler.choose(users, *tables, Place(3, step, 0), positives)
@@ -94,7 +94,7 @@ def test_in_float32_negatives_differ_only_where_scores_are_as_good_as_equal(
     n_items: int, settings: Settings
 ) -> None:
     work, asked = task(n_items), made("MRL-M", settings)
-    sampler, fast = Learner(work, asked, Group()).step_loss.sampler, FusedLearner(work, asked)
+    sampler, fast = Learner(work, asked, Group()).parts.model.sampler, FusedLearner(work, asked)
     for step, (users, positives) in enumerate(batches(work, 100)):
         vectors = fast.vectors()
         tables = [torch.from_numpy(vectors[f"{side}_vectors"]) for side in ("user", "item")]

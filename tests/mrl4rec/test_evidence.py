@@ -17,7 +17,7 @@ from report_warehouse import DAY, Counts, Model, commit, dump, results, stage
 from mrl4rec import report
 from mrl4rec.cost import Meter, peak_bytes
 from mrl4rec.evaluation import with_slices
-from mrl4rec.methods import METHODS
+from mrl4rec.models import METHODS
 from mrl4rec.promotion.slices import POPULARITY, truth_by_popularity
 from mrl4rec.ranking.evaluate import evaluate
 from mrl4rec.report import costs, markdown

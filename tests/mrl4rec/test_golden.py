@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from mrl4rec.bench.probes.pairs import interactions
-from mrl4rec.closed_form import fit
 from mrl4rec.cut import AS_TRAINED, Cut
 from mrl4rec.interactions import Interactions
-from mrl4rec.methods import resolve
+from mrl4rec.models import fit, resolve
 from mrl4rec.ranking.evaluate import Evaluation, evaluate
 from mrl4rec.scorers import Scorer
 

@@ -18,11 +18,11 @@ import pytest
 import torch
 from model_samples import real_factors, sparse
 
-from mrl4rec import closed_form, model_folder, training
+from mrl4rec import model_folder, training
 from mrl4rec.errors import Mrl4recError
 from mrl4rec.interactions import Interactions, from_pairs
 from mrl4rec.kernels import draws
-from mrl4rec.methods import resolve
+from mrl4rec.models import fit, resolve
 from mrl4rec.negatives import Place, Sampler
 from mrl4rec.ranking import evaluate
 from mrl4rec.settings import Settings
@@ -180,7 +180,7 @@ def test_closed_forms_are_those_of_the_cpu(name: str) -> None:
     method = resolve(name, [] if name == "EASE" else [f"{name}.dim=24"])
     users = np.arange(N_USERS)
     here, there = (
-        closed_form.fit(method, data(), ("train", "valid"), 1, device).scores(users)
+        fit(method, data(), ("train", "valid"), 1, device).scores(users)
         for device in ("cpu", "cuda")
     )
     np.testing.assert_allclose(there, here, rtol=0, atol=5e-4)

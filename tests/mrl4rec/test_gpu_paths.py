@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mrl4rec import evaluation, negatives, training
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.interactions import from_pairs
-from mrl4rec.methods import resolve
+from mrl4rec.models import resolve
 from mrl4rec.negatives import Sampler
 from mrl4rec.ranking import device as ranking_device
 from mrl4rec.ranking.evaluate import Evaluation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from mrl4rec import paper
-from mrl4rec.methods import METHODS, Factors, parse_levels, resolve
+from mrl4rec.models import METHODS, Trained, parse_levels, resolve
 
 
 def test_counts_are_those_of_the_papers_table_1() -> None:
@@ -55,7 +55,7 @@ def test_table_4_rises_to_the_row_of_table_2_and_its_level_sets_are_valid() -> N
 
 
 def test_rows_carry_levels_exactly_where_the_methods_do() -> None:
-    ours = {name: m for name, m in METHODS.items() if isinstance(m, Factors)}
+    ours = {name: m for name, m in METHODS.items() if isinstance(m, Trained)}
     ours["MRL-M@lightgcn-1"] = resolve("MRL-M@lightgcn-1")  # type: ignore[assignment]
     for number in paper.PRINTED:
         if number.method in ours:

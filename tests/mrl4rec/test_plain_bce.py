@@ -20,7 +20,7 @@ from mrl4rec import model_folder, training
 from mrl4rec.bench.probes.pairs import interactions
 from mrl4rec.bench.probes.training import SPLIT
 from mrl4rec.interactions import Interactions
-from mrl4rec.methods import resolve
+from mrl4rec.models import resolve
 from mrl4rec.ranking.evaluate import recall_at
 from mrl4rec.settings import Settings
 from mrl4rec.training.request import TrainRequest

@@ -7,7 +7,7 @@ import pytest
 from flows.config.run import RunConfig
 from mrl4rec import presets
 from mrl4rec.errors import UsageError
-from mrl4rec.methods import resolve
+from mrl4rec.models import resolve
 from mrl4rec.presets import PRESETS
 from tests.flows.parsed import run_config
 

@@ -11,9 +11,9 @@ import pytest
 from duel_samples import loaded
 from model_samples import real_factors, sparse
 
-from mrl4rec.closed_form.ease import weights
 from mrl4rec.errors import UsageError
 from mrl4rec.interactions import from_pairs
+from mrl4rec.models.ease import weights
 from mrl4rec.promotion.decision import Rules
 from mrl4rec.promotion.study import __main__ as command
 from mrl4rec.promotion.study import guide, page, trials, window

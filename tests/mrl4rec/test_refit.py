@@ -13,7 +13,7 @@ import test_training as toy
 from mrl4rec import evaluation, model_folder
 from mrl4rec.errors import UsageError
 from mrl4rec.interactions import Interactions
-from mrl4rec.methods import resolve
+from mrl4rec.models import resolve
 from mrl4rec.scorers import CountModel, ItemItemModel
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit

@@ -20,7 +20,7 @@ import pytest
 from mrl4rec import model_folder
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.interactions import Interactions, from_pairs
-from mrl4rec.methods import resolve
+from mrl4rec.models import resolve
 from mrl4rec.scorers import FactorModel
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
@@ -310,6 +310,9 @@ SCRIPT = textwrap.dedent(
 )
 
 
+ROOT = Path(__file__).parents[2]
+
+
 def start(
     warehouse: Path, seconds: float, devices: int = 1, epochs: int = 100
 ) -> subprocess.Popen[str]:
@@ -320,8 +323,8 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])},
     )
 
 

@@ -18,14 +18,15 @@ import pytest
 from mrl4rec import tuning
 from mrl4rec.errors import UsageError
 from mrl4rec.interactions import Interactions, from_pairs
-from mrl4rec.methods import METHODS, resolve
-from mrl4rec.methods.spaces import Span, space
+from mrl4rec.models import METHODS, resolve
+from mrl4rec.models.values import Span
 from mrl4rec.promotion import valid
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 from mrl4rec.tracking import trial_run, tuning_run
 from mrl4rec.training import TrainRequest
 from mrl4rec.tuning import study
+from mrl4rec.tuning.space import space
 
 SPLIT = Commit("split", "ab" * 32, "splits", 0)
 
@@ -149,9 +150,9 @@ def test_what_cannot_be_tuned_is_refused(settings: Settings) -> None:
 def test_every_method_has_a_space_that_holds_its_defaults(name: str) -> None:
     method = resolve(name)
     for parameter, span in space(method).items():
-        assert span.low <= getattr(method, parameter) <= span.high, (name, parameter)
-        replace(method, **{parameter: span.tidy(span.low)})
-        replace(method, **{parameter: span.tidy(span.high)})
+        assert span.low <= method.as_dict()[parameter] <= span.high, (name, parameter)
+        method.changed(**{parameter: span.tidy(span.low)})
+        method.changed(**{parameter: span.tidy(span.high)})
 
 
 def test_values_are_tidy() -> None:

@@ -10,7 +10,7 @@ import test_training as toy
 
 from mrl4rec import model_folder
 from mrl4rec.interactions import FOLDS, Interactions, from_pairs
-from mrl4rec.methods import resolve
+from mrl4rec.models import resolve
 from mrl4rec.promotion import valid
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit

@@ -20,7 +20,7 @@ from mrl4rec import model_folder
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.hashing import xavier
 from mrl4rec.interactions import Interactions, from_pairs
-from mrl4rec.methods import Factors, resolve
+from mrl4rec.models import Trained, resolve
 from mrl4rec.scorers import CountModel, FactorModel
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
@@ -97,7 +97,7 @@ def test_a_damaged_model_is_no_start(tmp_path: Path) -> None:
 
 def fitting(folder: Path, name: str = "MRL-M", dim: int = 8) -> str:
     method = resolve(name, [f"{name}.dim={dim}"])
-    assert isinstance(method, Factors)
+    assert isinstance(method, Trained)
     return warm.fitting(folder, method, dim).stage_key
 
 
@@ -190,7 +190,7 @@ def test_layers_are_propagated_from_the_known_rows(settings: Settings) -> None:
     asked = engines.made("MRL-M@lightgcn-1", settings)
     model = Learner(work, asked, Group(), start).parts.model
     assert np.array_equal(model.users.detach()[::3].numpy(), start.users.vectors_KD)
-    pooled, _ = model()
+    pooled, _ = model.pooled()
     assert not torch.equal(pooled[::3], model.users[::3])
 
 

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from mrl4rec import training
 from mrl4rec.interactions import from_pairs
-from mrl4rec.methods import resolve
+from mrl4rec.models import resolve
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 pairs = [(user, item) for user in range(8) for item in range(4)]

@@ -1,8 +1,22 @@
-"""Factor models: tables of vectors and how they are pooled. They know nothing of training."""
+"""Model families: each a file with its configuration, its fit or loss, and its named variants."""
 
-from __future__ import annotations
+from mrl4rec.models.base import AUTO, FOLLOW, NEEDS, Batch, Fitted, Method, Setup, Trained
+from mrl4rec.models.levels import default_levels, parse_levels
+from mrl4rec.models.registry import METHODS, fit, from_dict, resolve
 
-from mrl4rec.models.factors import Factorisation
-from mrl4rec.models.lightgcn import LightGCN
-
-__all__ = ["Factorisation", "LightGCN"]
+__all__ = [
+    "AUTO",
+    "FOLLOW",
+    "METHODS",
+    "NEEDS",
+    "Batch",
+    "Fitted",
+    "Method",
+    "Setup",
+    "Trained",
+    "default_levels",
+    "fit",
+    "from_dict",
+    "parse_levels",
+    "resolve",
+]

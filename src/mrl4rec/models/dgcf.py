@@ -3,51 +3,87 @@
 The logits of an edge's K chunks start at 1. An iteration shares the edge among the chunks by their
 softmax, A_k, sets e_k ← D_k^-1/2 A_k D_k^-1/2 e_k⁰ (D_k: row sums of A_k), and adds to the logits
 <e_k[h]/‖·‖, tanh(e_k⁰[t]/‖·‖)>. The vectors to score with are the mean of layer 0 and the last
-iteration's. The gradient goes through the routing (docs/methods.md#graph-methods-and-macridvae).
+iteration's. The gradient goes through the routing.
 
 Shapes: N = U + I nodes, M directed edges, d dimensions in K chunks of w.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
-from torch import Tensor
-from torch.nn.functional import normalize
-
 from mrl4rec.errors import UsageError
-from mrl4rec.interactions import Csr
-from mrl4rec.models.edges import Edges
-from mrl4rec.models.factors import Factorisation
+from mrl4rec.lazy import Tensor, functional, torch
+from mrl4rec.models.base import Batch, Setup
+from mrl4rec.models.factors import halves
+from mrl4rec.models.graph import Nodes, OwnGraph
+from mrl4rec.models.values import Span, value
 
 TINY = 1e-12
 
 
-class DGCF(Factorisation):
-    """Factorisation whose vectors are propagated once, by the routing above."""
+@dataclass(frozen=True)
+class Dgcf(OwnGraph):
+    """BPR on the pooled vectors, and the correlation of neighbouring chunks on some nodes."""
 
-    def __init__(
-        self,
-        seen: Csr,
-        dim: int,
-        chunks: int,
-        iterations: int,
-        seed: int,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        """Raises UsageError where the chunks do not divide ``dim``."""
-        if dim % chunks:
-            raise UsageError(f"{dim} dimensions do not fall into {chunks} equal factors")
-        super().__init__(seen.n_rows, seen.n_columns, dim, seed, dtype)
-        self.chunks, self.iterations = chunks, iterations
-        self.edges = Edges(seen)
+    model: str = "dgcf"
+    factors: int = value(4, "chunks of a vector; they divide dim", low=1)
+    iterations: int = value(2, "rounds of routing", low=1)
+    cor: float = value(
+        0.01,
+        "weight of the chunks' distance correlation; 0: none",
+        low=0,
+        tune=Span(1e-3, 1e-1, log=True),
+    )
 
-    def forward(self) -> tuple[Tensor, Tensor]:
+    def check(self, owner: str) -> None:
+        """Raise UsageError where a value is not allowed."""
+        super().check(owner)
+        if isinstance(self.dim, int) and self.dim % self.factors:
+            raise UsageError(
+                f"{owner}.dim is {self.dim}, which {self.factors} factors do not divide",
+                where=f"--set {owner}.factors",
+                todo="take a number of factors that divides dim",
+            )
+
+    def start(self, setup: Setup) -> DGCF:
+        """The tables, drawn from the seed."""
+        return DGCF(setup, self)
+
+    def loss(self, model: DGCF, batch: Batch) -> Tensor:
+        """The loss of the whole batch."""
+        pooled = torch.cat(model.pooled())
+        loss = self.ranking(model, pooled, batch)
+        if self.cor == 0:
+            return loss
+        return loss + self.cor * correlation(pooled[model.sampled(batch)], self.factors)
+
+
+class DGCF(Nodes):
+    """The tables, propagated once by the routing above."""
+
+    def __init__(self, setup: Setup, method: Dgcf) -> None:
+        super().__init__(setup, method.negatives)
+        self.chunks, self.iterations = method.factors, method.iterations
+        self.sample = max(2, max(len(self.users), len(self.items)) // setup.steps)
+        """Users, and items, that the correlation reads in a step: all of them in an epoch."""
+
+    def pooled(self) -> tuple[Tensor, Tensor]:
         """The pooled (U, d) and (I, d) vectors."""
         nodes = torch.cat([self.users, self.items])
-        pooled = (nodes + self._routed(nodes)) / 2
-        return pooled[: len(self.users)], pooled[len(self.users) :]
+        return halves((nodes + self._routed(nodes)) / 2, len(self.users))
+
+    def sampled(self, batch: Batch) -> Tensor:
+        """The nodes of this step's sample."""
+        from mrl4rec.kernels import noise_torch as noise
+
+        n_users, n_items = len(self.users), len(self.items)
+        found = []
+        for side, (first, size) in enumerate(((0, n_users), (n_users, n_items))):
+            at = noise.word(batch.place.seed, batch.place.step, noise.SUBSET, side)
+            found.append(noise.subset(at, size, self.sample, self.users.device) + first)
+        return torch.cat(found)
 
     def _routed(self, nodes: Tensor) -> Tensor:
         goal = torch.tanh(self._unit(nodes))
@@ -70,7 +106,7 @@ class DGCF(Factorisation):
         return nodes.view(len(nodes), self.chunks, -1)
 
     def _unit(self, nodes: Tensor) -> Tensor:
-        return normalize(self._parts(nodes), dim=2).flatten(1)
+        return functional.normalize(self._parts(nodes), dim=2).flatten(1)
 
 
 def correlation(rows_Sd: Tensor, chunks: int) -> Tensor:
@@ -93,3 +129,10 @@ def _centred(rows_Sw: Tensor) -> Tensor:
 def _root(values: Tensor) -> Tensor:
     """√ of what is 0 or more but for rounding; its slope is finite at 0."""
     return torch.sqrt(values.clamp(min=0) + TINY)
+
+
+VARIANTS = (
+    Dgcf("DGCF"),
+    Dgcf("DGCF-own", batch=2000, l2=1e-3),
+)
+"""Plain with MRL4Rec's settings, ``-own`` with its paper's."""

@@ -1,47 +1,74 @@
 """XSimGCL (Yu et al. 2023): LightGCN with noise in every layer, one layer held against the mean.
 
 Each layer is Â times the one before plus sign(x) ⊙ ε · n/‖n‖, n ~ U(0,1)^d, in training only; the
-vectors to score with are the mean of layers 1 … H, layer 0 left out
-(docs/methods.md#graph-methods-and-macridvae).
+vectors to score with are the mean of layers 1 … H, layer 0 left out.
 
 Shapes: N = U + I nodes, d dimensions, H layers.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn.functional import normalize
+from dataclasses import dataclass
 
-from mrl4rec.interactions import Csr
-from mrl4rec.models import noise
-from mrl4rec.models.contrast import info_nce
-from mrl4rec.models.edges import Edges
-from mrl4rec.models.factors import Factorisation
+from mrl4rec.errors import UsageError
+from mrl4rec.lazy import Tensor, functional, torch
+from mrl4rec.models.base import Batch, Setup
+from mrl4rec.models.factors import halves, layers_of
+from mrl4rec.models.graph import Graph, Nodes, batch_nodes, info_nce
+from mrl4rec.models.values import Span, value
 
 
-class XSimGCL(Factorisation):
-    """Factorisation propagated over the graph of seen items, with noise where a word is given."""
+@dataclass(frozen=True)
+class XSimGcl(Graph):
+    """BPR on the mean of the noisy layers, and that mean held against one of them."""
 
-    normal: Tensor
+    model: str = "lightgcn-2"
+    lam: float = value(
+        0.2, "weight of the contrast; 0: none", low=0, tune=Span(1e-2, 1.0, log=True)
+    )
+    eps: float = value(0.2, "length of the noise added to each vector, a layer", low=0)
+    tau: float = value(
+        0.15, "temperature of the contrast; > 0", low=1e-3, tune=Span(5e-2, 1.0, log=True)
+    )
+    contrast_layer: int = value(1, "the layer held against the mean, from 1", low=1)
 
-    def __init__(
-        self,
-        seen: Csr,
-        dim: int,
-        layers: int,
-        eps: float,
-        seed: int,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__(seen.n_rows, seen.n_columns, dim, seed, dtype)
-        self.layers, self.eps = layers, eps
-        self.edges = Edges(seen)
-        self.register_buffer("normal", self.edges.normal(dtype), persistent=False)
+    def check(self, owner: str) -> None:
+        """Raise UsageError where a value is not allowed."""
+        super().check(owner)
+        layers = layers_of(self.model)
+        if not 1 <= self.contrast_layer <= layers:
+            raise UsageError(
+                f"{owner}.contrast_layer is {self.contrast_layer}, its model {self.model} has "
+                f"{layers} layers",
+                todo="a layer of the model, e.g. 1",
+            )
 
-    def forward(self) -> tuple[Tensor, Tensor]:
+    def start(self, setup: Setup) -> XSimGCL:
+        """The tables, drawn from the seed."""
+        return XSimGCL(setup, self)
+
+    def loss(self, model: XSimGCL, batch: Batch) -> Tensor:
+        """The loss of the whole batch."""
+        views = model.views((batch.place.seed, batch.place.step))
+        pooled = torch.stack(views).mean(0)
+        loss = self.ranking(model, pooled, batch)
+        layer = views[self.contrast_layer - 1]
+        apart = pooled.new_zeros(())
+        for nodes in batch_nodes(model, batch):
+            apart = apart + info_nce(pooled[nodes], layer[nodes], self.tau)
+        return loss + self.lam * apart
+
+
+class XSimGCL(Nodes):
+    """The tables, propagated with noise where a step is given."""
+
+    def __init__(self, setup: Setup, method: XSimGcl) -> None:
+        super().__init__(setup, method.negatives)
+        self.layers, self.eps = layers_of(method.model), method.eps
+
+    def pooled(self) -> tuple[Tensor, Tensor]:
         """The (U, d) and (I, d) vectors to score with, without noise."""
-        return self.split(torch.stack(self.views(None)).mean(0))
+        return halves(torch.stack(self.views(None)).mean(0), len(self.users))
 
     def views(self, step: tuple[int, int | Tensor] | None) -> list[Tensor]:
         """The (N, d) layers 1 … H; ``step``: (seed, step) of the noise, None for none."""
@@ -50,28 +77,17 @@ class XSimGCL(Factorisation):
         for layer in range(self.layers):
             nodes = self.edges.sums(self.normal, nodes)
             if step is not None:
-                nodes = nodes + self._noise(nodes, noise.word(*step, noise.PERTURB, layer))
+                nodes = nodes + self._noise(nodes, step, layer)
             found.append(nodes)
         return found
 
-    def split(self, nodes_Nd: Tensor) -> tuple[Tensor, Tensor]:
-        """Users and items."""
-        return nodes_Nd[: len(self.users)], nodes_Nd[len(self.users) :]
+    def _noise(self, nodes_Nd: Tensor, step: tuple[int, int | Tensor], layer: int) -> Tensor:
+        from mrl4rec.kernels import noise_torch as noise
 
-    def _noise(self, nodes_Nd: Tensor, word: noise.Word) -> Tensor:
+        word = noise.word(*step, noise.PERTURB, layer)
         rows = torch.arange(len(nodes_Nd), device=nodes_Nd.device)
         drawn = noise.uniforms(word, rows, nodes_Nd.shape[1]).to(nodes_Nd.dtype)
-        return nodes_Nd.detach().sign() * normalize(drawn) * self.eps
+        return nodes_Nd.detach().sign() * functional.normalize(drawn) * self.eps
 
 
-def contrast(
-    pooled_Nd: Tensor, layer_Nd: Tensor, users_B: Tensor, items_B: Tensor, temperature: float
-) -> Tensor:
-    """InfoNCE of the pooled vectors against one layer, over the batch's users plus its items.
-
-    ``items_B`` are nodes: items counted after the users. Each node counts once.
-    """
-    total = pooled_Nd.new_zeros(())
-    for nodes in (users_B.unique(), items_B.unique()):
-        total = total + info_nce(pooled_Nd[nodes], layer_Nd[nodes], temperature)
-    return total
+VARIANTS = (XSimGcl("XSimGCL"),)

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mrl4rec import closed_form
 from mrl4rec.interactions import Interactions
-from mrl4rec.methods import Method
+from mrl4rec.models import Method, fit
 from mrl4rec.ranking.evaluate import evaluate
 
 K = 10
@@ -31,7 +30,7 @@ def of_closed_form(
     memory_mb: int = 512,
 ) -> float:
     """What a closed form, at its full width, reaches on valid when it is fitted on train alone."""
-    model = closed_form.fit(method, data, ("train",), seed, device)
+    model = fit(method, data, ("train",), seed, device)
     seen, truth = data.csr("train"), data.csr("valid")
     found = evaluate(
         model, seen, truth, ks=(K,), metrics=("recall",), device=device, memory_mb=memory_mb

@@ -10,7 +10,7 @@ from typing import Any
 
 from mrl4rec.cut import ROTATED
 from mrl4rec.errors import UsageError
-from mrl4rec.methods import resolve
+from mrl4rec.models import resolve
 from mrl4rec.report.runs import Run
 from mrl4rec.report.warehouse import Context
 from mrl4rec.settings import Settings

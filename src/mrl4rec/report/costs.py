@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mrl4rec.errors import UsageError
-from mrl4rec.methods import resolve
+from mrl4rec.models import resolve
 from mrl4rec.report.runs import Group, Run, Stat
 from mrl4rec.tuning.kept import Tuning, best_settings
 

@@ -64,7 +64,7 @@ def _check_memory(task: Task, plan: Plan) -> None:
         raise Mrl4recError(
             f"{rows:,} users and items × {plan.dim} dimensions take {needed / 2**30:,.1f} GB while "
             f"training, and {free / 2**30:,.1f} GB are free",
-            where=f"{plan.factors.name}, d = {plan.dim}",
-            todo=f"fewer dimensions (--set {plan.factors.name}.dim=…), a higher --kcore, "
+            where=f"{plan.trained.name}, d = {plan.dim}",
+            todo=f"fewer dimensions (--set {plan.trained.name}.dim=…), a higher --kcore, "
             "or a machine with more memory",
         )

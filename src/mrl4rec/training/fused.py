@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from mrl4rec.hashing import SALT_DRAW, chain, xavier
 from mrl4rec.kernels import fused as kernel
 from mrl4rec.kernels.lazy_adam import UNTOUCHED, Tables, fresh_all, near_gaps, schedule
-from mrl4rec.methods import AUTO
+from mrl4rec.models import AUTO
 from mrl4rec.training.checkpoint import Arrays
 from mrl4rec.training.order import Side
 from mrl4rec.training.request import Plan
-from mrl4rec.training.rules import rule_of
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
 
@@ -38,7 +37,7 @@ class FusedLearner:
 
     def __init__(self, task: Task, plan: Plan, start: Start | None = None) -> None:
         self.task, self.plan = task, plan
-        method = plan.factors
+        method = plan.trained
         assert plan.seed is not None
         self.seed = plan.seed
         dtype = np.dtype(plan.dtype)
@@ -133,7 +132,7 @@ class FusedLearner:
 
 def recipe(plan: Plan) -> kernel.Recipe:
     """What kind of step the plan's method takes."""
-    method = plan.factors
+    method = plan.trained
     widths_L = method.scored_at(plan.levels)
     if method.objective == "mrl":
         widths_P = plan.levels or (plan.dim,)
@@ -141,10 +140,10 @@ def recipe(plan: Plan) -> kernel.Recipe:
         widths_P = (plan.dim,) * len(widths_L)
     return kernel.Recipe(
         loss={"bpr": kernel.BPR, "mrl": kernel.MRL, "bce": kernel.BCE}[method.objective],
-        **rule_of(method)._asdict(),
+        **method.negatives.rule()._asdict(),
         widths_L=np.array(widths_L, dtype=np.int64),
         widths_P=np.array(widths_P, dtype=np.int64),
-        candidates=method.candidates,
+        candidates=method.negatives.candidates,
         l2=method.l2,
         scored=kernel.UP_TO_DATE,
     )
@@ -152,9 +151,9 @@ def recipe(plan: Plan) -> kernel.Recipe:
 
 def lag_of(plan: Plan, n_items: int) -> int:
     """Steps by which scored candidates may be out of date, for a table of so many items."""
-    lag = plan.factors.lag
+    lag = plan.trained.lag
     if lag == AUTO:
-        return AUTO_LAG if n_items > LARGE and plan.factors.candidates > 1 else 0
+        return AUTO_LAG if n_items > LARGE and plan.trained.negatives.candidates > 1 else 0
     return int(lag)
 
 

@@ -5,7 +5,7 @@ Shapes: B examples of this process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mrl4rec.negatives import Place
-from mrl4rec.training import replay, step_loss
+from mrl4rec.training import replay
 from mrl4rec.training.checkpoint import Arrays
 from mrl4rec.training.group import Group
 from mrl4rec.training.order import Side
 from mrl4rec.training.request import Plan
+from mrl4rec.training.step import Step
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
 
@@ -30,18 +31,18 @@ class Learner:
 
     def __init__(self, task: Task, plan: Plan, group: Group, start: Start | None = None) -> None:
         self.task, self.plan, self.group = task, plan, group
-        method = plan.factors
+        method = plan.trained
         device = torch.device(group.device)
-        self.parts = step_loss.build(task, plan, device, start)
-        """The loss with its parameters; ``step_loss`` is the same, wrapped for several ranks."""
+        self.parts = Step(task, plan, group.device, start)
+        """The loss with its parameters; ``step`` is the same, wrapped for several ranks."""
         step: nn.Module = self.parts
         if group.world > 1:
             # tables from the seed and a start that each rank has read: nothing to send at first
             step = nn.parallel.DistributedDataParallel(
                 step, init_sync=False, broadcast_buffers=False, gradient_as_bucket_view=True
             )
-        self.step_loss = step
-        ahead = replay.runs_ahead(group) and self.parts.recordable
+        self.step = step
+        ahead = replay.runs_ahead(group) and method.recordable
         self.optimiser = torch.optim.Adam(
             self.parts.parameters(), lr=method.lr, fused=True, capturable=ahead
         )
@@ -60,7 +61,7 @@ class Learner:
         assert self.plan.seed is not None
         place = Place(self.plan.seed, step, first)
         mine = (torch.as_tensor(side[first:last]) for side in (users_B, positives_B))
-        return self.step_loss(*mine, place, batch)
+        return self.step(*mine, place, batch)
 
     def update(self, loss: Tensor) -> None:
         """One step of Adam. DDP averages over ranks, so the parts are scaled to add up."""
@@ -79,7 +80,7 @@ class Learner:
     def state(self) -> Arrays:
         """Parameters and Adam's moments: with the number of steps, all the next one depends on."""
         found = {}
-        for name, parameter in self._named():
+        for name, parameter in self.parts.named():
             found[f"model.{name}"] = parameter.detach().cpu().numpy()
             for moment in MOMENTS:
                 if parameter in self.optimiser.state:
@@ -92,7 +93,7 @@ class Learner:
         if steps == 0:
             return
         moments: dict[int, dict[str, Tensor]] = {}
-        for index, (name, parameter) in enumerate(self._named()):
+        for index, (name, parameter) in enumerate(self.parts.named()):
             with torch.no_grad():
                 parameter.copy_(torch.from_numpy(state[f"model.{name}"]))
             moments[index] = {
@@ -103,8 +104,3 @@ class Learner:
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
         if self.stepper is not None:
             self.stepper.reset()
-
-    def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Every parameter in Adam's order; tables are called as in the fused engine's state."""
-        for name, parameter in self.parts.named_parameters():
-            yield name.removeprefix("model."), parameter

@@ -77,7 +77,7 @@ class Loop:
 
         Raises Interrupted after SIGTERM, Mrl4recError where the loss is not finite.
         """
-        method = self.plan.factors
+        method = self.plan.trained
         phases = tasks(
             data,
             self.plan.protocol,
@@ -121,10 +121,10 @@ class Loop:
     def _run(self, learner: Engine, arrays: Arrays) -> None:
         """Epochs of one phase, from where the state stands to where it ends."""
         task, state = learner.task, self.state
-        steps, _ = task.steps(self.plan.factors.batch)
+        steps, _ = task.steps(self.plan.trained.batch)
         learner.restore(arrays, state.epoch * steps + state.step)
         assert self.plan.seed is not None
-        pairs = Pairs(task, self.plan.seed, self.plan.factors.batch, self.group.device)
+        pairs = Pairs(task, self.plan.seed, self.plan.trained.batch, self.group.device)
         while state.epoch <= self._last_epoch():
             began = time.monotonic()
             self._epoch(learner, pairs)
@@ -137,7 +137,7 @@ class Loop:
 
     def _last_epoch(self) -> int:
         """The epoch after which the phase ends, as things stand."""
-        state, method = self.state, self.plan.factors
+        state, method = self.state, self.plan.trained
         if state.phase == "refit":
             assert state.best_epoch is not None
             return state.best_epoch
@@ -152,7 +152,7 @@ class Loop:
     def _epoch(self, learner: Engine, pairs: Pairs) -> None:
         """The rest of the epoch under way, a step at a time."""
         task, state = learner.task, self.state
-        steps, batch = task.steps(self.plan.factors.batch)
+        steps, batch = task.steps(self.plan.trained.batch)
         users, items = pairs.epoch(state.epoch)
         ahead: Stepper | None = getattr(learner, "stepper", None)
         if ahead is not None:
@@ -199,7 +199,7 @@ class Loop:
     def _evaluate(self, learner: Engine, epoch: int) -> float | None:
         """Recall@10 when it is the epoch's turn, the same on every rank; ≥ the best is the best."""
         assert self.plan.epochs is not None
-        if epoch % self.plan.factors.evaluate_every and epoch != self.plan.epochs - 1:
+        if epoch % self.plan.trained.evaluate_every and epoch != self.plan.epochs - 1:
             return None
         value, vectors = 0.0, {}
         if self.group.leads:

@@ -12,14 +12,10 @@ from typing import Any
 from mrl4rec.choices import DEVICES, ENGINES, PROTOCOLS
 from mrl4rec.errors import UsageError, nearest
 from mrl4rec.interactions import FOLDS
-from mrl4rec.methods import AUTO, Factors, Method, default_levels, from_dict, parse_levels
+from mrl4rec.models import AUTO, Fitted, Method, Trained, default_levels, from_dict, parse_levels
+from mrl4rec.models.pairwise import Pairwise
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, stage_key
-
-CODE = 2
-"""Raised when training gives other vectors for the same inputs."""
-CODES = {"contrastive": 3}
-"""The same for kinds of training (``Factors.trained_as``) that have changed alone since."""
 
 FITTED = ("train", "valid")
 """The folds a finished model is trained on, unless it is refitted on everything."""
@@ -99,9 +95,9 @@ class Plan:
         return Plan(**{**values, **fixed})
 
     @property
-    def factors(self) -> Factors:
+    def trained(self) -> Trained:
         """The method, known to be trained by steps."""
-        assert isinstance(self.method, Factors)
+        assert isinstance(self.method, Trained)
         return self.method
 
     @property
@@ -117,7 +113,7 @@ class Plan:
     @property
     def dim(self) -> int:
         """Dimension d of the vectors."""
-        return self.factors.width(self.levels)
+        return self.trained.width(self.levels)
 
 
 def plan(request: TrainRequest, settings: Settings) -> Plan:
@@ -131,9 +127,10 @@ def plan(request: TrainRequest, settings: Settings) -> Plan:
     if request.refit_epochs is not None and request.refit_epochs < 1:
         what = f"a refit of {request.refit_epochs} epochs was asked for"
         raise UsageError(what, todo="at least 1")
-    if not isinstance(method, Factors):
+    if not isinstance(method, Trained):
         seed = None if method.deterministic else _seed(method, request.seed)
-        there = resolve_device(request.device, settings) if method.on_device else "cpu"
+        on_device = isinstance(method, Fitted) and method.on_device
+        there = resolve_device(request.device, settings) if on_device else "cpu"
         # named in the key on a GPU alone, so that the CPU's keys stay as they were
         device = None if there == "cpu" else there
         return Plan(method, None, seed, protocol, None, None, device, 1, None, None, everything)
@@ -176,8 +173,7 @@ def key(dataset: str, split: Commit, request: TrainRequest, settings: Settings) 
 
 def plan_key(split: Commit, made: Plan) -> str:
     """The stage key of a plan on a split."""
-    code = CODES.get(made.method.trained_as, CODE) if isinstance(made.method, Factors) else CODE
-    return stage_key("train", code, {"split": split.key}, made.as_dict())
+    return stage_key("train", made.method.code, {"split": split.key}, made.as_dict())
 
 
 def resolve_device(device: str, settings: Settings) -> str:
@@ -201,16 +197,16 @@ def resolve_device(device: str, settings: Settings) -> str:
     return "cpu"
 
 
-def not_fused(method: Factors, device: str, ranks: int) -> str | None:
+def not_fused(method: Trained, device: str, ranks: int) -> str | None:
     """Why the fused engine cannot take these steps, or None where it can."""
-    if method.trained_as != "pairwise":
+    if not isinstance(method, Pairwise):
         return f"{method.name} has a loss of its own"
     if method.objective not in FUSED_OBJECTIVES or (
         method.objective == "bce" and method.has_levels
     ):
-        return f"it has no loop for the objective {method.objective}, {method.negatives}"
-    if method.kind not in FUSED_NEGATIVES:
-        return f"it has no loop for {method.kind} negatives"
+        return f"it has no loop for the objective {method.objective}, {method.negatives.word}"
+    if method.negatives.inner.kind not in FUSED_NEGATIVES:
+        return f"it has no loop for {method.negatives.word} negatives"
     if method.layers:
         return f"{method.name} propagates over {method.layers} layers, and it does mf alone"
     if device != "cpu":
@@ -220,7 +216,7 @@ def not_fused(method: Factors, device: str, ranks: int) -> str | None:
     return None
 
 
-def choose_engine(asked: str, method: Factors, device: str, ranks: int) -> str:
+def choose_engine(asked: str, method: Trained, device: str, ranks: int) -> str:
     """``fused`` or ``autograd``. Raises UsageError where what was asked for cannot be done."""
     reason = not_fused(method, device, ranks)
     if asked == "fused" and reason:
@@ -262,7 +258,7 @@ def check_devices(device: str, devices: int) -> None:
         )
 
 
-def check_ranks(method: Factors, devices: int) -> None:
+def check_ranks(method: Trained, devices: int) -> None:
     """Raise UsageError where several processes would each need the whole batch."""
     if devices > 1 and not method.sums_over_examples:
         raise UsageError(
@@ -273,7 +269,7 @@ def check_ranks(method: Factors, devices: int) -> None:
         )
 
 
-def _warm(folder: Path | None, method: Factors, levels: tuple[int, ...] | None) -> str | None:
+def _warm(folder: Path | None, method: Trained, levels: tuple[int, ...] | None) -> str | None:
     """The stage key of the model to start from, which must fit."""
     if folder is None:
         return None
@@ -290,7 +286,7 @@ def _key_of(folder: Path | None) -> str | None:
     return model_folder.read_card(folder).stage_key
 
 
-def _levels(method: Factors, levels: tuple[int, ...] | None) -> tuple[int, ...] | None:
+def _levels(method: Trained, levels: tuple[int, ...] | None) -> tuple[int, ...] | None:
     if not method.has_levels:
         return None
     if levels is not None:

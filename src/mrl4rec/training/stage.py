@@ -17,6 +17,7 @@ from mrl4rec import __version__, model_folder
 from mrl4rec.cost import Meter
 from mrl4rec.interactions import FOLDS, Interactions, load
 from mrl4rec.model_folder import ModelCard
+from mrl4rec.models import fit
 from mrl4rec.scorers import Scorer, from_arrays
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
@@ -60,12 +61,11 @@ def run(
     interactions = data() if data is not None else load(settings, dataset, split)
     store_folder = settings.dataset_dir(dataset) / "checkpoints" / key
     # A process imports once: that is nothing of this model's cost.
-    import_module("mrl4rec.closed_form" if made.method.closed_form else "mrl4rec.training.job")
+    if not made.method.closed_form:
+        import_module("mrl4rec.training.job")
     meter = Meter(made.where)
     if made.method.closed_form:
-        from mrl4rec import closed_form
-
-        model = closed_form.fit(made.method, interactions, made.folds, made.seed, made.where)
+        model = fit(made.method, interactions, made.folds, made.seed, made.where)
         epoch, history = None, []
     else:
         from mrl4rec.training.job import Job

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from mrl4rec import model_folder
 from mrl4rec.errors import UsageError
 from mrl4rec.interactions import Interactions
-from mrl4rec.methods import Factors
 from mrl4rec.model_folder import ModelCard
+from mrl4rec.models import Trained
 from mrl4rec.scorers import FactorModel
 from mrl4rec.stage import Commit
 
@@ -74,7 +74,7 @@ class Start:
         return Start(users, items)
 
 
-def fitting(folder: Path, method: Factors, dim: int) -> ModelCard:
+def fitting(folder: Path, method: Trained, dim: int) -> ModelCard:
     """The card of a model that ``method`` can start from.
 
     Raises UsageError where its vectors are of another kind, Mrl4recError where there is no model.

@@ -15,7 +15,7 @@ from mrl4rec.tables import TUNINGS
 from mrl4rec.tables.store import commit_rows
 
 if TYPE_CHECKING:
-    from mrl4rec.methods.spaces import Span
+    from mrl4rec.models.values import Span
     from mrl4rec.tuning.study import Asked, Trial
 
 

@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.hashing import chain
 from mrl4rec.interactions import Interactions
-from mrl4rec.methods import Method
-from mrl4rec.methods.spaces import Span, space
+from mrl4rec.models import Method
+from mrl4rec.models.values import Span
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit, json_digest
 from mrl4rec.training import TrainRequest
 from mrl4rec.training.interrupt import Interrupted
 from mrl4rec.training.search import Found, search
 from mrl4rec.tuning import kept
+from mrl4rec.tuning.space import space
 
 if TYPE_CHECKING:
     import optuna
@@ -159,7 +160,7 @@ def _one(
 
     began = time.monotonic()
     trial = study.ask()
-    method = replace(asked.request.method, **_suggested(trial, spans))
+    method = asked.request.method.changed(**_suggested(trial, spans))
     looks: list[float] = []
 
     def on_look(epoch: int, value: float) -> None:
@@ -223,7 +224,8 @@ def _take_up(study: optuna.Study, method: Method, spans: dict[str, Span]) -> Non
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         study.enqueue_trial(trial.params or trial.system_attrs.get("fixed_params", {}))
     if not study.get_trials(deepcopy=False):
-        study.enqueue_trial({name: getattr(method, name) for name in spans})
+        defaults = method.as_dict()
+        study.enqueue_trial({name: defaults[name] for name in spans})
 
 
 def _rows(study: optuna.Study) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ SEED = 2022
 
 def ours(data: dict[str, Any], dim: int, sweeps: int) -> dict[str, Any]:
     """Median seconds of a sweep, the first (which loads what was compiled) left out."""
-    from mrl4rec.closed_form import ials
+    from mrl4rec.models import ials
 
     seen = interactions(**data).csr(*FOLDS)
     weights = ials.Weights(0.02, 0.01, 1.0)

@@ -14,7 +14,7 @@ import numpy as np
 
 from mrl4rec import training
 from mrl4rec.bench.probes.pairs import interactions
-from mrl4rec.methods import resolve
+from mrl4rec.models import resolve
 from mrl4rec.settings import Settings
 from mrl4rec.stage import Commit
 

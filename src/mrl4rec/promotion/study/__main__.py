@@ -12,7 +12,7 @@ from typing import Any
 
 from mrl4rec.errors import Mrl4recError, UsageError
 from mrl4rec.interactions import Interactions
-from mrl4rec.methods import Factors, parse_levels, resolve
+from mrl4rec.models import Trained, parse_levels, resolve
 from mrl4rec.promotion.decision import Rules
 from mrl4rec.promotion.study import guide, models, page, trials, window
 from mrl4rec.synthetic.spec import Planted
@@ -67,7 +67,7 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     """The whole study, as JSON values."""
     data = _data(options)
     method = resolve(options.method, options.set)
-    if not isinstance(method, Factors):
+    if not isinstance(method, Trained):
         raise UsageError(f"{method.name} has no seed", where="--method", todo="e.g. MRL-M")
     levels = parse_levels(options.levels, method.dim) if options.levels else None
     rules = Rules(alpha=options.alpha, draws=options.draws)

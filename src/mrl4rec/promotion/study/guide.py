@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from mrl4rec.closed_form.ease import weights
 from mrl4rec.interactions import Interactions
 from mrl4rec.model_folder import Loaded
+from mrl4rec.models.ease import weights
 from mrl4rec.scorers import FactorModel, Floats
 
 GRID = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrl4rec.interactions import Interactions
-from mrl4rec.methods import Factors
 from mrl4rec.model_folder import Ids, Loaded, ModelCard
+from mrl4rec.models import Trained
 from mrl4rec.promotion.duel import Field
 from mrl4rec.promotion.per_user import Duel, Recipe, Side
 from mrl4rec.promotion.study.guide import Guide
@@ -35,7 +35,7 @@ PARTS = ("ndcg", "recall", "sliced")
 log = logging.getLogger("mrl4rec")
 
 
-def recipe(method: Factors, levels: tuple[int, ...] | None, epochs: int) -> Plan:
+def recipe(method: Trained, levels: tuple[int, ...] | None, epochs: int) -> Plan:
     """The plan of all models; each puts its own seed in."""
     asked = TrainRequest(method, levels=levels, seed=0, epochs=epochs, device="cpu")
     return plan(asked, Settings())  # type: ignore[call-arg]
@@ -49,8 +49,8 @@ def trained(data: Interactions, made: Plan, seed: int) -> Loaded:
     seen = data.csr("train")
     task = Task("refit", users, items, seen, None, None)
     learner = create(task, made, group)
-    pairs = Pairs(task, seed, made.factors.batch, group.device)
-    steps, batch = task.steps(made.factors.batch)
+    pairs = Pairs(task, seed, made.trained.batch, group.device)
+    steps, batch = task.steps(made.trained.batch)
     for epoch in range(made.epochs):
         users_P, items_P = pairs.epoch(epoch)
         for step in range(steps):

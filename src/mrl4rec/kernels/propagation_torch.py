@@ -1,0 +1,55 @@
+"""Products with the normalised adjacency matrix of a bipartite graph, with their derivative.
+
+U users, I items; nodes are the users, then the items.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from mrl4rec.interactions import Csr
+
+
+def adjacency(seen: Csr, dtype: torch.dtype) -> Tensor:
+    """(U + I, U + I) symmetric D^-1/2 A D^-1/2, CSR; a node without edges has a zero row."""
+    n_users, n_items = seen.n_rows, seen.n_columns
+    ones = np.ones(len(seen.indices))
+    graph = sparse.csr_matrix((ones, seen.indices, seen.indptr), shape=(n_users, n_items))
+    degrees = np.concatenate([graph.sum(1).A1, graph.sum(0).A1])
+    scale = sparse.diags(1.0 / np.sqrt(np.maximum(degrees, 1.0)))
+    whole = (scale @ sparse.bmat([[None, graph], [graph.T, None]]) @ scale).tocsr()
+    whole.sort_indices()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(whole.indptr.astype(np.int64)),
+            torch.from_numpy(whole.indices.astype(np.int64)),
+            torch.from_numpy(whole.data).to(dtype),
+            size=whole.shape,
+            check_invariants=True,
+        )
+
+
+def propagate(graph: Tensor, nodes: Tensor) -> Tensor:
+    """graph @ nodes, where the graph is symmetric."""
+    found: Tensor = _Propagate.apply(graph, nodes)
+    return found
+
+
+class _Propagate(torch.autograd.Function):
+    """The symmetric graph is its own transpose, which carries the gradient back."""
+
+    @staticmethod
+    def forward(ctx: Any, graph: Tensor, nodes: Tensor) -> Tensor:
+        ctx.graph = graph
+        return graph @ nodes
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return None, ctx.graph @ gradients[0]

@@ -1,0 +1,32 @@
+"""Popularity: an item's score is how many training pairs it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mrl4rec.models.base import Fitted
+
+if TYPE_CHECKING:
+    from mrl4rec.interactions import Interactions
+    from mrl4rec.scorers import Scorer
+
+
+@dataclass(frozen=True)
+class Popularity(Fitted):
+    """Score of an item: the number of training pairs it has."""
+
+    model: str = "pop"
+
+    def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
+        """Count the pairs of these folds."""
+        from mrl4rec.scorers import CountModel
+
+        _, items_P = data.pairs(*folds)
+        counts_I = np.bincount(items_P, minlength=data.n_items).astype(np.int64)
+        return CountModel(counts_I, data.n_users)
+
+
+VARIANTS = (Popularity("Pop"),)
