@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 from flows.config.run import RunConfig
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 log = logging.getLogger("mrl4rec")
 
@@ -24,7 +24,7 @@ def begin(request: RunConfig, settings: Settings) -> None:
     """At the start of a run: where nothing was split yet, training's compiled loops are needed."""
     splits = settings.dataset_dir(request.dataset) / "splits" / "_delta_log"
     if not splits.exists() and any(not cell.method.closed_form for cell in request.cells):
-        from mrl4rec import compiled
+        from mrl4rec.training import compiled
 
         compiled.begin()
 

@@ -1,4 +1,4 @@
-"""Alerts from the flows: the log line and webhook of ``mrl4rec.alerts``, and a Prefect event.
+"""Alerts from the flows: the log line and webhook of ``mrl4rec.core.alerts``, and a Prefect event.
 
 Three calls, and no other place alerts:
 
@@ -17,11 +17,11 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from mrl4rec import alerts
-from mrl4rec.errors import GateFailed
-from mrl4rec.settings import Settings
+from mrl4rec.core import alerts
+from mrl4rec.core.errors import GateFailed
+from mrl4rec.core.settings import Settings
 
-log = logging.getLogger("mrl4rec.alerts")
+log = logging.getLogger("mrl4rec.core.alerts")
 P = ParamSpec("P")
 R = TypeVar("R")
 

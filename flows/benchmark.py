@@ -22,7 +22,7 @@ from flows.config.run import RunConfig
 from flows.data_engine import choose, named
 from flows.execute import Outcome, run_benchmark
 from flows.pipeline import Step
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 log = logging.getLogger("mrl4rec")
 

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrl4rec.masking import scrub
+from mrl4rec.core.masking import scrub
 
 if TYPE_CHECKING:
-    from mrl4rec.settings import Settings
+    from mrl4rec.core.settings import Settings
 
 log = logging.getLogger("mrl4rec")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Literal
 
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.core.errors import Mrl4recError
 
 if TYPE_CHECKING:
-    from mrl4rec.settings import Settings
+    from mrl4rec.core.settings import Settings
     from mrl4rec.transforms.engine import EngineName
 
 log = logging.getLogger("mrl4rec")

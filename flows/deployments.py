@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 NIGHTLY = "nightly"
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
@@ -66,18 +66,3 @@ def every(settings: Settings) -> list[Any]:
         )
         for flow, name, body in bodies
     ]
-
-
-def serve_all() -> None:
-    """Register the deployments with the server of PREFECT_API_URL and run what is asked for."""
-    from prefect import serve
-
-    from flows.server import heartbeat
-
-    heartbeat.ensure()
-    # Not paused when this process ends: a night it did not see is then a late run that waits.
-    serve(*every(Settings()), limit=1, pause_on_shutdown=False, print_starting_message=False)
-
-
-if __name__ == "__main__":
-    serve_all()

@@ -15,15 +15,16 @@ from typing import Any
 import pandas as pd
 
 from flows.alerting import alerts_where_it_fails, tell
-from mrl4rec import drift, gate, model_folder, versions
-from mrl4rec.drift import Drift
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.gate import Facts, Verdict
-from mrl4rec.model_folder import Loaded
-from mrl4rec.registry import ledger
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
-from mrl4rec.tables import DRIFT_SUITE
+from mrl4rec.checks import drift, gate
+from mrl4rec.checks.drift import Drift
+from mrl4rec.checks.gate import Facts, Verdict
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.models import model_folder
+from mrl4rec.models.model_folder import Loaded
+from mrl4rec.serving.registry import ledger
+from mrl4rec.tables import DRIFT_SUITE, versions
 from mrl4rec.tables.drift import AUC, DISTANCE, PACE_HIGH, PACE_LOW, TOP
 from mrl4rec.tables.expectation import Expectation
 

@@ -20,7 +20,7 @@ TRAIN_SHARE = 0.8
 
 def sentence(request: RunConfig) -> str:
     """``about 4 minutes on 2 cores``, or why it cannot be said before the dump was read."""
-    from mrl4rec.catalog import CATALOG
+    from mrl4rec.data.catalog import CATALOG
 
     known = CATALOG.get(request.dataset)
     if request.source or known is None or known.counts is None:

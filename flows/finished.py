@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows.config.base import to_yaml
 from flows.config.run import RunConfig
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 SUFFIX = ".finished"
 """Of the empty file beside the options of a benchmark that came to its end."""

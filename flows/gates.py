@@ -18,18 +18,18 @@ from deltalake import DeltaTable
 
 from flows.alerting import alerts_where_it_fails
 from flows.config.run import CUTOFFS
-from mrl4rec import gate
-from mrl4rec.errors import GateFailed, Mrl4recError
-from mrl4rec.gate import Facts, Verdict, heads, markdown
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, find, history
+from mrl4rec.checks import gate
+from mrl4rec.checks.gate import Facts, Verdict, heads, markdown
+from mrl4rec.core.errors import GateFailed, Mrl4recError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit, find, history
 from mrl4rec.tables import CORE_SUITE, RESULTS_SUITE, REVIEWS_SUITE, VECTOR_SUITES, split_suite
 from mrl4rec.tables.expectation import Expectation, Suite, fill, sql_ranges, sql_time
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mrl4rec.gate.model_facts import Measured
+    from mrl4rec.checks.gate.model_facts import Measured
     from mrl4rec.transforms.engine import Engine
     from mrl4rec.transforms.facts import Amiss
 
@@ -42,7 +42,7 @@ __all__ = [
     "markdown",
 ]
 
-log = logging.getLogger("mrl4rec.gate")
+log = logging.getLogger("mrl4rec.checks.gate")
 Row = dict[str, Any]
 
 
@@ -95,7 +95,7 @@ class TableGate:
 
     def _judge(self, marks: Mapping[str, int]) -> Verdict:
         from jobs import facts
-        from mrl4rec.transforms.engine import open_engine
+        from mrl4rec.transforms.opening import open_engine
 
         read = {**self._versions((*self.suite.tables, *self.also)), **marks}
         problems = facts.problems(self.settings, self.dataset, read)
@@ -233,14 +233,14 @@ def check_vectors(
     dataset: str, folder: Path, settings: Settings, split: Commit | None = None
 ) -> Verdict:
     """The gate after training, on a model's folder. ``split`` None: the one its card names."""
-    from mrl4rec import model_folder
+    from mrl4rec.models import model_folder
 
     card = model_folder.read_card(folder)
     suite = VECTOR_SUITES[card.kind]
     marks = {"models": card.stage_key}
     known = gate.find(settings, dataset, suite.name, marks, suite.digest({}))
     if known is None:
-        from mrl4rec.gate.model_facts import read_ids, vector_facts
+        from mrl4rec.checks.gate.model_facts import read_ids, vector_facts
 
         made_from = split or _split_of(settings, dataset, card.versions)
         users, items = (read_ids(settings, dataset, made_from, side) for side in ("user", "item"))
@@ -270,10 +270,10 @@ def _measure_results(
 ) -> Measured:
     import pandas as pd
 
-    from mrl4rec import model_folder
-    from mrl4rec.evaluation import per_user_path
-    from mrl4rec.gate.model_facts import count_test_users, result_facts
-    from mrl4rec.ranking.metrics import METRICS
+    from mrl4rec.checks.gate.model_facts import count_test_users, result_facts
+    from mrl4rec.evaluation.evaluate import per_user_path
+    from mrl4rec.evaluation.ranking.metrics import METRICS
+    from mrl4rec.models import model_folder
 
     uri = settings.table_uri(dataset, results.table)
     table = DeltaTable(uri, results.version).to_pyarrow_table(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from flows import console
 
 if TYPE_CHECKING:
-    from mrl4rec.settings import Settings
-    from mrl4rec.stage import Commit
+    from mrl4rec.core.settings import Settings
+    from mrl4rec.core.stage import Commit
 
 log = logging.getLogger("mrl4rec")
 

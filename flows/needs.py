@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from flows.config.run import RunConfig
-from mrl4rec.errors import UsageError
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, local_rows
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit, local_rows
 
 WHERE = {"times": ("splits", "reviewed_at"), "ratings": ("reviews", "rating")}
 """Table and column in which each need shows."""

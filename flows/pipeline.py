@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flows import ingest_messages, needs, preflight
 from flows.config.run import CUTOFFS, Cell, RunConfig
-from mrl4rec.cut import AS_TRAINED, Cut, can_rotate
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, canonical
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit, canonical
+from mrl4rec.evaluation.cut import AS_TRAINED, Cut, can_rotate
 
 if TYPE_CHECKING:
-    from mrl4rec.interactions import Interactions
+    from mrl4rec.data.interactions import Interactions
 
 log = logging.getLogger("mrl4rec")
 
@@ -35,7 +35,9 @@ def preload() -> None:
 
     from flows import gates  # noqa: F401
     from jobs import ingest, kcore, split  # noqa: F401
-    from mrl4rec import evaluation, locks, report, training  # noqa: F401
+    from mrl4rec import reporting as report  # noqa: F401
+    from mrl4rec.core import locks  # noqa: F401
+    from mrl4rec.evaluation import evaluate as evaluation  # noqa: F401
 
 
 class Step(Protocol):
@@ -124,7 +126,7 @@ class Pipeline:
 
     def _check_counts(self, commit: Commit) -> None:
         """Hold the catalogue's own source against its known counts: some have no checksum."""
-        from mrl4rec.catalog import CATALOG
+        from mrl4rec.data.catalog import CATALOG
 
         if not self.request.source and self.request.dataset in CATALOG:
             total = commit.summary["total"]
@@ -133,14 +135,14 @@ class Pipeline:
 
     def _files(self) -> tuple[Path, ...] | None:
         """The dump's files: those named, else the catalogue's; None: what is in the warehouse."""
-        from mrl4rec.catalog import CATALOG
+        from mrl4rec.data.catalog import CATALOG
         from mrl4rec.formats.sources import expand
 
         if self.request.source:
             self.used = ", ".join(self.request.source)
             return expand(self.request.source)
         if self.request.dataset in CATALOG:
-            from mrl4rec.downloads import fetch
+            from mrl4rec.data.downloads import fetch
 
             fetched = self.step("fetch", fetch, self.request.dataset, self.settings)
             self.used = fetched.used
@@ -148,7 +150,7 @@ class Pipeline:
         return None
 
     def _newest_ingest(self) -> Commit:
-        from mrl4rec.versions import newest_good
+        from mrl4rec.tables.versions import newest_good
 
         commit = newest_good(self.settings, self.request.dataset, "sources")
         if commit is None:
@@ -161,7 +163,7 @@ class Pipeline:
 
     def _default(self, field: str, authors: Any, otherwise: Any, ingest: Commit) -> Any:
         """What was asked, else the catalogue's (for its own source), else by the dump's form."""
-        from mrl4rec.catalog import CATALOG
+        from mrl4rec.data.catalog import CATALOG
 
         asked = getattr(self.request, field)
         if asked is not None:
@@ -213,7 +215,7 @@ class Pipeline:
     @cached_property
     def data(self) -> Interactions:
         """The split's interactions in memory, read once, and only when a stage needs them."""
-        from mrl4rec.interactions import load
+        from mrl4rec.data.interactions import load
 
         assert self.prepared.split is not None
         return load(self.settings, self.request.dataset, self.prepared.split)
@@ -264,7 +266,7 @@ class Pipeline:
         raw = Cut(self.request.widths)
         if not self.request.rotate:
             return (raw,)
-        from mrl4rec.model_folder import read_card
+        from mrl4rec.models.model_folder import read_card
 
         folder = self.settings.model_dir(self.request.dataset, train.key)
         return (raw, Cut(raw.widths, rotated=True)) if can_rotate(read_card(folder)) else (raw,)
@@ -274,7 +276,7 @@ class Pipeline:
     ) -> Commit:
         """Evaluate one trained cell on test (or find it evaluated) and gate its results."""
         from flows import gates
-        from mrl4rec import evaluation
+        from mrl4rec.evaluation import evaluate as evaluation
 
         split = self.prepared.split
         assert split is not None
@@ -305,7 +307,7 @@ class Pipeline:
 
     def _locked(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a stage while holding its lock, so that a second flow waits instead of racing."""
-        from mrl4rec.locks import locked
+        from mrl4rec.core.locks import locked
 
         slug = canonical(name).strip('"').replace(" ", "_").replace("·", "").replace("/", "-")
         path = self.settings.lock_file(self.request.dataset, slug)

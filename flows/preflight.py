@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flows.config.base import option
-from mrl4rec.catalog import CATALOG
-from mrl4rec.errors import UsageError, nearest
+from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.data.catalog import CATALOG
 
 if TYPE_CHECKING:
     from flows.config.retrain import RetrainConfig
     from flows.config.run import RunConfig
-    from mrl4rec.settings import Settings
+    from mrl4rec.core.settings import Settings
 
 
 def check(request: RunConfig, settings: Settings) -> None:

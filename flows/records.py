@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any
 from flows import finished
 from flows.config.run import CUTOFFS, Cell
 from flows.pipeline import Done, Pipeline
-from mrl4rec import evaluation, report
-from mrl4rec.cut import Cut
-from mrl4rec.gate import Verdict, markdown
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, json_digest
+from mrl4rec import reporting as report
+from mrl4rec.checks.gate import Verdict, markdown
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit, json_digest
+from mrl4rec.evaluation import evaluate as evaluation
+from mrl4rec.evaluation.cut import Cut
 from mrl4rec.tracking import RunRecord, Tracker, benchmark_run, model_run
 
 if TYPE_CHECKING:
-    from mrl4rec.model_folder import ModelCard
-    from mrl4rec.ranking.evaluate import Evaluation
+    from mrl4rec.evaluation.ranking.evaluate import Evaluation
+    from mrl4rec.models.model_folder import ModelCard
 
 ROW = ("dataset", "method", "levels", "seed", "protocol", "epoch", "width", "k", "metric", "value")
-TAG_REPORT = "mrl4rec.report"
+TAG_REPORT = "mrl4rec.reporting"
 """Tag of a benchmark's run: what its report was made of."""
 
 
@@ -177,7 +178,7 @@ class Benchmark:
         if dataset not in self._results or key not in {
             row["stage_key"] for row in self._results[dataset]
         }:
-            from mrl4rec.stage import open_table
+            from mrl4rec.core.stage import open_table
 
             delta = open_table(self.settings.table_uri(dataset, "results"))
             self._results[dataset] = delta.to_pyarrow_table().to_pylist() if delta else []

@@ -10,7 +10,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.runtime import deployment
 
-from flows import alerting, preflight
+from flows import alerting, catch_up, preflight
 from flows.benchmark import prefect_step
 from flows.config import parameters
 from flows.config.retrain import RetrainConfig
@@ -18,10 +18,9 @@ from flows.data_engine import choose, named
 from flows.pipeline import Step
 from flows.retraining.course import Course
 from flows.retraining.outcome import Outcome
-from flows.server import catch_up
-from mrl4rec.errors import UsageError
-from mrl4rec.locks import locked
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.locks import locked
+from mrl4rec.core.settings import Settings
 
 log = logging.getLogger("mrl4rec")
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from flows.config.retrain import RetrainConfig
 from flows.pipeline import Step, plain
-from mrl4rec.errors import GateFailed, UsageError
-from mrl4rec.settings import Settings
-from mrl4rec.stage import canonical
+from mrl4rec.core.errors import GateFailed, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import canonical
 
 if TYPE_CHECKING:
-    from mrl4rec.registry.ledger import Entry
-    from mrl4rec.synthetic.deliveries import Landed
-    from mrl4rec.synthetic.weeks import Weekly
+    from mrl4rec.data.synthetic.deliveries import Landed
+    from mrl4rec.data.synthetic.weeks import Weekly
+    from mrl4rec.serving.registry.ledger import Entry
 
 DUMPS = "dumps"
 """Folder of the weekly dumps, within the data set's."""
@@ -123,9 +123,9 @@ def simulate(asked: Simulation, settings: Settings, step: Step = plain) -> Story
     """Let dump after dump land, and retrain on each. Raises UsageError where the data set holds
     other dumps, and whatever a retraining raises but the refusal of a dump or a model.
     """
-    from mrl4rec import report
-    from mrl4rec.registry.agree import bring_into_agreement
-    from mrl4rec.synthetic.deliveries import land
+    from mrl4rec import reporting as report
+    from mrl4rec.data.synthetic.deliveries import land
+    from mrl4rec.serving.registry.agree import bring_into_agreement
 
     folder = settings.dataset_dir(asked.dataset) / DUMPS
     weeks = _Weeks(asked, settings, step, land(asked.spec, folder, asked.weeks))
@@ -165,7 +165,7 @@ class _Weeks:
 
     def row(self, week: int) -> Entry | None:
         """What a week has left in the ledger: a decision as of its end, or its dump's refusal."""
-        from mrl4rec.registry import ledger
+        from mrl4rec.serving.registry import ledger
 
         wanted = json.loads(canonical(self.asked.request(week).parameters()))
         for row in ledger.entries(self.settings, self.asked.dataset):
@@ -184,7 +184,8 @@ class _Weeks:
 
     def taken(self) -> frozenset[int]:
         """Which dumps are in the data set now. Raises UsageError where there are others."""
-        from mrl4rec import stage, versions
+        from mrl4rec.core import stage
+        from mrl4rec.tables import versions
 
         settings, dataset = self.settings, self.asked.dataset
         ingest = versions.newest_good(settings, dataset, "sources")

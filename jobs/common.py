@@ -9,10 +9,11 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
-from mrl4rec import stage, versions
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core import stage
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.tables import versions
 from mrl4rec.transforms.engine import resolve
 
 

@@ -9,12 +9,13 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from jobs import common
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.gate.verdicts import last_failure
-from mrl4rec.settings import Settings
+from mrl4rec.checks.gate.verdicts import last_failure
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
 from mrl4rec.tables import TABLES
-from mrl4rec.transforms.engine import Engine, open_engine
+from mrl4rec.transforms.engine import Engine
 from mrl4rec.transforms.facts import Amiss, columns_amiss, sample
+from mrl4rec.transforms.opening import open_engine
 
 
 def problems(settings: Settings, dataset: str, versions: Mapping[str, int]) -> list[Amiss]:

@@ -20,18 +20,19 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from jobs import common
-from mrl4rec import stage, versions
-from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.core import stage
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
 from mrl4rec.formats.bounds import Unpacking
 from mrl4rec.formats.describe import describe
 from mrl4rec.formats.detect import Detected, detect
 from mrl4rec.formats.known import FORMATS
 from mrl4rec.formats.mapping import Mapping
 from mrl4rec.formats.options import ReadOptions
-from mrl4rec.formats.sources import SourceFile, digest, expand, undigested
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
-from mrl4rec.tables import QUARANTINE, REVIEWS, SOURCES, Table, store
+from mrl4rec.formats.source_file import SourceFile
+from mrl4rec.formats.sources import digest, expand, undigested
+from mrl4rec.tables import QUARANTINE, REVIEWS, SOURCES, Table, store, versions
 from mrl4rec.transforms import reviews
 from mrl4rec.transforms.engine import Engine, Mode
 
@@ -204,7 +205,7 @@ def _same_reading(source: SourceFile, row: Dict[str, Any], options: ReadOptions)
 def _take_in(plan: _Plan, as_of: datetime) -> dict[str, Any]:
     """Read the new sources and commit `quarantine` and `reviews`; facts of the summary."""
     from mrl4rec.formats.decode import Input
-    from mrl4rec.transforms.engine import open_engine
+    from mrl4rec.transforms.opening import open_engine
 
     most = Unpacking.of(plan.settings)
     inputs = [Input(*read, number, most) for number, read in enumerate(plan.fresh.items())]

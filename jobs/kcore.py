@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from jobs import common
-from mrl4rec import stage, versions
-from mrl4rec.errors import UsageError
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
-from mrl4rec.tables import INTERACTIONS, ITEMS, USERS, Table
+from mrl4rec.core import stage
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.tables import INTERACTIONS, ITEMS, USERS, Table, versions
 from mrl4rec.transforms import kcore
-from mrl4rec.transforms.engine import Engine, open_engine
+from mrl4rec.transforms.engine import Engine
+from mrl4rec.transforms.opening import open_engine
 
 CODE = 2
 STAGE, MARKER = "kcore", "interactions"

@@ -12,15 +12,16 @@ from typing import Any
 from deltalake import DeltaTable
 
 from jobs import common
-from mrl4rec import split_files as author_form
-from mrl4rec import stage, versions
-from mrl4rec.choices import STRATEGIES
-from mrl4rec.errors import UsageError, nearest
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
-from mrl4rec.tables import SPLITS
+from mrl4rec.core import stage
+from mrl4rec.core.choices import STRATEGIES
+from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data import split_files as author_form
+from mrl4rec.tables import SPLITS, versions
 from mrl4rec.transforms import splits
-from mrl4rec.transforms.engine import Engine, open_engine
+from mrl4rec.transforms.engine import Engine
+from mrl4rec.transforms.opening import open_engine
 
 CODE = 2
 STAGE, MARKER = "split", "splits"

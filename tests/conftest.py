@@ -21,7 +21,7 @@ if not hasattr(sys.modules["__main__"], "__file__"):  # in a worker of pytest-xd
     # PySpark takes a main module without a file for its own doctests, and exits.
     sys.modules["__main__"].__file__ = __file__
 
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 from mrl4rec.transforms import spark_session
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from flows import console
-from mrl4rec.errors import UsageError
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
 
 ONLY_ONE = "unset: the only one in the warehouse"
 
@@ -75,8 +75,8 @@ def show_change(arguments: Namespace, settings: Settings, done: Any) -> Any:
 
 def as_dict(settings: Settings, agreement: Any) -> dict[str, Any]:
     """An agreement as JSON, with the champion's method where its folder is there."""
-    from mrl4rec import model_folder
-    from mrl4rec.errors import Mrl4recError
+    from mrl4rec.core.errors import Mrl4recError
+    from mrl4rec.models import model_folder
 
     method = None
     if agreement.champion is not None:

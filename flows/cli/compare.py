@@ -7,8 +7,8 @@ from argparse import Namespace
 from typing import Any
 
 from flows import console
-from mrl4rec.choices import PROTOCOLS
-from mrl4rec.settings import Settings
+from mrl4rec.core.choices import PROTOCOLS
+from mrl4rec.core.settings import Settings
 
 HEAD = ["A", "B", "A's mean", "B's mean", "A − B", "95 % interval", "relative", "d_z", "p",
         "p (Holm)", "seeds ±", "better"]  # fmt: skip
@@ -37,7 +37,7 @@ def run(arguments: Namespace) -> Any:
     """Print the leaderboard; with names, the paired tests between them."""
     if arguments.models:
         return paired(arguments)
-    from mrl4rec import report
+    from mrl4rec import reporting as report
 
     rows = report.leaderboard(Settings(), arguments.dataset)
     if arguments.json:
@@ -51,9 +51,9 @@ def run(arguments: Namespace) -> Any:
 
 def paired(arguments: Namespace) -> Any:
     """Every pair of the models named, on each data set that has them all."""
-    from mrl4rec.report.contest import contests
-    from mrl4rec.report.per_user import Place
-    from mrl4rec.report.sides import heats
+    from mrl4rec.reporting.contest import contests
+    from mrl4rec.reporting.per_user import Place
+    from mrl4rec.reporting.sides import heats
 
     settings = Settings()
     place = Place(arguments.metric, arguments.k, arguments.width)

@@ -16,7 +16,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Print the entries."""
-    from mrl4rec.catalog import CATALOG
+    from mrl4rec.data.catalog import CATALOG
 
     rows = [[getattr(entry, name) for name in COLUMNS] for entry in CATALOG.values()]
     if arguments.json:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from flows import data_engine
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
 
 LEAST_DISK_MB = 2000
 LEAST_MEMORY_GB = 6

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mrl4rec.errors import UsageError
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Write the vectors and print the folder."""
-    from mrl4rec import export as exporting
+    from mrl4rec.serving import export as exporting
 
     settings = Settings()
     folder = _model_folder(settings, arguments.model)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from flows import console
-from mrl4rec.errors import UsageError, nearest
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.core.settings import Settings
 
 log = logging.getLogger("mrl4rec")
 
@@ -29,7 +29,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> Any:
     """Measure models, raw and rotated (or find them measured), and print what came of it."""
-    from mrl4rec.hierarchy import measured
+    from mrl4rec.evaluation.hierarchy import measured
 
     settings = Settings()
     found: list[dict[str, Any]] = []
@@ -39,7 +39,7 @@ def run(arguments: Namespace) -> Any:
             found += measured(settings, arguments.dataset, one.model, rotated=rotated)
     if arguments.json:
         return found
-    from mrl4rec.report.hierarchy import tables
+    from mrl4rec.reporting.hierarchy import tables
 
     for title, table in tables(found).items():
         console.table(f"{arguments.dataset}: {title}", list(table.head), table.rows)
@@ -50,7 +50,7 @@ def _runs(settings: Settings, dataset: str, names: Sequence[str]) -> list[Any]:
     """Evaluated models by method or the beginning of a key; an evaluation of their rotated vectors
     is not another model.
     """
-    from mrl4rec.report.runs import chosen, load_runs, need_runs
+    from mrl4rec.reporting.runs import chosen, load_runs, need_runs
 
     chosen(settings, [dataset])
     runs = [run for run in load_runs(settings, dataset) if run.model and not run.rotated]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from flows import console, ingest_messages
 from flows.cli import parser
 from flows.config.base import READ_FIELDS, ReadConfig
-from mrl4rec.errors import UsageError
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mrl4rec.formats.detect import Detected
     from mrl4rec.formats.mapping import Mapping
     from mrl4rec.formats.options import ReadOptions
-    from mrl4rec.formats.sources import SourceFile
+    from mrl4rec.formats.source_file import SourceFile
 
 SHOWN = 10
 """Records that are listed."""

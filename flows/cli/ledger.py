@@ -8,7 +8,7 @@ from typing import Any
 
 from flows import console
 from flows.cli import champion
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -18,8 +18,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Who was champion, when and why."""
-    from mrl4rec.registry import ledger as ledgers
-    from mrl4rec.registry.words import change_in_short, evidence_in_short
+    from mrl4rec.serving.registry import ledger as ledgers
+    from mrl4rec.serving.registry.words import change_in_short, evidence_in_short
 
     settings = Settings()
     dataset = champion.dataset_of(settings, arguments.dataset)

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from flows.cli import champion
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Make a model the champion."""
-    from mrl4rec.registry import change, find
+    from mrl4rec.serving.registry import change, find
 
     settings = Settings()
     if arguments.dataset is not None:

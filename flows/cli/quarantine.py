@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flows import console
-from mrl4rec.errors import UsageError, nearest
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.core.settings import Settings
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
@@ -30,7 +30,7 @@ def run(arguments: Namespace) -> Any:
     has stopped too, until the next ingest.
     """
     from flows.cli.tables import chosen
-    from mrl4rec.stage import local_rows, open_table
+    from mrl4rec.core.stage import local_rows, open_table
 
     settings, (dataset,) = Settings(), chosen(Settings(), arguments.dataset)
     if arguments.rows < 0:
@@ -73,7 +73,7 @@ def _rows(found: Dataset, rule: str | None, most: int) -> list[dict[str, Any]]:
 
 def _paths(settings: Settings, dataset: str) -> dict[str, str]:
     """Where the sources were, by digest; those of a killed ingest are not known yet."""
-    from mrl4rec.stage import open_table
+    from mrl4rec.core.stage import open_table
 
     delta = open_table(settings.table_uri(dataset, "sources"))
     rows = delta.to_pyarrow_table(columns=["source_sha256", "path"]).to_pylist() if delta else []

@@ -8,7 +8,7 @@ from typing import Any
 
 from flows import console
 from flows.cli import champion
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -22,8 +22,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """One user's list."""
-    from mrl4rec.registry import personal
-    from mrl4rec.registry.ledger import short
+    from mrl4rec.serving.registry import personal
+    from mrl4rec.serving.registry.ledger import short
 
     settings = Settings()
     dataset = champion.dataset_of(settings, arguments.dataset)

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from flows.cli import champion
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Bring all into agreement and say how it stands; ``ok`` False where it could not be."""
-    from mrl4rec.registry.agree import bring_into_agreement
+    from mrl4rec.serving.registry.agree import bring_into_agreement
 
     settings = Settings()
     dataset = champion.dataset_of(settings, arguments.dataset)

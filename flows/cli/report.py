@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -19,11 +19,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Write the page and print its path."""
-    from mrl4rec import report as pages
+    from mrl4rec import reporting as pages
 
     chosen = [arguments.dataset] if arguments.dataset else None
     if arguments.markdown:
-        from mrl4rec.report import markdown
+        from mrl4rec.reporting import markdown
 
         kind, file = "markdown", markdown.write(Settings(), chosen, Path(arguments.markdown))
     else:

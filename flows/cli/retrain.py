@@ -9,7 +9,7 @@ from flows import ahead, console, data_engine, preflight
 from flows.cli import parser
 from flows.config.retrain import RetrainConfig
 from flows.server import ephemeral
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 
 def add_options(command: argparse.ArgumentParser) -> None:

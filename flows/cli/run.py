@@ -11,8 +11,8 @@ from flows import ahead, console, data_engine, finished, preflight
 from flows.cli import parser
 from flows.config.run import RunConfig, with_dataset
 from flows.server import ephemeral
-from mrl4rec.masking import masked
-from mrl4rec.settings import Settings
+from mrl4rec.core.masking import masked
+from mrl4rec.core.settings import Settings
 
 if TYPE_CHECKING:
     from flows.execute import Outcome
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> Any:
     outcome = _execute(config, settings)
     if arguments.json:
         return outcome.rows
-    from mrl4rec import report
+    from mrl4rec import reporting as report
 
     report.print_leaderboard(outcome.rows)
     for note in outcome.notes:

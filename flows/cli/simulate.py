@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flows import console, data_engine, preflight
 from flows.cli import parser
 from flows.config.base import DataConfig
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 if TYPE_CHECKING:
     from flows.simulate import Simulation, Story, Told
@@ -38,7 +38,7 @@ def run(arguments: Namespace) -> Any:
     """Weeks that land one by one; ``ok`` False where a poisoned one was promoted."""
     from flows.simulate import Simulation
     from flows.simulate import simulate as simulated
-    from mrl4rec.synthetic.weeks import Weekly
+    from mrl4rec.data.synthetic.weeks import Weekly
 
     spec = Weekly(
         poisoned=arguments.poisoned_week or None, poison=arguments.poison, seed=arguments.seed
@@ -85,9 +85,9 @@ def _print(asked: Simulation, story: Story, answer: Mapping[str, Any]) -> None:
 
 
 def _line(told: Told) -> list[Any]:
-    from mrl4rec.promotion.words import percent, signed
-    from mrl4rec.promotion.words import short as value
-    from mrl4rec.registry.ledger import short
+    from mrl4rec.serving.promotion.words import percent, signed
+    from mrl4rec.serving.promotion.words import short as value
+    from mrl4rec.serving.registry.ledger import short
 
     measured = told.measured
     numbers: list[Any] = [None] * 3

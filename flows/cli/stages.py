@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from flows import console, data_engine, preflight
 from flows.cli import parser
 from flows.config.run import RunConfig
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 if TYPE_CHECKING:
-    from mrl4rec.stage import Commit
+    from mrl4rec.core.stage import Commit
 
 COUNTS = ("path", "format", "rows_read", "rows_accepted", "rows_duplicate", "rows_quarantined")
 DATA = ("ingest", "kcore", "split")

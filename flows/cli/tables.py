@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from flows import console
-from mrl4rec.errors import UsageError, nearest
-from mrl4rec.settings import Settings
-from mrl4rec.stage import history, log_entries, open_table
+from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import history, log_entries, open_table
 from mrl4rec.tables import TABLES
 
 Rows = tuple[list[str], list[list[Any]]]

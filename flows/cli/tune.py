@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from flows import console, data_engine, preflight
 from flows.cli import parser
+from flows.config.presets import DEFAULT_LEVELS
 from flows.config.run import RunConfig
-from mrl4rec.presets import DEFAULT_LEVELS
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 if TYPE_CHECKING:
-    from mrl4rec.tuning import Trial, Tuning
+    from mrl4rec.training.tuning import Trial, Tuning
 
 
 NOT_SEARCHED = ("preset", "methods", "levels", "seeds", "protocol", "widths", "rotate", "devices")
@@ -36,11 +36,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(arguments: Namespace) -> Any:
     """Try settings of one method; print the best as ``--set`` flags."""
     from flows.pipeline import Pipeline
-    from mrl4rec import tuning
-    from mrl4rec.locks import locked
+    from mrl4rec.core.locks import locked
     from mrl4rec.tracking import Tracker, trial_run, tuning_run
-    from mrl4rec.training import TrainRequest
-    from mrl4rec.tuning.space import space
+    from mrl4rec.training import TrainRequest, tuning
+    from mrl4rec.training.tuning.space import space
 
     request = _config(arguments)
     cell = request.cells[0]

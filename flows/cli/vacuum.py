@@ -8,7 +8,7 @@ from typing import Any
 
 from flows import console
 from flows.cli import champion
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Remove files that nothing needs."""
-    from mrl4rec.registry.vacuum import vacuum as sweep
+    from mrl4rec.serving.registry.vacuum import vacuum as sweep
 
     settings = Settings()
     dataset = champion.dataset_of(settings, arguments.dataset)

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from mrl4rec.choices import DataEngine, Device
-from mrl4rec.errors import UsageError, nearest
+from mrl4rec.core.choices import DataEngine, Device
+from mrl4rec.core.errors import UsageError, nearest
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class DataConfig(ReadConfig):
 
     @model_validator(mode="after")
     def _check_data(self) -> Self:
-        from mrl4rec.settings import folder_name
+        from mrl4rec.core.settings import folder_name
 
         folder_name(self.dataset, "--dataset")
         self.as_of_time()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from flows.config.base import READ_FIELDS, Cli, DataConfig
+from flows.config.presets import DEFAULT_LEVELS
 from flows.config.run import RunConfig
-from mrl4rec.errors import UsageError
-from mrl4rec.presets import DEFAULT_LEVELS
-from mrl4rec.promotion.rules import Rules
+from mrl4rec.core.errors import UsageError
+from mrl4rec.serving.promotion.rules import Rules
 
 if TYPE_CHECKING:
     from mrl4rec.models import Method
@@ -89,7 +89,7 @@ class RetrainConfig(DataConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        from mrl4rec.promotion import window
+        from mrl4rec.serving.promotion import window
 
         if not self.seeds:
             raise UsageError("no seed is given", where="--seeds", todo="e.g. --seeds 0,1,2")

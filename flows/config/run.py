@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from flows.config import presets
 from flows.config.base import READ_FIELDS, Cli, DataConfig, utc
-from mrl4rec import presets
-from mrl4rec.choices import Engine, Protocol, Strategy
-from mrl4rec.errors import UsageError, nearest
-from mrl4rec.presets import DEFAULT_LEVELS, DEFAULT_METHODS
+from flows.config.presets import DEFAULT_LEVELS, DEFAULT_METHODS
+from mrl4rec.core.choices import Engine, Protocol, Strategy
+from mrl4rec.core.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from mrl4rec.models import Method

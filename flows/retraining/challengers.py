@@ -10,14 +10,13 @@ from typing import Any
 from flows.config.retrain import FIRST_METHOD, Recipe
 from flows.config.run import Cell
 from flows.retraining.stages import Stages
-from mrl4rec import model_folder
-from mrl4rec.errors import UsageError
-from mrl4rec.interactions import Interactions
-from mrl4rec.model_folder import ModelCard
-from mrl4rec.models import Trained, default_levels, from_dict, parse_levels, resolve
-from mrl4rec.promotion import valid
-from mrl4rec.promotion.window import AS_IN_SERVICE, Window
-from mrl4rec.stage import Commit
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import Interactions
+from mrl4rec.evaluation import valid
+from mrl4rec.models import Trained, default_levels, from_dict, model_folder, parse_levels, resolve
+from mrl4rec.models.model_folder import ModelCard
+from mrl4rec.serving.promotion.window import AS_IN_SERVICE, Window
 
 COLD, WARM = "cold", "warm"
 LEAST_NEW = 50
@@ -196,7 +195,7 @@ def _train(
 
 
 def _closed_form(stages: Stages, cell: Cell, aside: Champion | None) -> float:
-    from mrl4rec.training.request import resolve_device
+    from mrl4rec.kernels.devices import resolve_device
 
     return valid.of_closed_form(
         cell.method,

@@ -19,15 +19,15 @@ from flows.retraining.fresh import Intake
 from flows.retraining.judging import KEEP, PROMOTE, REFUSE, Judged
 from flows.retraining.outcome import Outcome
 from flows.retraining.stages import Stages
-from mrl4rec import model_folder
-from mrl4rec.errors import GateFailed, Mrl4recError
-from mrl4rec.promotion import window as windows
-from mrl4rec.promotion.window import Window
-from mrl4rec.registry import ledger
-from mrl4rec.registry.agree import bring_into_agreement
-from mrl4rec.registry.ledger import Decision, Entry, short
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, json_digest, open_table
+from mrl4rec.core.errors import GateFailed, Mrl4recError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit, json_digest, open_table
+from mrl4rec.models import model_folder
+from mrl4rec.serving.promotion import window as windows
+from mrl4rec.serving.promotion.window import Window
+from mrl4rec.serving.registry import ledger
+from mrl4rec.serving.registry.agree import bring_into_agreement
+from mrl4rec.serving.registry.ledger import Decision, Entry, short
 from mrl4rec.tracking import Tracker
 
 log = logging.getLogger("mrl4rec")
@@ -127,7 +127,7 @@ class Course:
 
     def _finish(self, row: Entry, dumps: dict[str, list[str]]) -> Outcome:
         """What follows from a row of the ledger: done again it changes nothing."""
-        from mrl4rec import report
+        from mrl4rec import reporting as report
 
         self.step("agree", self._agree)
         if row.decision == DECISIONS[REFUSE]:
@@ -141,7 +141,7 @@ class Course:
 
     def _found(self, row: Entry, intake: Intake) -> Outcome:
         """These dumps were judged before; a run that was killed right after may have left more."""
-        from mrl4rec import report
+        from mrl4rec import reporting as report
 
         champion = ledger.champion(self.settings, self.dataset)
         page = None

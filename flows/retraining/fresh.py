@@ -16,11 +16,13 @@ from flows.alerting import tell
 from flows.retraining import refusals
 from flows.retraining.refusals import Refusal
 from flows.retraining.stages import Stages
-from mrl4rec import stage, versions
-from mrl4rec.errors import GateFailed, Mrl4recError, UsageError
+from mrl4rec.core import stage
+from mrl4rec.core.errors import GateFailed, Mrl4recError, UsageError
+from mrl4rec.core.stage import Commit
 from mrl4rec.formats.packing import Unpacking
-from mrl4rec.formats.sources import SourceFile, digest
-from mrl4rec.stage import Commit
+from mrl4rec.formats.source_file import SourceFile
+from mrl4rec.formats.sources import digest
+from mrl4rec.tables import versions
 
 log = logging.getLogger("mrl4rec")
 MARKER = "sources"

@@ -11,12 +11,11 @@ from flows.config.retrain import Recipe
 from flows.config.run import Cell
 from flows.retraining.challengers import Champion, Contender
 from flows.retraining.stages import Stages
-from mrl4rec import model_folder
-from mrl4rec.models import resolve
-from mrl4rec.promotion.decision import admissible, decide
-from mrl4rec.promotion.duel import duel
-from mrl4rec.promotion.per_user import Duel
-from mrl4rec.promotion.window import AS_IN_SERVICE, Window
+from mrl4rec.models import model_folder, resolve
+from mrl4rec.serving.promotion.decision import admissible, decide
+from mrl4rec.serving.promotion.duel import duel
+from mrl4rec.serving.promotion.per_user import Duel
+from mrl4rec.serving.promotion.window import AS_IN_SERVICE, Window
 
 STAND_IN = "Pop"
 """Who is to be beaten where there is no champion yet."""
@@ -92,7 +91,7 @@ def _refused(
 
 
 def _duel(stages: Stages, theirs: Sequence[Path], ours: Sequence[Path]) -> Duel:
-    from mrl4rec.training.request import resolve_device
+    from mrl4rec.kernels.devices import resolve_device
 
     return duel(
         [model_folder.load(folder) for folder in theirs],

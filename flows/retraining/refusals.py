@@ -8,14 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mrl4rec import gate, stage, versions
-from mrl4rec.errors import GateFailed
-from mrl4rec.formats.sources import SourceFile
-from mrl4rec.registry import ledger
-from mrl4rec.registry.ledger import Entry
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, json_digest
-from mrl4rec.tables import DRIFT_SUITE, REVIEWS_SUITE
+from mrl4rec.checks import gate
+from mrl4rec.core import stage
+from mrl4rec.core.errors import GateFailed
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit, json_digest
+from mrl4rec.formats.source_file import SourceFile
+from mrl4rec.serving.registry import ledger
+from mrl4rec.serving.registry.ledger import Entry
+from mrl4rec.tables import DRIFT_SUITE, REVIEWS_SUITE, versions
 
 if TYPE_CHECKING:
     from flows.retraining.stages import Stages

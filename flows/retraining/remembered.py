@@ -12,14 +12,14 @@ from flows.config.retrain import RetrainConfig
 from flows.retraining.challengers import Field
 from flows.retraining.fresh import Intake
 from flows.retraining.judging import Judged
-from mrl4rec import drift
-from mrl4rec.formats.sources import SourceFile
-from mrl4rec.promotion import valid
-from mrl4rec.promotion.per_user import Duel
-from mrl4rec.promotion.window import Window
-from mrl4rec.registry import ledger
-from mrl4rec.registry.ledger import Entry, short
-from mrl4rec.settings import Settings
+from mrl4rec.checks import drift
+from mrl4rec.core.settings import Settings
+from mrl4rec.evaluation import valid
+from mrl4rec.formats.source_file import SourceFile
+from mrl4rec.serving.promotion.per_user import Duel
+from mrl4rec.serving.promotion.window import Window
+from mrl4rec.serving.registry import ledger
+from mrl4rec.serving.registry.ledger import Entry, short
 from mrl4rec.tracking import RunRecord, retraining_run
 
 DUELS = "duels"

@@ -9,10 +9,11 @@ from flows.config.retrain import RetrainConfig
 from flows.config.run import Cell
 from flows.drift_gate import check_drift
 from flows.pipeline import Pipeline, Prepared, Step
-from mrl4rec import stage, versions
-from mrl4rec.model_folder import ModelCard
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core import stage
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.models.model_folder import ModelCard
+from mrl4rec.tables import versions
 
 
 class Stages(Pipeline):

@@ -18,7 +18,7 @@ import threading
 import urllib.request
 from pathlib import Path
 
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.core.errors import Mrl4recError
 
 URL = "PREFECT_API_URL"
 DECIDING = (

@@ -20,9 +20,9 @@ from types import FrameType
 
 from flows.server.ephemeral import PATIENCE
 from flows.server.heartbeat import HEARTBEAT
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.masking import masked
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.masking import masked
+from mrl4rec.core.settings import Settings
 
 log = logging.getLogger("mrl4rec")
 
@@ -82,7 +82,7 @@ def up(settings: Settings, prefect_port: int, mlflow_port: int, as_json: bool) -
             # The runs of this stack go through the server, so that its UI and they agree.
             environment["MRL4REC_TRACKING_URI"] = f"http://{HOST}:{ports[1]}"
         _wait(prefect, f"{api}/health")
-        deployments = [sys.executable, "-m", "flows.deployments"]
+        deployments = [sys.executable, "-m", "flows.server.serve"]
         services.append(_start(stack, "deployments", deployments, environment, logs))
         _wait_for_deployments(services[-1], api)
         tracking = environment.get("MRL4REC_TRACKING_URI", settings.mlflow_uri())

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from mrl4rec.locks import locked
-from mrl4rec.settings import Settings
+from mrl4rec.core.locks import locked
+from mrl4rec.core.settings import Settings
 from mrl4rec.transforms import spark_session
 from tests.faults import scene
 

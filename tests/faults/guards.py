@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from mrl4rec.stage import properties
+from mrl4rec.core.stage import properties
 from mrl4rec.tables import store
 
 
@@ -22,7 +22,7 @@ def take_out(name: str) -> None:
 
 def _lock() -> None:
     """No stage waits for another."""
-    from mrl4rec import locks
+    from mrl4rec.core import locks
 
     locks.locked = lambda *_: nullcontext()  # type: ignore[assignment]
 

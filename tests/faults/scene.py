@@ -21,10 +21,13 @@ from deltalake import DeltaTable
 
 from flows.config.run import RunConfig
 from flows.pipeline import Pipeline, Step, plain
-from mrl4rec import evaluation, model_folder, stage, versions
-from mrl4rec.hashing import chain
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core import stage
+from mrl4rec.core.hashing import chain
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.evaluation import evaluate as evaluation
+from mrl4rec.models import model_folder
+from mrl4rec.tables import versions
 
 ROOT = Path(__file__).resolve().parents[2]
 DATASET = "d"

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from mrl4rec import locks
-from mrl4rec.settings import Settings
-from mrl4rec.stage import LostRace
+from mrl4rec.core import locks
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import LostRace
 from mrl4rec.tables import store
 from mrl4rec.transforms import duckdb_engine
 from tests.faults import guards, scene
@@ -27,14 +27,14 @@ BETWEEN = {
     "kcore": "kill after jobs.kcore:run 1",
     "split": "kill after jobs.split:run 1",
     "train": "kill after mrl4rec.training:run 1",
-    "evaluate": "kill after mrl4rec.evaluation:run 1",
+    "evaluate": "kill after mrl4rec.evaluation.evaluate:run 1",
 }
 AMID = {
     "ingest": "kill after mrl4rec.transforms.duckdb_engine:DuckDB.write 2",  # all but `sources`
     "kcore": "kill after jobs.kcore:_write 2",  # users and items, but no interactions
     "split": "cut before mrl4rec.transforms.duckdb_engine:commit_stream 1",  # half a file
     "train": "kill after mrl4rec.training.checkpoint:Store.save 5",
-    "evaluate": "kill after mrl4rec.evaluation:_write_per_user 1",
+    "evaluate": "kill after mrl4rec.evaluation.evaluate:_write_per_user 1",
 }
 AMID_SPARK = {
     "ingest": "kill after mrl4rec.transforms.spark_engine:Spark.write 2",

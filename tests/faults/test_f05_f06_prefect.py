@@ -95,7 +95,7 @@ def worker(server: Server, tmp_path: Path) -> Iterator[psutil.Process]:
     settings = {"MRL4REC_WAREHOUSE": str(tmp_path / "w"), **scene.SMALL}
     with (tmp_path / "worker.log").open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.deployments"], stdout=out, stderr=out, cwd=scene.ROOT,
+            [sys.executable, "-m", "flows.server.serve"], stdout=out, stderr=out, cwd=scene.ROOT,
             start_new_session=True, env={**os.environ, **server.environment, **settings},
         )  # fmt: skip
     wait_until(lambda: server.ask("deployments/name/mrl4rec/smoke") is not None)

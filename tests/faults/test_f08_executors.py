@@ -14,9 +14,9 @@ import psutil
 import pyspark
 import pytest
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.locks import locked
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.locks import locked
+from mrl4rec.core.settings import Settings
 from tests.faults import scene
 from tests.faults.conftest import Note, Start, Undisturbed, free_port, settings_of
 

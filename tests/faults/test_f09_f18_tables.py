@@ -13,15 +13,15 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from flows.pipeline import Pipeline
-from mrl4rec.errors import GateFailed, Mrl4recError
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import GateFailed, Mrl4recError
+from mrl4rec.core.settings import Settings
 from tests.faults import scene
 from tests.faults.conftest import Note, Start, Undisturbed, settings_of
 
 LANDED = {
     "ingest": "kill after mrl4rec.tables.store:append_rows 1",
     "kcore": "kill after jobs.kcore:_write 3",
-    "train": "kill after mrl4rec.model_folder.store:_put 1",
+    "train": "kill after mrl4rec.models.model_folder.store:_put 1",
     "evaluate": "kill after mrl4rec.tables.store:_merge 1",
 }
 

@@ -13,8 +13,8 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql.readwriter import DataFrameWriter
 
-from mrl4rec.settings import Settings
-from mrl4rec.stage import TRIES, LostRace
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import TRIES, LostRace
 from mrl4rec.tables import RESULTS, TABLES, store
 from mrl4rec.transforms import duckdb_engine
 from tests.faults import scene

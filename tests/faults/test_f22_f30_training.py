@@ -14,11 +14,11 @@ import pytest
 
 from flows import execute
 from flows.pipeline import plain
-from mrl4rec import model_folder
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.interactions import from_pairs
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import from_pairs
+from mrl4rec.models import model_folder
 from mrl4rec.tracking import Tracker
 from mrl4rec.tracking.push import client
 from mrl4rec.training import run
@@ -206,9 +206,9 @@ SCARCE = textwrap.dedent(
     """
     import hashlib, logging, resource, sys
     import numpy as np
-    from mrl4rec.interactions import csr
-    from mrl4rec.ranking.evaluate import evaluate
-    from mrl4rec.scorers import FactorModel
+    from mrl4rec.kernels.csr import csr
+    from mrl4rec.evaluation.ranking.evaluate import evaluate
+    from mrl4rec.models.scorers import FactorModel
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     rng = np.random.default_rng(3)
     users, items = 60_000, 150

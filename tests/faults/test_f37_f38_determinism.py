@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from mrl4rec.core.settings import Settings
 from mrl4rec.formats import framing
-from mrl4rec.settings import Settings
 from mrl4rec.transforms import duckdb_engine, spark_engine
 from tests.faults import scene
 from tests.faults.conftest import Note, Start, Undisturbed, settings_of

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mrl4rec.hashing import chain
+from mrl4rec.core.hashing import chain
 
 
 def ratings_csv(path: Path, users: int = 150, items: int = 90, each: int = 14) -> Path:

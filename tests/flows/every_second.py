@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from flows import deployments
-from mrl4rec.settings import Settings
+from flows.server import serve
+from mrl4rec.core.settings import Settings
 
 cron = deployments.nightly
 
@@ -25,4 +26,4 @@ if __name__ == "__main__":
         for deployment in deployments.every(Settings()):
             deployment.apply()
     else:
-        deployments.serve_all()
+        serve.serve_all()

@@ -17,7 +17,7 @@ from prefect.deployments.runner import EntrypointType
 
 from flows import deployments
 from flows import retrain as module
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 from tests.flows import retrain_alone
 
 NO_LOCK = "MRL4REC_TEST_NO_LOCK"

@@ -18,8 +18,8 @@ from flows import retrain
 from flows.cli.parser import given
 from flows.config.retrain import RetrainConfig
 from flows.pipeline import plain
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
 from tests.faults import crash
 from tests.flows.parsed import parsed
 from tests.flows.weekly import FEW_USERS, RETRAIN

@@ -21,9 +21,9 @@ from flows import gates
 from flows.alerting import alerts_where_it_fails, run_died
 from flows.server import heartbeat
 from flows.server.stack import _prefect_command, free_port
-from mrl4rec import alerts
-from mrl4rec.errors import GateFailed, UsageError
-from mrl4rec.settings import Settings
+from mrl4rec.core import alerts
+from mrl4rec.core.errors import GateFailed, UsageError
+from mrl4rec.core.settings import Settings
 from tests.webhook import TOKEN, Hook, listening
 
 

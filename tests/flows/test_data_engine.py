@@ -9,8 +9,8 @@ import pytest
 
 from flows import data_engine
 from flows.config.run import RunConfig
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_flow_knows_whether_a_deployment_runs_it(
 
     module = importlib.import_module(f"flows.{name}")
     equipped.setattr(module, f"run_{name}", stages)
-    equipped.setattr("flows.server.catch_up.take_over", lambda: 0)
+    equipped.setattr("flows.catch_up.take_over", lambda: 0)
     equipped.setattr("flows.preflight.check_dumps", lambda *_: None)
     if deployed:  # Prefect's own way to pretend
         equipped.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "d0")

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from flows import drift_gate
-from mrl4rec import drift, model_folder, versions
-from mrl4rec.errors import GateFailed
-from mrl4rec.hashing import chain
-from mrl4rec.registry import ledger
-from mrl4rec.registry.ledger import Entry
-from mrl4rec.settings import Settings
+from mrl4rec.checks import drift
+from mrl4rec.core.errors import GateFailed
+from mrl4rec.core.hashing import chain
+from mrl4rec.core.settings import Settings
+from mrl4rec.models import model_folder
+from mrl4rec.serving.registry import ledger
+from mrl4rec.serving.registry.ledger import Entry
+from mrl4rec.tables import versions
 from tests.mrl4rec.drift_samples import DATASET, Row, World, take_in
 
 WORLD = World()

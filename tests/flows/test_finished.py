@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flows import finished
 from flows.config.run import RunConfig
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 
 def test_only_the_same_options_are_finished(settings: Settings) -> None:

@@ -20,15 +20,18 @@ from deltalake import DeltaTable, write_deltalake
 
 from flows import gates
 from jobs import facts
-from mrl4rec import evaluation, model_folder, stage, training
-from mrl4rec.errors import GateFailed, UsageError
-from mrl4rec.evaluation import per_user_path
-from mrl4rec.interactions import csr, load
-from mrl4rec.models import resolve
-from mrl4rec.ranking.metrics import METRICS
-from mrl4rec.scorers import FactorModel
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec import training
+from mrl4rec.core import stage
+from mrl4rec.core.errors import GateFailed, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import load
+from mrl4rec.evaluation import evaluate as evaluation
+from mrl4rec.evaluation.evaluate import per_user_path
+from mrl4rec.evaluation.ranking.metrics import METRICS
+from mrl4rec.kernels.csr import csr
+from mrl4rec.models import model_folder, resolve
+from mrl4rec.models.scorers import FactorModel
 from mrl4rec.tables import RESULTS, REVIEWS, SPLITS
 from tests.flows import warehouse
 from tests.flows.warehouse import DATASET, Stages
@@ -69,8 +72,8 @@ def test_good_tables_pass_and_a_known_verdict_needs_neither_engine_nor_gx(
     code = f"""
 import sys
 from flows import gates
-from mrl4rec.settings import Settings
-from mrl4rec.stage import history
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import history
 settings = Settings()
 for check, table in ((gates.check_reviews, "sources"), (gates.check_core, "interactions"),
                      (gates.check_split, "splits")):

@@ -13,9 +13,9 @@ import pytest
 from flows.cli.inspect import run as inspect
 from jobs import ingest
 from jobs.ingest import IngestRequest
-from mrl4rec.errors import UsageError
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
 from mrl4rec.formats.options import ReadOptions
-from mrl4rec.settings import Settings
 from tests.flows.parsed import parsed, run_config
 
 ROWS = [f"u{n % 9},i{n % 7},{1 + n % 10},{1_300_000_000_000 + n}" for n in range(40)]

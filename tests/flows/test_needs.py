@@ -12,10 +12,10 @@ from deltalake import DeltaTable, write_deltalake
 
 from flows import needs
 from flows.config.run import Cell, RunConfig
-from mrl4rec.errors import UsageError
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
 from mrl4rec.models import Method
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
 from tests.flows import warehouse
 
 

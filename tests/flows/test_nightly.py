@@ -10,8 +10,8 @@ import pytest
 
 from flows import deployments
 from flows.retrain import _configured
-from mrl4rec.errors import UsageError
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
 from tests.flows import nights
 
 MISSED = 10

@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 
-from mrl4rec import drift, versions
-from mrl4rec.registry import ledger
-from mrl4rec.settings import Settings
+from mrl4rec.checks import drift
+from mrl4rec.core.settings import Settings
+from mrl4rec.serving.registry import ledger
+from mrl4rec.tables import versions
 from tests.flows.dumps import answer, mrl4rec
 
 Rows = list[dict[str, Any]]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from mrl4rec import versions
-from mrl4rec.registry import ledger
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.serving.registry import ledger
+from mrl4rec.tables import versions
 from tests.faults import scene
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

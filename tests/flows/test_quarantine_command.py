@@ -13,9 +13,9 @@ import pytest
 
 from flows import ingest_messages
 from flows.cli.quarantine import run as quarantine
-from mrl4rec.errors import UsageError
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
 from tests.flows import warehouse
 from tests.flows.dumps import answer, mrl4rec
 from tests.flows.parsed import parsed

@@ -15,7 +15,7 @@ from flows.config.base import READ_FIELDS, Config, to_yaml
 from flows.config.retrain import RetrainConfig
 from flows.config.run import RunConfig
 from flows.retrain import retrain
-from mrl4rec.errors import UsageError
+from mrl4rec.core.errors import UsageError
 from tests.flows.parsed import parsed, run_config
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,11 +13,12 @@ from flows.pipeline import plain
 from flows.retraining import fresh, refusals
 from flows.retraining.refusals import Refusal
 from flows.retraining.stages import Stages
-from mrl4rec import versions
-from mrl4rec.errors import GateFailed, Mrl4recError, UsageError
-from mrl4rec.formats.sources import SourceFile, digest
-from mrl4rec.registry import ledger
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import GateFailed, Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.formats.source_file import SourceFile
+from mrl4rec.formats.sources import digest
+from mrl4rec.serving.registry import ledger
+from mrl4rec.tables import versions
 from tests.flows.test_drift_gate import unhappy
 from tests.mrl4rec.drift_samples import DATASET, World, take_in
 

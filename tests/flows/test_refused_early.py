@@ -9,8 +9,8 @@ import pytest
 from flows import preflight
 from flows.config.retrain import RetrainConfig
 from flows.config.run import RunConfig
-from mrl4rec.errors import UsageError
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
 from tests.flows import warehouse
 from tests.flows.test_cli import run
 

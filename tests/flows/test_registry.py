@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from mrl4rec.errors import UsageError
-from mrl4rec.registry import change, ledger
-from mrl4rec.registry.agree import bring_into_agreement
-from mrl4rec.registry.aliases import TAG_KEY, Aliases, name_of
-from mrl4rec.registry.ledger import Entry
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.serving.registry import change, ledger
+from mrl4rec.serving.registry.agree import bring_into_agreement
+from mrl4rec.serving.registry.aliases import TAG_KEY, Aliases, name_of
+from mrl4rec.serving.registry.ledger import Entry
 from mrl4rec.tracking.push import client
 from tests.flows.dumps import mrl4rec
 from tests.flows.parsed import answer, parsed
@@ -183,12 +183,12 @@ setattr(place, name, step_then_die)
 main(sys.argv[2:])
 """
 STEPS = {
-    "the row is in the ledger": "mrl4rec.registry.ledger:append",
+    "the row is in the ledger": "mrl4rec.serving.registry.ledger:append",
     "the model has its run": "mrl4rec.tracking.tracker:Tracker.log",
-    "the model is registered": "mrl4rec.registry.aliases:Aliases.register",
-    "the alias is set": "mrl4rec.registry.aliases:Aliases.point",
-    "the lists are about to be written": "mrl4rec.registry.lists:Lists.batches",
-    "the lists are written": "mrl4rec.registry.recommendations:run",
+    "the model is registered": "mrl4rec.serving.registry.aliases:Aliases.register",
+    "the alias is set": "mrl4rec.serving.registry.aliases:Aliases.point",
+    "the lists are about to be written": "mrl4rec.serving.registry.lists:Lists.batches",
+    "the lists are written": "mrl4rec.serving.registry.recommendations:run",
 }
 
 

@@ -21,12 +21,14 @@ from deltalake import DeltaTable
 from flows.pipeline import plain
 from flows.retrain import run_retrain
 from flows.retraining.outcome import Outcome
-from mrl4rec import drift, model_folder, versions
-from mrl4rec.errors import GateFailed
-from mrl4rec.registry import ledger
-from mrl4rec.registry.agree import bring_into_agreement
-from mrl4rec.registry.ledger import Entry
-from mrl4rec.settings import Settings
+from mrl4rec.checks import drift
+from mrl4rec.core.errors import GateFailed
+from mrl4rec.core.settings import Settings
+from mrl4rec.models import model_folder
+from mrl4rec.serving.registry import ledger
+from mrl4rec.serving.registry.agree import bring_into_agreement
+from mrl4rec.serving.registry.ledger import Entry
+from mrl4rec.tables import versions
 from mrl4rec.tracking.view import LEADERBOARD, RETRAININGS
 from tests.flows import night_falls, nights, retrain_alone
 from tests.flows.test_drift_gate import shuffled
@@ -205,8 +207,8 @@ def test_mlflows_view_of_retrainings_shows_them_and_the_leaderboard_does_not(sto
 POINTS = (
     "kill after mrl4rec.training:run 1",
     "kill after flows.retraining.remembered:write_duel 1",
-    "kill after mrl4rec.registry.ledger:append 1",
-    "kill after mrl4rec.registry.aliases:Aliases.follow 1",
+    "kill after mrl4rec.serving.registry.ledger:append 1",
+    "kill after mrl4rec.serving.registry.aliases:Aliases.follow 1",
     "kill after flows.retraining.course:bring_into_agreement 1",
 )
 """After a challenger was trained; all but the row; the row; between alias and lists; the rest."""
@@ -249,7 +251,7 @@ def test_a_schedule_that_fires_into_a_manual_run(story: Story, tmp_path: Path, l
     """
     settings, dumps = _week_1(story, tmp_path)
     manual = retrain_alone.start(
-        dumps, settings, at="stop before mrl4rec.registry.ledger:append 1", lock=lock
+        dumps, settings, at="stop before mrl4rec.serving.registry.ledger:append 1", lock=lock
     )
     nights.until(lambda: psutil.Process(manual.pid).status() == psutil.STATUS_STOPPED, 240)
     with nights.server(tmp_path / "prefect", settings.warehouse, dumps) as server:

@@ -12,9 +12,9 @@ from flows.cli.parser import given
 from flows.config.base import READ_FIELDS
 from flows.config.retrain import NOTHING_YET, RetrainConfig
 from flows.retrain import retrain
-from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.formats.sources import expand
-from mrl4rec.promotion.rules import Rules
+from mrl4rec.serving.promotion.rules import Rules
 from tests.flows.parsed import parsed
 
 

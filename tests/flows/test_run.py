@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mrl4rec import model_folder
+from mrl4rec.models import model_folder
 from tests.flows.dumps import WITHOUT_JAVA, answer, mrl4rec, ratings_csv
 
 pytestmark = pytest.mark.slow

@@ -14,12 +14,12 @@ from deltalake import DeltaTable
 
 from flows.cli.simulate import verdict
 from flows.simulate import Simulation, Story, simulate
-from mrl4rec import stage
-from mrl4rec.errors import UsageError
-from mrl4rec.registry import ledger
-from mrl4rec.registry.agree import bring_into_agreement
-from mrl4rec.settings import Settings
-from mrl4rec.synthetic.weeks import Weekly
+from mrl4rec.core import stage
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.data.synthetic.weeks import Weekly
+from mrl4rec.serving.registry import ledger
+from mrl4rec.serving.registry.agree import bring_into_agreement
 from mrl4rec.tables import TABLES
 
 POISONED = 3

@@ -17,7 +17,7 @@ import pytest
 
 from flows.server import heartbeat
 from flows.server import stack as stack_module
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 from tests.listening import listening, reachable_from_outside
 
 

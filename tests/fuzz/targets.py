@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from mrl4rec import methods, split_files, tensor_file
-from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec import models as methods
+from mrl4rec.core import tensor_file
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings, folder_name
+from mrl4rec.data import split_files
 from mrl4rec.formats.authors import MAX_TOKEN, author_pairs
 from mrl4rec.formats.bounds import MARK, MAX_RECORD, cut_long_lines
 from mrl4rec.formats.literal import literal_fields, read_literal
-from mrl4rec.model_folder import ModelCard, card
-from mrl4rec.settings import Settings, folder_name
+from mrl4rec.models.model_folder import ModelCard, card
 from tests.fuzz import dumps, seeds
 
 NAMES = ("reviewerID", "asin", "overall", "unixReviewTime")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from mrl4rec import stage
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core import stage
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
 from mrl4rec.tables import REVIEWS, SOURCES
 from mrl4rec.transforms.engine import Engine
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from mrl4rec.settings import Settings
-from mrl4rec.transforms.engine import Engine, open_engine
+from mrl4rec.core.settings import Settings
+from mrl4rec.transforms.engine import Engine
+from mrl4rec.transforms.opening import open_engine
 
 
 @pytest.fixture

@@ -25,14 +25,14 @@ from hostile_dumps import hostile_dumps
 
 from jobs import ingest, kcore, split
 from jobs.ingest import IngestRequest
-from mrl4rec import versions
-from mrl4rec.choices import STRATEGIES
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.core.choices import STRATEGIES
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.synthetic.dump import write
+from mrl4rec.data.synthetic.spec import Planted
 from mrl4rec.formats import FORMATS, ReadOptions, detect, expand
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
-from mrl4rec.synthetic.dump import write
-from mrl4rec.synthetic.spec import Planted
+from mrl4rec.tables import versions
 from mrl4rec.transforms import spark_engine
 from tests.conftest import ROOT, SPARK
 from tests.mrl4rec.formats.cases import CASES

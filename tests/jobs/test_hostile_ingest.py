@@ -17,10 +17,10 @@ from deltalake import DeltaTable
 from hostile_dumps import LONG, TOO_LONG, hostile_dumps, old
 
 from jobs.ingest import COUNTS, IngestRequest, run
-from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
 from mrl4rec.formats import MAX_RECORD
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
 from tests.listening import listening, reachable_from_outside
 
 AS_OF = datetime(2020, 1, 1, tzinfo=UTC)

@@ -23,12 +23,11 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from jobs.ingest import COUNTS, IngestRequest, main, run
-from mrl4rec import versions
-from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit, history
 from mrl4rec.formats import ReadOptions, decode, expand
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, history
-from mrl4rec.tables import GATES, REVIEWS, SOURCES
+from mrl4rec.tables import GATES, REVIEWS, SOURCES, versions
 from mrl4rec.transforms import duckdb_engine, engine
 from tests.conftest import ROOT
 from tests.mrl4rec.formats.cases import CASES, ROWS, Case

@@ -24,13 +24,14 @@ from hypothesis import strategies as st
 
 from jobs import kcore as job
 from jobs.kcore import run
-from mrl4rec import stage
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core import stage
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
 from mrl4rec.tables import GATES, INTERACTIONS
 from mrl4rec.transforms import kcore
-from mrl4rec.transforms.engine import Engine, open_engine
+from mrl4rec.transforms.engine import Engine
+from mrl4rec.transforms.opening import open_engine
 
 TABLES = ("users", "items", "interactions")
 

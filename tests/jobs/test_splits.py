@@ -18,13 +18,15 @@ from by_hand import Row, ingest, table
 
 from jobs import kcore
 from jobs.split import CODE, run
-from mrl4rec import split_files, stage
-from mrl4rec.choices import STRATEGIES
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core import stage
+from mrl4rec.core.choices import STRATEGIES
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data import split_files
 from mrl4rec.transforms import splits
-from mrl4rec.transforms.engine import Engine, open_engine
+from mrl4rec.transforms.engine import Engine
+from mrl4rec.transforms.opening import open_engine
 
 HASHED = [s for s in STRATEGIES if s != "predefined"]
 SHARE = 0.2

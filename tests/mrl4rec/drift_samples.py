@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from mrl4rec import stage
-from mrl4rec.hashing import chain
-from mrl4rec.interactions import csr
-from mrl4rec.model_folder import Ids, Loaded
-from mrl4rec.scorers import FactorModel
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core import stage
+from mrl4rec.core.hashing import chain
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.kernels.csr import csr
+from mrl4rec.models.model_folder import Ids, Loaded
+from mrl4rec.models.scorers import FactorModel
 from mrl4rec.tables import TABLES
 from tests.mrl4rec.model_samples import card
 

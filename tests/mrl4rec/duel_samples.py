@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from model_samples import card, ids
 
-from mrl4rec.interactions import Csr
-from mrl4rec.model_folder import Ids, Loaded
-from mrl4rec.promotion.per_user import Duel, Recipe, Side
-from mrl4rec.promotion.slices import POPULARITY
+from mrl4rec.evaluation.slices import POPULARITY
+from mrl4rec.kernels.csr import Csr
+from mrl4rec.models.model_folder import Ids, Loaded
+from mrl4rec.serving.promotion.per_user import Duel, Recipe, Side
 
 
 def loaded(model: Any, seen: Csr, **options: Any) -> Loaded:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from model_samples import rows
 
-from mrl4rec.interactions import Csr
+from mrl4rec.kernels.csr import Csr
 from mrl4rec.models import Setup
 
 SEEN = rows([0, 1], [1, 2, 3], [], [0, 3, 4], n_items=6)

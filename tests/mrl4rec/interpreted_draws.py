@@ -11,10 +11,10 @@ import sys
 import numpy as np
 import torch
 
-from mrl4rec.interactions import csr
 from mrl4rec.kernels import draws, draws_triton
+from mrl4rec.kernels.csr import csr
 from mrl4rec.kernels.draws_torch import signed
-from mrl4rec.negatives import Place
+from mrl4rec.models.negatives import Place
 
 N_ITEMS = 50
 DEGREES = [0, 3, 20, 44, 49]

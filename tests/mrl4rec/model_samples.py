@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mrl4rec import model_folder
-from mrl4rec.interactions import Csr, csr
-from mrl4rec.model_folder import ModelCard
-from mrl4rec.scorers import CountModel, FactorModel, ItemItemModel, MixtureModel
+from mrl4rec.kernels.csr import Csr, csr
+from mrl4rec.models import model_folder
+from mrl4rec.models.model_folder import ModelCard
+from mrl4rec.models.scorers import CountModel, FactorModel, ItemItemModel, MixtureModel
 
 
 def sparse(rng: np.random.Generator, n_users: int, n_items: int, pairs: int) -> Csr:

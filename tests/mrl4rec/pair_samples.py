@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mrl4rec.interactions import from_pairs
+from mrl4rec.core.settings import Settings
+from mrl4rec.data.interactions import from_pairs
 from mrl4rec.models import Trained, resolve
-from mrl4rec.settings import Settings
 from mrl4rec.training import TrainRequest
 from mrl4rec.training.group import Group
 from mrl4rec.training.learner import Learner

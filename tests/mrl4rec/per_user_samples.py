@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from mrl4rec.evaluation import _write_per_user, per_user_path
-from mrl4rec.ranking.metrics import PER_USER
-from mrl4rec.report.runs import Run
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
+from mrl4rec.evaluation.evaluate import _write_per_user, per_user_path
+from mrl4rec.evaluation.ranking.metrics import PER_USER
+from mrl4rec.reporting.runs import Run
 
 
 def write(

@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from mrl4rec import model_folder, stage
-from mrl4rec.interactions import Csr
-from mrl4rec.scorers import FactorModel, Scorer
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core import stage
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.kernels.csr import Csr
+from mrl4rec.models import model_folder
+from mrl4rec.models.scorers import FactorModel, Scorer
 from mrl4rec.tables import TABLES
 from mrl4rec.tables.table import DELTA_PROPERTIES
 from tests.mrl4rec import model_samples

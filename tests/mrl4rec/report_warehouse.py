@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, properties
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit, properties
 from mrl4rec.tables import TABLES
 
 DAY = datetime(2014, 1, 1, tzinfo=UTC)

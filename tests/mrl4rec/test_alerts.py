@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from mrl4rec import alerts
-from mrl4rec.settings import Settings
+from mrl4rec.core import alerts
+from mrl4rec.core.settings import Settings
 from tests.webhook import TOKEN, listening
 
 
@@ -141,7 +141,7 @@ def test_the_end_of_the_process_waits_for_what_is_on_its_way(tmp_path: Path) -> 
     code = (
         "import sys\n"
         "from mrl4rec import alerts\n"
-        "from mrl4rec.settings import Settings\n"
+        "from mrl4rec.core.settings import Settings\n"
         "alerts.send(Settings(), 'run_died', 'mrl4rec', {'why': 'last words'})\n"
     )
     with listening(503) as hook:

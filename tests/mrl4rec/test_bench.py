@@ -14,7 +14,7 @@ from mrl4rec import bench
 from mrl4rec.bench import child, page, probe
 from mrl4rec.bench.row import Row, Target
 from mrl4rec.bench.rows.beside import against
-from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.core.errors import Mrl4recError, UsageError
 
 OUTCOME = child.Outcome("", 2.0, 3.0, 1.5, 0.0, 1.5)
 

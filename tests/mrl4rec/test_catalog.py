@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mrl4rec.catalog import CATALOG, Counts, Generated, Web, entry
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.synthetic.dump import write
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.data.catalog import CATALOG, Counts, Generated, Web, entry
+from mrl4rec.data.synthetic.dump import write
 
 
 def test_the_known_sets_are_there_under_their_names() -> None:

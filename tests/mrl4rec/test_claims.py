@@ -10,13 +10,13 @@ import pytest
 from per_user_samples import write
 from report_warehouse import Model, dump, results
 
-from mrl4rec import report
-from mrl4rec.evaluation import per_user_path
+from mrl4rec import reporting as report
+from mrl4rec.core.settings import Settings
+from mrl4rec.evaluation.evaluate import per_user_path
 from mrl4rec.models import resolve
-from mrl4rec.report import claims, markdown
-from mrl4rec.report.claims import CLAIMS, Finding, Verdict
-from mrl4rec.report.runs import group, load_runs
-from mrl4rec.settings import Settings
+from mrl4rec.reporting import claims, markdown
+from mrl4rec.reporting.claims import CLAIMS, Finding, Verdict
+from mrl4rec.reporting.runs import group, load_runs
 
 USERS = 80
 FULL, FOUR = "4,8,16,32,64", "8,16,32,64"

@@ -11,12 +11,12 @@ from per_user_samples import write
 from report_warehouse import Model, dump, results
 
 from flows.cli import main
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.report.contest import contests
-from mrl4rec.report.per_user import Place
-from mrl4rec.report.runs import load_runs
-from mrl4rec.report.sides import heats
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.reporting.contest import contests
+from mrl4rec.reporting.per_user import Place
+from mrl4rec.reporting.runs import load_runs
+from mrl4rec.reporting.sides import heats
 
 LEVELS, OTHER = "4,8,16,32,64", "16,32,64"
 MODELS = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mrl4rec import compiled
+from mrl4rec.training import compiled
 
 
 @pytest.fixture

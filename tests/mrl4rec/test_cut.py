@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from mrl4rec import evaluation, model_folder
-from mrl4rec.cut import AS_TRAINED, Cut, can_rotate
-from mrl4rec.interactions import Interactions, from_pairs
-from mrl4rec.model_folder import ModelCard
-from mrl4rec.models import resolve
-from mrl4rec.ranking import rotate
-from mrl4rec.ranking.evaluate import evaluate
-from mrl4rec.scorers import FactorModel
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import Interactions, from_pairs
+from mrl4rec.evaluation import evaluate as evaluation
+from mrl4rec.evaluation.cut import AS_TRAINED, Cut, can_rotate
+from mrl4rec.evaluation.ranking import rotate
+from mrl4rec.evaluation.ranking.evaluate import evaluate
+from mrl4rec.models import model_folder, resolve
+from mrl4rec.models.model_folder import ModelCard
+from mrl4rec.models.scorers import FactorModel
 from mrl4rec.training import TrainRequest, run
 
 SPLIT = Commit("split", "ef" * 32, "splits", 0)
@@ -57,7 +57,7 @@ def test_what_is_asked_for_comes_to_widths_that_a_model_has(settings: Settings) 
 
 
 def test_a_key_is_what_it_was_where_nothing_is_asked_for() -> None:
-    from mrl4rec.stage import stage_key
+    from mrl4rec.core.stage import stage_key
 
     model = Commit("train", "ab" * 32, "models/x", 0)
     was = stage_key("evaluate", 1, {"split": SPLIT.key, "model": model.key}, {"ks": [10]})

@@ -14,11 +14,11 @@ import psutil
 import pytest
 import test_training as toy
 
-from mrl4rec import model_folder
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.scorers import FactorModel
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.models import model_folder
+from mrl4rec.models.scorers import FactorModel
 from mrl4rec.training.progress import EpochReport
 from tests.listening import listening, reachable_from_outside
 

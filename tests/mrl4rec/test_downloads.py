@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from mrl4rec.catalog import CATALOG, Entry, Generated, Source, Web, Wheel
-from mrl4rec.downloads import bring as fetching
-from mrl4rec.downloads import web
-from mrl4rec.downloads.bring import fetch
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.settings import Settings
-from mrl4rec.synthetic.spec import Planted
-from mrl4rec.synthetic.truth import read_truth
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.data.catalog import CATALOG, Entry, Generated, Source, Web, Wheel
+from mrl4rec.data.downloads import bring as fetching
+from mrl4rec.data.downloads import web
+from mrl4rec.data.downloads.bring import fetch
+from mrl4rec.data.synthetic.spec import Planted
+from mrl4rec.data.synthetic.truth import read_truth
 
 PYTHON = sys.executable
 BODY = bytes(range(256)) * 4000  # 1 MB

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrl4rec import drift
-from mrl4rec.drift import Change, Portrait, compare, measure, portray, taste
-from mrl4rec.model_folder import Loaded
-from mrl4rec.scorers import CountModel
-from mrl4rec.settings import Settings
+from mrl4rec.checks import drift
+from mrl4rec.checks.drift import Change, Portrait, compare, measure, portray, taste
+from mrl4rec.core.settings import Settings
+from mrl4rec.models.model_folder import Loaded
+from mrl4rec.models.scorers import CountModel
 from tests.mrl4rec.drift_samples import DATASET, START, Row, World, take_in
 
 WORLD = World()

@@ -14,12 +14,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.interactions import Csr, Interactions, from_pairs
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.data.interactions import Interactions, from_pairs
 from mrl4rec.kernels import lazy_adam
+from mrl4rec.kernels.csr import Csr
 from mrl4rec.models import Trained, resolve
-from mrl4rec.negatives import Place
-from mrl4rec.settings import Settings
+from mrl4rec.models.negatives import Place
 from mrl4rec.training import TrainRequest
 from mrl4rec.training.engine import create
 from mrl4rec.training.fused import FusedLearner, lag_of

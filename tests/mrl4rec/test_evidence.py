@@ -14,23 +14,23 @@ from model_samples import rows as csr_of
 from per_user_samples import write
 from report_warehouse import DAY, Counts, Model, commit, dump, results, stage
 
-from mrl4rec import report
-from mrl4rec.cost import Meter, peak_bytes
-from mrl4rec.evaluation import with_slices
+from mrl4rec import reporting as report
+from mrl4rec.core.cost import Meter, peak_bytes
+from mrl4rec.core.settings import Settings
+from mrl4rec.evaluation.evaluate import with_slices
+from mrl4rec.evaluation.ranking.evaluate import evaluate
+from mrl4rec.evaluation.slices import POPULARITY, truth_by_popularity
 from mrl4rec.models import METHODS
-from mrl4rec.promotion.slices import POPULARITY, truth_by_popularity
-from mrl4rec.ranking.evaluate import evaluate
-from mrl4rec.report import costs, markdown
-from mrl4rec.report.contest import Contest
-from mrl4rec.report.evidence import Evidence, evidence, stretches
-from mrl4rec.report.runs import Group, group, load_runs
-from mrl4rec.report.split_views import over_splits
-from mrl4rec.report.warehouse import contexts
-from mrl4rec.scorers import CountModel
-from mrl4rec.settings import Settings
+from mrl4rec.models.scorers import CountModel
+from mrl4rec.reporting import costs, markdown
+from mrl4rec.reporting.contest import Contest
+from mrl4rec.reporting.evidence import Evidence, evidence, stretches
+from mrl4rec.reporting.runs import Group, group, load_runs
+from mrl4rec.reporting.split_views import over_splits
+from mrl4rec.reporting.warehouse import contexts
 from mrl4rec.tables import TUNINGS
 from mrl4rec.tables.store import commit_rows
-from mrl4rec.tuning.kept import tunings
+from mrl4rec.training.tuning.kept import tunings
 
 USERS = 60
 LEVELS = "4,8,16,32,64"

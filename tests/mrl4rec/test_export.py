@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from model_samples import kinds, real_factors, saved, sparse
 
-from mrl4rec import export, model_folder, tensor_file
-from mrl4rec.errors import UsageError
-from mrl4rec.ranking import recommend, rotate
-from mrl4rec.scorers import FactorModel
+from mrl4rec.core import tensor_file
+from mrl4rec.core.errors import UsageError
+from mrl4rec.evaluation.ranking import recommend, rotate
+from mrl4rec.models import model_folder
+from mrl4rec.models.scorers import FactorModel
+from mrl4rec.serving import export
 
 Read = tuple[np.ndarray, np.ndarray, list[str], list[str]]
 

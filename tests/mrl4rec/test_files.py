@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mrl4rec.files import sha256, write_whole
+from mrl4rec.core.files import sha256, write_whole
 
 
 @pytest.mark.parametrize("durable", [True, False])

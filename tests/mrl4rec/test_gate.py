@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
-from mrl4rec import gate
-from mrl4rec.errors import GateFailed, UsageError
-from mrl4rec.gate import Facts, Finding, Verdict
-from mrl4rec.gate.verdicts import last_failure
-from mrl4rec.settings import Settings
+from mrl4rec.checks import gate
+from mrl4rec.checks.gate import Facts, Finding, Verdict
+from mrl4rec.checks.gate.verdicts import last_failure
+from mrl4rec.core.errors import GateFailed, UsageError
+from mrl4rec.core.settings import Settings
 from mrl4rec.tables import GATES
 from mrl4rec.tables.expectation import Expectation, Suite, fill, none
 

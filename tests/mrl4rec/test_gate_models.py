@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
-from mrl4rec import model_folder, tensor_file
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.gate.model_facts import effective_rank, result_facts, spread, vector_facts
-from mrl4rec.interactions import csr
-from mrl4rec.model_folder import ModelCard, card
-from mrl4rec.scorers import CountModel, FactorModel, ItemItemModel, MixtureModel, Scorer
+from mrl4rec.checks.gate.model_facts import effective_rank, result_facts, spread, vector_facts
+from mrl4rec.core import tensor_file
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.kernels.csr import csr
+from mrl4rec.models import model_folder
+from mrl4rec.models.model_folder import ModelCard, card
+from mrl4rec.models.scorers import CountModel, FactorModel, ItemItemModel, MixtureModel, Scorer
 from mrl4rec.tables import RESULTS_SUITE, VECTOR_SUITES, Suite
 
 U, N, D = 12, 9, 8

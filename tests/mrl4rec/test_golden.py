@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from mrl4rec.bench.probes.pairs import interactions
-from mrl4rec.cut import AS_TRAINED, Cut
-from mrl4rec.interactions import Interactions
+from mrl4rec.data.interactions import Interactions
+from mrl4rec.evaluation.cut import AS_TRAINED, Cut
+from mrl4rec.evaluation.ranking.evaluate import Evaluation, evaluate
 from mrl4rec.models import fit, resolve
-from mrl4rec.ranking.evaluate import Evaluation, evaluate
-from mrl4rec.scorers import Scorer
+from mrl4rec.models.scorers import Scorer
 
 pytestmark = pytest.mark.slow
 FITTED = ("train", "valid")

@@ -18,15 +18,15 @@ import pytest
 import torch
 from model_samples import real_factors, sparse
 
-from mrl4rec import model_folder, training
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.interactions import Interactions, from_pairs
+from mrl4rec import training
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import Interactions, from_pairs
+from mrl4rec.evaluation.ranking import evaluate
 from mrl4rec.kernels import draws
-from mrl4rec.models import fit, resolve
-from mrl4rec.negatives import Place, Sampler
-from mrl4rec.ranking import evaluate
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.models import fit, model_folder, resolve
+from mrl4rec.models.negatives import Place, Sampler
 from mrl4rec.training import TrainRequest, replay
 from mrl4rec.training.group import Group
 from mrl4rec.training.job import Job, train_here

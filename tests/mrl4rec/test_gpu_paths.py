@@ -15,15 +15,16 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mrl4rec import evaluation, negatives, training
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.interactions import from_pairs
-from mrl4rec.models import resolve
-from mrl4rec.negatives import Sampler
-from mrl4rec.ranking import device as ranking_device
-from mrl4rec.ranking.evaluate import Evaluation
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec import training
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import from_pairs
+from mrl4rec.evaluation import evaluate as evaluation
+from mrl4rec.evaluation.ranking import device as ranking_device
+from mrl4rec.evaluation.ranking.evaluate import Evaluation
+from mrl4rec.models import negatives, resolve
+from mrl4rec.models.negatives import Sampler
 from mrl4rec.training import replay
 from mrl4rec.training.checkpoint import Store
 from mrl4rec.training.group import Group

@@ -12,14 +12,14 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from model_samples import saved, sparse
 
-from mrl4rec import model_folder
-from mrl4rec.errors import UsageError
-from mrl4rec.hierarchy.clusters import agreement, clusters, contained
-from mrl4rec.hierarchy.measure import measure, planted_groups
-from mrl4rec.report import hierarchy as report
-from mrl4rec.scorers import CountModel, FactorModel
-from mrl4rec.synthetic.spec import Planted
-from mrl4rec.synthetic.truth import Truth
+from mrl4rec.core.errors import UsageError
+from mrl4rec.data.synthetic.spec import Planted
+from mrl4rec.data.synthetic.truth import Truth
+from mrl4rec.evaluation.hierarchy.clusters import agreement, clusters, contained
+from mrl4rec.evaluation.hierarchy.measure import measure, planted_groups
+from mrl4rec.models import model_folder
+from mrl4rec.models.scorers import CountModel, FactorModel
+from mrl4rec.reporting import hierarchy as report
 
 N, DIM = 120, 8
 

@@ -20,13 +20,15 @@ import pyarrow.parquet as pq
 import pytest
 from model_samples import kinds, saved, sparse
 
-from mrl4rec import downloads, model_folder, tensor_file
-from mrl4rec.catalog import CATALOG, Entry, Web
-from mrl4rec.downloads import web
-from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.core import tensor_file
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.data import downloads
+from mrl4rec.data.catalog import CATALOG, Entry, Web
+from mrl4rec.data.downloads import web
 from mrl4rec.formats import bounds, expand
-from mrl4rec.model_folder import card as cards
-from mrl4rec.settings import Settings
+from mrl4rec.models import model_folder
+from mrl4rec.models.model_folder import card as cards
 
 # ---------------------------------------------------------------------- paths
 

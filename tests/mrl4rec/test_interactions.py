@@ -15,10 +15,11 @@ from deltalake import write_deltalake
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.interactions import Csr, csr, from_pairs, load
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import from_pairs, load
+from mrl4rec.kernels.csr import Csr, csr
 from mrl4rec.tables import ITEMS, SPLITS, USERS
 
 COMMIT = Commit("split", "s" * 64, "splits", 0, {"interactions": 0, "users": 0, "items": 0})

@@ -20,11 +20,11 @@ from hypothesis import given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.registry import ledger
-from mrl4rec.registry.ledger import Conflict, Entry, Reign
-from mrl4rec.settings import Settings
-from mrl4rec.stage import METADATA, properties
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import METADATA, properties
+from mrl4rec.serving.registry import ledger
+from mrl4rec.serving.registry.ledger import Conflict, Entry, Reign
 from mrl4rec.tables.promotions import PROMOTIONS
 
 DATASET = "d"
@@ -208,9 +208,9 @@ def test_who_reigned_from_when_to_when(settings: Settings) -> None:
 RACE = """
 import sys, time
 from pathlib import Path
-from mrl4rec.registry import ledger
-from mrl4rec.registry.ledger import Conflict, Entry
-from mrl4rec.settings import Settings
+from mrl4rec.serving.registry import ledger
+from mrl4rec.serving.registry.ledger import Conflict, Entry
+from mrl4rec.core.settings import Settings
 settings, me = Settings(warehouse=Path(sys.argv[1])), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()
@@ -267,9 +267,9 @@ def test_three_processes_at_once_make_one_chain(
 ONCE = """
 import sys
 from pathlib import Path
-from mrl4rec.registry import ledger
-from mrl4rec.registry.ledger import Entry
-from mrl4rec.settings import Settings
+from mrl4rec.serving.registry import ledger
+from mrl4rec.serving.registry.ledger import Entry
+from mrl4rec.core.settings import Settings
 settings, me = Settings(warehouse=Path(sys.argv[1])), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.locks import locked
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.locks import locked
+from mrl4rec.core.settings import Settings
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from mrl4rec.locks import locked
+from mrl4rec.core.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -28,7 +28,7 @@ with locked(Path(sys.argv[1])):
 TAKE = """
 import sys, time
 from pathlib import Path
-from mrl4rec.locks import locked
+from mrl4rec.core.locks import locked
 log = Path(sys.argv[2])
 with locked(Path(sys.argv[1])):
     with log.open("a") as file: file.write("in\\n")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from mrl4rec.masking import masked, scrub
-from mrl4rec.settings import Settings
+from mrl4rec.core.masking import masked, scrub
+from mrl4rec.core.settings import Settings
 
 HOOK = "https://hooks.example/services/T1/SECRET9?key=KEY9"
 

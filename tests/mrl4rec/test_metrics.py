@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from model_samples import rows
 
-from mrl4rec.ranking import METRICS, evaluate
-from mrl4rec.ranking.metrics import PER_USER, discounts, per_user
-from mrl4rec.scorers import FactorModel
+from mrl4rec.evaluation.ranking import METRICS, evaluate
+from mrl4rec.evaluation.ranking.metrics import PER_USER, discounts, per_user
+from mrl4rec.models.scorers import FactorModel
 
 
 def values(items: list[int], truth: list[int], *ks: int, n_items: int = 20) -> dict:

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from model_samples import card, ids, kinds, real_factors, saved, sparse
 
-from mrl4rec import model_folder, tensor_file
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.model_folder import ModelCard, store
-from mrl4rec.model_folder import card as card_file
-from mrl4rec.ranking import recommend
-from mrl4rec.scorers import CountModel, FactorModel, ItemItemModel
+from mrl4rec.core import tensor_file
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.evaluation.ranking import recommend
+from mrl4rec.models import model_folder
+from mrl4rec.models.model_folder import ModelCard, store
+from mrl4rec.models.model_folder import card as card_file
+from mrl4rec.models.scorers import CountModel, FactorModel, ItemItemModel
 
 FILES = ("model.json", "model.safetensors", "seen.safetensors", "users.parquet", "items.parquet")
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mrl4rec.hashing import SALT_DRAW, SALT_ORDER, chain, permutation, xavier
-from mrl4rec.interactions import Csr, csr
+from mrl4rec.core.hashing import SALT_DRAW, SALT_ORDER, chain, permutation, xavier
 from mrl4rec.kernels import draws, draws_torch
-from mrl4rec.negatives import Place, Sampler
+from mrl4rec.kernels.csr import Csr, csr
+from mrl4rec.models.negatives import Place, Sampler
 
 CPU = torch.device("cpu")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mrl4rec import paper
 from mrl4rec.models import METHODS, Trained, parse_levels, resolve
+from mrl4rec.reporting import paper
 
 
 def test_counts_are_those_of_the_papers_table_1() -> None:

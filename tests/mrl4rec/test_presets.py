@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from flows.config import presets
+from flows.config.presets import PRESETS
 from flows.config.run import RunConfig
-from mrl4rec import presets
-from mrl4rec.errors import UsageError
+from mrl4rec.core.errors import UsageError
 from mrl4rec.models import resolve
-from mrl4rec.presets import PRESETS
 from tests.flows.parsed import run_config
 
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from mrl4rec.processes import cores, is_running, this_process
+from mrl4rec.core.processes import cores, is_running, this_process
 
 
 def test_this_process_runs() -> None:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from model_samples import ids, real_factors, saved, sparse
 
-from mrl4rec import tensor_file
-from mrl4rec.model_folder import card as card_file
-from mrl4rec.promotion.decision import admissible
+from mrl4rec.core import tensor_file
+from mrl4rec.models.model_folder import card as card_file
+from mrl4rec.serving.promotion.decision import admissible
 
 SPLIT, OLDER = "a" * 64, "b" * 64
 SINCE = datetime(2014, 5, 1, tzinfo=UTC)

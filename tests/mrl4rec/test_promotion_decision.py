@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.promotion.change import Change
-from mrl4rec.promotion.decision import Decision, Rules, decide
-from mrl4rec.promotion.per_user import Duel, Side
-from mrl4rec.promotion.seeds import Shares, noise, shares
-from mrl4rec.ranking.bootstrap import resampled_means
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.evaluation.ranking.bootstrap import resampled_means
+from mrl4rec.serving.promotion.change import Change
+from mrl4rec.serving.promotion.decision import Decision, Rules, decide
+from mrl4rec.serving.promotion.per_user import Duel, Side
+from mrl4rec.serving.promotion.seeds import Shares, noise, shares
 
 NO_SEEDS = Shares(0.0, (), True, "")
 Z = stats.norm.isf(0.025)
@@ -71,7 +71,7 @@ def test_columns_share_their_draws_and_leave_out_who_is_not_in_them() -> None:
 def test_draws_do_not_hang_on_how_many_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).normal(size=(40, 2))
     whole = resampled_means(values, 300, seed=5)
-    monkeypatch.setattr("mrl4rec.ranking.bootstrap.WEIGHTS", 40 * 7)
+    monkeypatch.setattr("mrl4rec.evaluation.ranking.bootstrap.WEIGHTS", 40 * 7)
     np.testing.assert_allclose(resampled_means(values, 300, seed=5), whole, rtol=1e-12)
 
 

@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_samples import real_factors, sparse
 
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.interactions import Interactions, csr, from_pairs
-from mrl4rec.model_folder import Loaded
-from mrl4rec.promotion.duel import duel, shared_widths
-from mrl4rec.promotion.per_user import METRICS, SLICED, read
-from mrl4rec.promotion.slices import POPULARITY, by_activity, by_popularity
-from mrl4rec.ranking import evaluate, topk
-from mrl4rec.scorers import CountModel, FactorModel
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.data.interactions import Interactions, from_pairs
+from mrl4rec.evaluation.ranking import evaluate, topk
+from mrl4rec.evaluation.slices import POPULARITY, by_activity, by_popularity
+from mrl4rec.kernels.csr import csr
+from mrl4rec.models.model_folder import Loaded
+from mrl4rec.models.scorers import CountModel, FactorModel
+from mrl4rec.serving.promotion.duel import duel, shared_widths
+from mrl4rec.serving.promotion.per_user import METRICS, SLICED, read
 
 TRAIN = [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
 TEST = [(0, 1), (0, 3), (1, 2), (3, 0), (3, 3)]

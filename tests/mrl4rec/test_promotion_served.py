@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_samples import kinds, real_factors, rows, sparse
 
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.interactions import Csr, csr
-from mrl4rec.promotion.served import Served
-from mrl4rec.ranking import evaluate, recommend, topk
-from mrl4rec.scorers import CountModel, FactorModel
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.evaluation.ranking import evaluate, recommend, topk
+from mrl4rec.kernels.csr import Csr, csr
+from mrl4rec.models.scorers import CountModel, FactorModel
+from mrl4rec.serving.promotion.served import Served
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -11,14 +11,14 @@ import pytest
 from duel_samples import loaded
 from model_samples import real_factors, sparse
 
-from mrl4rec.errors import UsageError
-from mrl4rec.interactions import from_pairs
+from mrl4rec.core.errors import UsageError
+from mrl4rec.data.interactions import from_pairs
 from mrl4rec.models.ease import weights
-from mrl4rec.promotion.decision import Rules
-from mrl4rec.promotion.study import __main__ as command
-from mrl4rec.promotion.study import guide, page, trials, window
-from mrl4rec.promotion.study.trials import Design
-from mrl4rec.scorers import FactorModel, ItemItemModel
+from mrl4rec.models.scorers import FactorModel, ItemItemModel
+from mrl4rec.serving.promotion.decision import Rules
+from mrl4rec.serving.promotion.study import __main__ as command
+from mrl4rec.serving.promotion.study import guide, page, trials, window
+from mrl4rec.serving.promotion.study.trials import Design
 
 DAY = window.DAY
 

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from model_samples import ids, kinds, real_factors, saved, sparse
 
-from mrl4rec import model_folder, pyfunc
-from mrl4rec.errors import UsageError
-from mrl4rec.ranking import recommend
+from mrl4rec import pyfunc
+from mrl4rec.core.errors import UsageError
+from mrl4rec.evaluation.ranking import recommend
+from mrl4rec.models import model_folder
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_samples import kinds, real_factors, rows, sparse, whole_factors
 
-from mrl4rec import scorers
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.interactions import Csr, csr
-from mrl4rec.ranking import cpu, evaluate, recall_at, recommend, topk
-from mrl4rec.scorers import CountModel, FactorModel, MixtureModel
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.evaluation.ranking import cpu, evaluate, recall_at, recommend, topk
+from mrl4rec.kernels.csr import Csr, csr
+from mrl4rec.models import scorers
+from mrl4rec.models.scorers import CountModel, FactorModel, MixtureModel
 
 DEVICES = ("cpu", "torch-cpu")
 

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
-from mrl4rec import stage
-from mrl4rec.errors import UsageError
-from mrl4rec.ranking.topk import tie_order
-from mrl4rec.registry import ledger, lists, personal, recommendations
-from mrl4rec.registry.ledger import Entry
-from mrl4rec.registry.lists import Shape
-from mrl4rec.scorers import CountModel
-from mrl4rec.settings import Settings
+from mrl4rec.core import stage
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.evaluation.ranking.topk import tie_order
+from mrl4rec.models.scorers import CountModel
+from mrl4rec.serving.registry import ledger, lists, personal, recommendations
+from mrl4rec.serving.registry.ledger import Entry
+from mrl4rec.serving.registry.lists import Shape
 from mrl4rec.tables import RECOMMENDATIONS
 from tests.mrl4rec import model_samples
 from tests.mrl4rec import registry_samples as world

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import test_training as toy
 
-from mrl4rec import evaluation, model_folder
-from mrl4rec.errors import UsageError
-from mrl4rec.interactions import Interactions
-from mrl4rec.models import resolve
-from mrl4rec.scorers import CountModel, ItemItemModel
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import Interactions
+from mrl4rec.evaluation import evaluate as evaluation
+from mrl4rec.models import model_folder, resolve
+from mrl4rec.models.scorers import CountModel, ItemItemModel
 from mrl4rec.training import TrainRequest, key, run
 from mrl4rec.training.progress import EpochReport
 

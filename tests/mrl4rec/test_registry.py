@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from deltalake import write_deltalake
 
-from mrl4rec import model_folder, tensor_file
-from mrl4rec.errors import GateFailed, UsageError
-from mrl4rec.model_folder import card as cards
-from mrl4rec.registry import change, find, ledger
-from mrl4rec.registry.agree import Agreement, bring_into_agreement
-from mrl4rec.registry.aliases import TAG_KEY, Aliases
-from mrl4rec.registry.ledger import Entry
-from mrl4rec.settings import Settings
+from mrl4rec.core import tensor_file
+from mrl4rec.core.errors import GateFailed, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.models import model_folder
+from mrl4rec.models.model_folder import card as cards
+from mrl4rec.serving.registry import change, find, ledger
+from mrl4rec.serving.registry.agree import Agreement, bring_into_agreement
+from mrl4rec.serving.registry.aliases import TAG_KEY, Aliases
+from mrl4rec.serving.registry.ledger import Entry
 from mrl4rec.tables import RECOMMENDATIONS
 from mrl4rec.tracking import Tracker, model_run
 from mrl4rec.tracking.push import client
@@ -244,7 +245,7 @@ def test_a_model_too_large_for_mlflow_is_registered_by_its_place(store: Settings
     change.promote(small, DATASET, key, "w")
     agrees(small, key)
     version = api(small).get_model_version(NAME, "1")
-    assert version.tags["mrl4rec.model_folder"] == str(world.folder(small, key))
+    assert version.tags["mrl4rec.models.model_folder"] == str(world.folder(small, key))
     assert not list((small.warehouse / "mlartifacts").rglob("model.safetensors"))
 
 

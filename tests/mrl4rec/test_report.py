@@ -12,10 +12,10 @@ import pytest
 from deltalake import DeltaTable
 from report_warehouse import Counts, Model, commit, dump, gate, results, stage, value
 
-from mrl4rec import report
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.report.runs import group, load_runs
-from mrl4rec.settings import Settings
+from mrl4rec import reporting as report
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.reporting.runs import group, load_runs
 
 TOOLS = Counts(16_638, 10_217, 97_000, 10_772, 26_704, "predefined")
 LEVELS = "4,8,16,32,64"

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from test_report import Page
 
-from mrl4rec import drift, report
-from mrl4rec.drift import Drift, compare, portray
-from mrl4rec.drift.taste import Taste
-from mrl4rec.registry import ledger
-from mrl4rec.registry.ledger import Entry
-from mrl4rec.report import promotion_figures, promotions
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec import reporting as report
+from mrl4rec.checks import drift
+from mrl4rec.checks.drift import Drift, compare, portray
+from mrl4rec.checks.drift.taste import Taste
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.reporting import promotion_figures, promotions
+from mrl4rec.serving.registry import ledger
+from mrl4rec.serving.registry.ledger import Entry
 from tests.mrl4rec.drift_samples import DATASET, World, take_in
 from tests.mrl4rec.test_drift import table
 
@@ -93,7 +94,7 @@ def test_the_page_tells_the_ledger(warehouse: Settings) -> None:
 
 
 def test_every_drawing_is_made_and_can_be_saved(warehouse: Settings, tmp_path: Path) -> None:
-    from mrl4rec.report import figures
+    from mrl4rec.reporting import figures
 
     found = promotions.history(warehouse, DATASET)
     drawn = promotion_figures.draw(found)

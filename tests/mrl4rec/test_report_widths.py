@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from report_warehouse import Model, dump, results, value
 
-from mrl4rec import report
-from mrl4rec.report.command import commands
-from mrl4rec.report.runs import Group, Run, at_full_width, load_runs
-from mrl4rec.report.warehouse import contexts
-from mrl4rec.settings import Settings
+from mrl4rec import reporting as report
+from mrl4rec.core.settings import Settings
+from mrl4rec.reporting.command import commands
+from mrl4rec.reporting.runs import Group, Run, at_full_width, load_runs
+from mrl4rec.reporting.warehouse import contexts
 
 MODELS = [
     Model("EASE", 0.0956),

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrl4rec.errors import UsageError
-from mrl4rec.ranking import rotate
+from mrl4rec.core.errors import UsageError
+from mrl4rec.evaluation.ranking import rotate
 
 
 @settings(max_examples=30, deadline=None)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.ranking.significance import EXACT, holm, paired, sign_flip_exact
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.evaluation.ranking.significance import EXACT, holm, paired, sign_flip_exact
 
 
 def test_holm_by_hand() -> None:

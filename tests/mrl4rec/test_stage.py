@@ -13,8 +13,8 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrl4rec import stage
-from mrl4rec.stage import Commit, stage_key
+from mrl4rec.core import stage
+from mrl4rec.core.stage import Commit, stage_key
 
 INPUTS = {"ingest": "a" * 64, "files": ["b", "c"]}
 PARAMS = {"k": 5, "min_rating": None, "share": 0.2}

@@ -9,10 +9,10 @@ import pytest
 import torch
 from pair_samples import BATCH, batch, learner, small
 
-from mrl4rec.errors import UsageError
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
 from mrl4rec.models import METHODS
 from mrl4rec.models.factors import Factors
-from mrl4rec.settings import Settings
 from mrl4rec.training import TrainRequest
 from mrl4rec.training.group import Group
 from mrl4rec.training.learner import Learner

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrl4rec.errors import UsageError
-from mrl4rec.synthetic import dump
-from mrl4rec.synthetic.dump import write
-from mrl4rec.synthetic.spec import BAD_KINDS, Planted
-from mrl4rec.synthetic.truth import Truth, read_truth
-from mrl4rec.synthetic.world import ITEM_ID, USER_ID, external
+from mrl4rec.core.errors import UsageError
+from mrl4rec.data.synthetic import dump
+from mrl4rec.data.synthetic.dump import write
+from mrl4rec.data.synthetic.spec import BAD_KINDS, Planted
+from mrl4rec.data.synthetic.truth import Truth, read_truth
+from mrl4rec.data.synthetic.world import ITEM_ID, USER_ID, external
 
 SMALL = Planted(users=120, items=90, reviews=1500, branching=(3, 2), reach=(0.5, 0.3, 0.2),
                 repeats=13, duplicates=21, bad=25, seed=5)  # fmt: skip

@@ -24,12 +24,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mrl4rec import model_folder
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.interactions import Csr
-from mrl4rec.model_folder import ModelCard
-from mrl4rec.scorers import FactorModel
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
+from mrl4rec.kernels.csr import Csr
+from mrl4rec.models import model_folder
+from mrl4rec.models.model_folder import ModelCard
+from mrl4rec.models.scorers import FactorModel
 from mrl4rec.tracking import RunRecord, Tracker, benchmark_run, model_run
 from mrl4rec.tracking.push import Pusher, client
 from mrl4rec.tracking.runs import curves, final_metrics, text
@@ -230,7 +230,7 @@ def test_small_model_folders_are_kept_and_large_ones_linked(store: Settings) -> 
         limited = store.model_copy(update={"mlflow_max_model_mb": 1})
         run_id = Tracker(limited).log(record(key=f"m{size_mb}", model_folder=folder))
         api = client(store.mlflow_uri())
-        assert api.get_run(run_id).data.tags["mrl4rec.model_folder"] == str(folder)
+        assert api.get_run(run_id).data.tags["mrl4rec.models.model_folder"] == str(folder)
         assert bool(api.list_artifacts(run_id, "model_folder")) == kept
 
 
@@ -343,10 +343,10 @@ def test_disk_that_refuses_is_named(settings: Settings) -> None:
 CHILD = """
 import sys
 from pathlib import Path
-from mrl4rec.interactions import Csr
-from mrl4rec.model_folder import ModelCard
-from mrl4rec.scorers import FactorModel
-from mrl4rec.settings import Settings
+from mrl4rec.kernels.csr import Csr
+from mrl4rec.models.model_folder import ModelCard
+from mrl4rec.models.scorers import FactorModel
+from mrl4rec.core.settings import Settings
 from mrl4rec.tracking import RunRecord, Tracker
 settings = Settings(warehouse=Path(sys.argv[1]))
 metrics = [("loss", 1.0 / (1 + n), n) for n in range(15_000)]

@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrl4rec import model_folder
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.interactions import Interactions, from_pairs
-from mrl4rec.models import resolve
-from mrl4rec.scorers import FactorModel
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import Interactions, from_pairs
+from mrl4rec.models import model_folder, resolve
+from mrl4rec.models.scorers import FactorModel
 from mrl4rec.training import TrainRequest, key, run
 from mrl4rec.training.checkpoint import State, Store
 from mrl4rec.training.group import Group
@@ -295,7 +294,7 @@ SCRIPT = textwrap.dedent(
     import sys, time
     sys.path.insert(0, {tests!r})
     import test_training as t
-    from mrl4rec.errors import Mrl4recError
+    from mrl4rec.core.errors import Mrl4recError
     settings = t.Settings(warehouse=sys.argv[1], checkpoint_seconds={seconds})
     def progress(report):
         print(report.phase, report.epoch, flush=True)

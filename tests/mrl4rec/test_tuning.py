@@ -15,18 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrl4rec import tuning
-from mrl4rec.errors import UsageError
-from mrl4rec.interactions import Interactions, from_pairs
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import Interactions, from_pairs
+from mrl4rec.evaluation import valid
 from mrl4rec.models import METHODS, resolve
 from mrl4rec.models.values import Span
-from mrl4rec.promotion import valid
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
 from mrl4rec.tracking import trial_run, tuning_run
-from mrl4rec.training import TrainRequest
-from mrl4rec.tuning import study
-from mrl4rec.tuning.space import space
+from mrl4rec.training import TrainRequest, tuning
+from mrl4rec.training.tuning import study
+from mrl4rec.training.tuning.space import space
 
 SPLIT = Commit("split", "ab" * 32, "splits", 0)
 
@@ -67,7 +66,7 @@ def test_the_defaults_are_the_first_trial_and_the_best_is_the_best(settings: Set
 
 def test_gone_on_with_is_the_same_as_undisturbed(settings: Settings, tmp_path: Path) -> None:
     def settings_of(place: Settings) -> list[Any]:
-        from mrl4rec.tuning.kept import _rows
+        from mrl4rec.training.tuning.kept import _rows
 
         return [(row["settings"], row["value"]) for row in _rows(place, "d")]
 
@@ -166,8 +165,8 @@ import sys, time
 from pathlib import Path
 sys.path[:0] = [{here!r}]
 import test_tuning as t
-from mrl4rec import tuning
-from mrl4rec.settings import Settings
+from mrl4rec.training import tuning
+from mrl4rec.core.settings import Settings
 place = Settings(warehouse=Path(sys.argv[1]), checkpoint_seconds=0)
 def told(trial, _):
     print("trial", trial.number, flush=True)

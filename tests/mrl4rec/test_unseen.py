@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import test_training as toy
 
-from mrl4rec import model_folder
-from mrl4rec.interactions import FOLDS, Interactions, from_pairs
-from mrl4rec.models import resolve
-from mrl4rec.promotion import valid
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import FOLDS, Interactions, from_pairs
+from mrl4rec.evaluation import valid
+from mrl4rec.models import model_folder, resolve
 from mrl4rec.training import TrainRequest, key, run
 from mrl4rec.training.unseen import known_pairs, unseen
 

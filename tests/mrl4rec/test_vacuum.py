@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from mrl4rec import interactions, stage
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.registry import ledger, recommendations
-from mrl4rec.registry.ledger import Entry
-from mrl4rec.registry.lists import Shape
-from mrl4rec.registry.vacuum import Swept, needed, vacuum
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core import stage
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data import interactions
+from mrl4rec.serving.registry import ledger, recommendations
+from mrl4rec.serving.registry.ledger import Entry
+from mrl4rec.serving.registry.lists import Shape
+from mrl4rec.serving.registry.vacuum import Swept, needed, vacuum
 from mrl4rec.tables.promotions import PROMOTIONS
 from tests.mrl4rec import registry_samples as world
 

@@ -16,14 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_samples import card, rows, saved, sparse
 
-from mrl4rec import model_folder
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.hashing import xavier
-from mrl4rec.interactions import Interactions, from_pairs
-from mrl4rec.models import Trained, resolve
-from mrl4rec.scorers import CountModel, FactorModel
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.hashing import xavier
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import Interactions, from_pairs
+from mrl4rec.models import Trained, model_folder, resolve
+from mrl4rec.models.scorers import CountModel, FactorModel
 from mrl4rec.training import TrainRequest, key, run, warm
 from mrl4rec.training.fused import FusedLearner
 from mrl4rec.training.group import Group

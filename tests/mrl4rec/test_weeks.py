@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.synthetic.deliveries import LATEST, Delivery, deliveries, land
-from mrl4rec.synthetic.weeks import WEEK, Rows, Week, Weekly, play
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.data.synthetic.deliveries import LATEST, Delivery, deliveries, land
+from mrl4rec.data.synthetic.weeks import WEEK, Rows, Week, Weekly, play
 
 SMALL = Weekly(history=4, reviews=300, users=120, items=80, new_users=6, new_items=3,
                branching=(2, 2), late=0.1, repeated=0.05, poisoned=3, seed=5)  # fmt: skip

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrl4rec.errors import Mrl4recError, UsageError
-from mrl4rec.promotion.window import AS_IN_SERVICE, TRAINED_AGAIN, Window, choose
+from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.serving.promotion.window import AS_IN_SERVICE, TRAINED_AGAIN, Window, choose
 
 DAY = np.timedelta64(1, "D")
 START = np.datetime64("2014-01-01", "us")

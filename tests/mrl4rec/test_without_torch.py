@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 
 
 def test_compiled_loops_train_and_are_looked_at_without_torch(settings: Settings) -> None:
@@ -15,10 +15,10 @@ def test_compiled_loops_train_and_are_looked_at_without_torch(settings: Settings
 import sys
 from pathlib import Path
 from mrl4rec import training
-from mrl4rec.interactions import from_pairs
+from mrl4rec.data.interactions import from_pairs
 from mrl4rec.models import resolve
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
 pairs = [(user, item) for user in range(8) for item in range(4)]
 data = from_pairs(pairs[:24], pairs[24:28], pairs[28:], 8, 32)
 split = Commit("split", "ab" * 32, "splits", 0, {})

@@ -20,8 +20,8 @@ from typing import Any
 
 import psutil
 
-from mrl4rec.cost import peak_bytes
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.core.cost import peak_bytes
+from mrl4rec.core.errors import Mrl4recError
 
 EVERY = 0.05, 0.5
 """Least and most seconds between two looks at memory."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mrl4rec.bench.context import DATA, Context
 from mrl4rec.bench.row import Row
-from mrl4rec.errors import Mrl4recError, UsageError, nearest
+from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
 
 log = logging.getLogger("mrl4rec")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mrl4rec.bench import child, probe
-from mrl4rec.errors import UsageError, nearest
-from mrl4rec.settings import CACHE, Settings
+from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.core.settings import CACHE, Settings
 
 SIZES = ("full", "small")
 DATA = CACHE / "bench"
@@ -104,7 +104,7 @@ class Context:
 
 def engines() -> tuple[str, ...]:
     """The engines of training, the fastest first."""
-    from mrl4rec.choices import ENGINES
+    from mrl4rec.core.choices import ENGINES
 
     named = [name for name in ENGINES if name != "auto"]
     return tuple(sorted(named, key=lambda name: (name != "fused", name)))

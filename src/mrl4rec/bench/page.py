@@ -12,7 +12,7 @@ import psutil
 
 from mrl4rec.bench.context import ROOT
 from mrl4rec.bench.row import Row
-from mrl4rec.processes import cores
+from mrl4rec.core.processes import cores
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 PAGE = ROOT / "docs" / "performance.md"

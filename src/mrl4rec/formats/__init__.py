@@ -10,7 +10,8 @@ from mrl4rec.formats.known import EMPTY, FORMATS, known_format
 from mrl4rec.formats.mapping import BLANKS, ROLES, Mapping
 from mrl4rec.formats.options import ReadOptions
 from mrl4rec.formats.packing import chunks, packing_of, unpacked
-from mrl4rec.formats.sources import SourceFile, digest, expand
+from mrl4rec.formats.source_file import SourceFile
+from mrl4rec.formats.sources import digest, expand
 
 __all__ = [
     "BLANKS", "EMPTY", "FORMATS", "MAX_RECORD", "ROLES", "Detected", "Mapping", "ReadOptions",

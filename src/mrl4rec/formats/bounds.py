@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.core.errors import Mrl4recError
 
 if TYPE_CHECKING:
-    from mrl4rec.settings import Settings
+    from mrl4rec.core.settings import Settings
 
 MAX_RECORD = 1 << 20
 """Bytes of the longest record that is parsed; a longer one is quarantined."""

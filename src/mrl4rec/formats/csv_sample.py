@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mrl4rec.errors import UsageError
+from mrl4rec.core.errors import UsageError
 from mrl4rec.formats.mapping import BLANKS, ISO, ROLES, Mapping
 from mrl4rec.formats.options import ReadOptions
 from mrl4rec.formats.roles import SYNONYMS, plain

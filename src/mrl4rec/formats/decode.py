@@ -22,14 +22,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.formats import quick, strict
 from mrl4rec.formats.bounds import Unpacking, cut_long_lines
 from mrl4rec.formats.framing import Block, frame, line_blocks
 from mrl4rec.formats.mapping import Mapping
 from mrl4rec.formats.packing import chunks, packing_of
 from mrl4rec.formats.rules import judged, plainly_good
-from mrl4rec.formats.sources import SourceFile
+from mrl4rec.formats.source_file import SourceFile
 
 GOOD = pa.schema([
     ("source_no", pa.int32()),

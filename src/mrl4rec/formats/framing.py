@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.formats.bounds import MAX_RECORD, cut_long_lines, mark
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.formats.mapping import BLANKS
 from mrl4rec.formats.packing import MAGIC, head
-from mrl4rec.formats.sources import SourceFile
+from mrl4rec.formats.source_file import SourceFile
 
 SAMPLE_BYTES = 4 << 20
 _KINDS = {

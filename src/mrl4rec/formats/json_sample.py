@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from mrl4rec.errors import UsageError
+from mrl4rec.core.errors import UsageError
 from mrl4rec.formats.literal import MOST_BITS, read_literal
 from mrl4rec.formats.mapping import BLANKS, ROLES, Mapping, Syntax
 from mrl4rec.formats.roles import SYNONYMS, plain

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from mrl4rec.errors import UsageError, nearest
+from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.formats.mapping import Mapping
 
 STARS = (1.0, 5.0)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mrl4rec.errors import UsageError, nearest
+from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.formats.known import known_format
 from mrl4rec.formats.mapping import ISO, ROLES, UNITS, TimeUnit
 

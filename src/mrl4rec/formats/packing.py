@@ -15,11 +15,11 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.formats.bounds import Unpacking
 
 if TYPE_CHECKING:
-    from mrl4rec.formats.sources import SourceFile
+    from mrl4rec.formats.source_file import SourceFile
 
 Packing = Literal["plain", "gzip", "bz2", "xz", "zstd", "zip", "parquet"]
 

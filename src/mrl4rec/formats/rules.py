@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from mrl4rec.core.times import EARLIEST
 from mrl4rec.formats.mapping import BLANKS, ROLES, Mapping
-from mrl4rec.formats.times import EARLIEST
 
 MAX_ID = 256
 NO_RATING = "no_rating"

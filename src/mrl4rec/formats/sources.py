@@ -5,37 +5,15 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.formats.bounds import Unpacking
 from mrl4rec.formats.packing import BLOCK, open_zip, opened, packing_of
+from mrl4rec.formats.source_file import SourceFile, stamp
 
 MOST_MEMBERS = 1000
 AUTHOR_FILES = ("train.txt", "test.txt")
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A file, or a member of a zip archive, known by the SHA-256 of its bytes."""
-
-    path: Path
-    sha256: str
-    bytes: int
-    stamp: tuple[int, int] = (0, 0)
-    """Size and time of change (ns) of the file when it was digested."""
-    member: str | None = None
-    """Its name in the archive that ``path`` is."""
-
-    @property
-    def shown(self) -> str:
-        """The name in messages and tables."""
-        return str(self.path) if self.member is None else f"{self.path}/{self.member}"
-
-    def changed(self) -> bool:
-        """Whether the file is no longer the one that was digested."""
-        return _stamp(self.path) != self.stamp
 
 
 def expand(specs: Sequence[str | Path]) -> tuple[Path, ...]:
@@ -102,8 +80,8 @@ def undigested(path: Path) -> list[SourceFile]:
     """The file without its digest, for who reads only its head; archives are read to their end."""
     if not path.is_file() or packing_of(path) == "zip":
         return digest(path)  # which says what is wrong with it
-    stamp = _stamp(path)
-    return [SourceFile(path, "", stamp[0], stamp)]
+    seen = stamp(path)
+    return [SourceFile(path, "", seen[0], seen)]
 
 
 def digest(path: Path, limits: Unpacking | None = None) -> list[SourceFile]:
@@ -116,15 +94,15 @@ def digest(path: Path, limits: Unpacking | None = None) -> list[SourceFile]:
         raise UsageError("not a regular file", where=str(path), todo="name the dump's own file")
     _check_name(str(path))
     try:
-        stamp = _stamp(path)
+        seen = stamp(path)
         if packing_of(path) == "zip":
-            return _members(path, stamp, limits or Unpacking())
+            return _members(path, seen, limits or Unpacking())
         sha, size = _sha256(_raw(path))
     except OSError as error:
         raise Mrl4recError(
             f"the source cannot be read: {error.strerror or error}", where=str(path)
         ) from error
-    return [SourceFile(path, sha, size, stamp)]
+    return [SourceFile(path, sha, size, seen)]
 
 
 def _raw(path: Path, member: str | None = None) -> Iterator[bytes]:
@@ -142,7 +120,7 @@ def _sha256(blocks: Iterator[bytes]) -> tuple[str, int]:
     return sha.hexdigest(), size
 
 
-def _members(path: Path, stamp: tuple[int, int], limits: Unpacking) -> list[SourceFile]:
+def _members(path: Path, seen: tuple[int, int], limits: Unpacking) -> list[SourceFile]:
     with open_zip(path) as archive:
         every = [info.filename for info in archive.infolist() if not info.is_dir()]
     hidden = (".", "__MACOSX")
@@ -152,7 +130,7 @@ def _members(path: Path, stamp: tuple[int, int], limits: Unpacking) -> list[Sour
     done = 0
     for name in sorted(names):
         sha, size = _sha256(limits.bounded(_raw(path, name), path, done))
-        files.append(SourceFile(path, sha, size, stamp, name))
+        files.append(SourceFile(path, sha, size, seen, name))
         done += size
     return files
 
@@ -180,8 +158,3 @@ def _check_name(name: str) -> None:
             where=ascii(name),
             todo="rename it",
         )
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mrl4rec.errors import UsageError, nearest
+from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.formats.bounds import MARK, MAX_RECORD
 from mrl4rec.formats.framing import csv_cells
 from mrl4rec.formats.literal import literal_fields

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import product
 
+from mrl4rec.core.times import EARLIEST
 from mrl4rec.formats.mapping import ISO, UNITS, TimeUnit
 
-EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
-"""No review is older: a time before this is in another unit, or not a time."""
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 """Between these a number in seconds cannot be milliseconds, and so on."""
 SURE = 0.95

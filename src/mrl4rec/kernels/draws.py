@@ -1,9 +1,9 @@
 """Draw candidates, reject seen items, keep the hardest: one parallel loop over the batch (numba).
 
 A candidate is a pure function of its place: the word ``chain(seed, SALT_DRAW, step, example,
-level, draw, retry)`` of :mod:`mrl4rec.hashing`, mapped to an item by its upper 32 bits. A seen item
-is drawn again with the next ``retry``; after ``MAX_RETRIES`` the word picks among the user's unseen
-items by rank, so that the loop ends for a user who has seen nearly everything.
+level, draw, retry)`` of ``mrl4rec.core.hashing``, mapped to an item by its upper 32 bits. A seen
+item is drawn again with the next ``retry``; after ``MAX_RETRIES`` the word picks among the user's
+unseen items by rank, so that the loop ends for a user who has seen nearly everything.
 
 Shapes: B examples, U users, I items, d dimensions, L levels.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from mrl4rec.hashing import GOLDEN, MIX_1, MIX_2
+from mrl4rec.core.hashing import GOLDEN, MIX_1, MIX_2
 
 MAX_RETRIES = 16
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mrl4rec.hashing import GOLDEN, MASK, MIX_1, MIX_2, SALT_DRAW, chain
+from mrl4rec.core.hashing import GOLDEN, MASK, MIX_1, MIX_2, SALT_DRAW, chain
 from mrl4rec.kernels.draws import MAX_RETRIES
 
 

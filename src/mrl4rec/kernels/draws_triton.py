@@ -14,7 +14,7 @@ import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
-from mrl4rec.hashing import GOLDEN, MIX_1, MIX_2
+from mrl4rec.core.hashing import GOLDEN, MIX_1, MIX_2
 from mrl4rec.kernels.draws import MAX_RETRIES
 
 _GOLDEN, _MIX_1, _MIX_2 = tl.constexpr(GOLDEN), tl.constexpr(MIX_1), tl.constexpr(MIX_2)

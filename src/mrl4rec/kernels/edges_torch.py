@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mrl4rec.interactions import Csr
 from mrl4rec.kernels import edges as kernel
+from mrl4rec.kernels.csr import Csr
 
 
 class Edges:

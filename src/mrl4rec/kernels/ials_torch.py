@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mrl4rec.interactions import Csr
+from mrl4rec.kernels.csr import Csr
 
 Floats = NDArray[np.float32]
 

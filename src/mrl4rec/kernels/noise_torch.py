@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mrl4rec.hashing import SALT_NOISE, chain
+from mrl4rec.core.hashing import SALT_NOISE, chain
 from mrl4rec.kernels import noise as kernel
 from mrl4rec.kernels.draws_torch import fold, signed
 

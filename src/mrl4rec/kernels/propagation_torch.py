@@ -13,7 +13,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from mrl4rec.interactions import Csr
+from mrl4rec.kernels.csr import Csr
 
 
 def adjacency(seen: Csr, dtype: torch.dtype) -> Tensor:

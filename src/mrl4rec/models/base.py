@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mrl4rec.errors import UsageError
-from mrl4rec.hashing import xavier
-from mrl4rec.lazy import Tensor, torch
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.hashing import xavier
+from mrl4rec.core.lazy import Tensor, torch
 from mrl4rec.models.levels import default_levels
 from mrl4rec.models.samplers import Negatives, NoNegatives
 from mrl4rec.models.values import Span, Values, check_word, value
 
 if TYPE_CHECKING:
-    from mrl4rec.interactions import Csr, Interactions
-    from mrl4rec.negatives import Place
-    from mrl4rec.scorers import Scorer
+    from mrl4rec.data.interactions import Interactions
+    from mrl4rec.kernels.csr import Csr
+    from mrl4rec.models.negatives import Place
+    from mrl4rec.models.scorers import Scorer
 
 CONSUMES = {
     "pairs": None,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mrl4rec.lazy import Tensor, functional, torch
+from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.base import Batch
 from mrl4rec.models.factors import Factors, Vectors
 from mrl4rec.models.samplers import InBatch, Negatives, NoNegatives, Shared
@@ -77,7 +77,7 @@ class Contrastive(Factors):
         if isinstance(self.negatives, NoNegatives):
             return None
         if isinstance(self.negatives, Shared):
-            from mrl4rec.negatives import shared
+            from mrl4rec.models.negatives import shared
 
             return shared(batch.place, self.negatives.candidates, len(items), batch.users_B.device)
         return model.sampler.choose(batch.users_B, users, items, batch.place, batch.positives_B)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from mrl4rec.lazy import Tensor, functional, torch
+from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.base import Batch, Setup
 from mrl4rec.models.factors import halves
 from mrl4rec.models.graph import Nodes, OwnGraph, batch_nodes, info_nce

@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mrl4rec.errors import UsageError
-from mrl4rec.lazy import Tensor, functional, torch
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.base import Batch, Setup
 from mrl4rec.models.factors import halves
 from mrl4rec.models.graph import Nodes, OwnGraph

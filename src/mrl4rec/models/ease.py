@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.lazy import lapack, torch
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.lazy import lapack, torch
 from mrl4rec.models.base import Fitted
 from mrl4rec.models.item_pairs import free_bytes, matrix
 from mrl4rec.models.values import Span, value
 
 if TYPE_CHECKING:
-    from mrl4rec.interactions import Csr, Interactions
-    from mrl4rec.scorers import Scorer
+    from mrl4rec.data.interactions import Interactions
+    from mrl4rec.kernels.csr import Csr
+    from mrl4rec.models.scorers import Scorer
 
 BLOCK = 1024
 LAM = Span(5.0, 5000.0, log=True)
@@ -37,7 +38,7 @@ class Ease(Fitted):
 
     def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
         """Solve for the pairs of these folds."""
-        from mrl4rec.scorers import ItemItemModel
+        from mrl4rec.models.scorers import ItemItemModel
 
         seen = data.csr(*folds)
         return ItemItemModel(weights(seen, self.lam, device), seen)

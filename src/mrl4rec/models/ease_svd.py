@@ -18,8 +18,9 @@ from mrl4rec.models.item_pairs import matrix
 from mrl4rec.models.values import value
 
 if TYPE_CHECKING:
-    from mrl4rec.interactions import Csr, Interactions
-    from mrl4rec.scorers import Floats, Scorer
+    from mrl4rec.data.interactions import Interactions
+    from mrl4rec.kernels.csr import Csr
+    from mrl4rec.models.scorers import Floats, Scorer
 
 FEW = 8
 """Up to so many items a dimension all eigenvectors are computed: Lanczos wants room."""
@@ -38,7 +39,7 @@ class EaseSvd(FittedVectors):
 
     def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
         """Solve EASE and cut its scores."""
-        from mrl4rec.scorers import FactorModel
+        from mrl4rec.models.scorers import FactorModel
 
         users, items = vectors(data.csr(*folds), self.lam, self.dim, device)
         return FactorModel(users, items, widths=self.widths(None))
@@ -49,7 +50,7 @@ def vectors(seen: Csr, lam: float, dim: int, device: str = "cpu") -> tuple[Float
 
     ``device`` is where EASE is solved. Raises Mrl4recError where it does not fit into memory.
     """
-    from mrl4rec.ranking.rotation import rotate
+    from mrl4rec.models.rotation import rotate
 
     weights_II = ease.weights(seen, lam, device)
     x_UI = matrix(seen, np.float32)

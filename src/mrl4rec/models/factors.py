@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mrl4rec.errors import UsageError
-from mrl4rec.lazy import Tensor, functional, torch
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.base import Batch, Setup, Trained
 from mrl4rec.models.samplers import Negatives
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mrl4rec.lazy import Tensor, functional, torch
+from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.base import Batch, Setup, Trained
 from mrl4rec.models.factors import Vectors, halves, rows_of, squared_norms
 from mrl4rec.models.pairwise import bpr

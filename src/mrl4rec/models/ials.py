@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mrl4rec.hashing import SALT_INIT, chain, chain_array
-from mrl4rec.lazy import lapack, torch
+from mrl4rec.core.hashing import SALT_INIT, chain, chain_array
+from mrl4rec.core.lazy import lapack, torch
 from mrl4rec.models.base import FittedVectors
 from mrl4rec.models.threads import spread
 from mrl4rec.models.values import Span, value
 
 if TYPE_CHECKING:
-    from mrl4rec.interactions import Csr, Interactions
-    from mrl4rec.scorers import Floats, Scorer
+    from mrl4rec.data.interactions import Interactions
+    from mrl4rec.kernels.csr import Csr
+    from mrl4rec.models.scorers import Floats, Scorer
 
 ROWS_AT_ONCE, STRETCH = 256, 4096
 """Rows solved, and rows multiplied, by a thread at once."""
@@ -64,8 +65,8 @@ class Ials(FittedVectors):
 
     def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
         """Vectors from the pairs of these folds."""
-        from mrl4rec.ranking.rotation import rotate
-        from mrl4rec.scorers import FactorModel
+        from mrl4rec.models.rotation import rotate
+        from mrl4rec.models.scorers import FactorModel
 
         weights = Weights(self.a0, self.lam, self.nu)
         users, items = fit(data.csr(*folds), self.dim, weights, self.sweeps, seed, device)
@@ -113,8 +114,8 @@ def fit_on_device(
     seen: Csr, dim: int, weights: Weights, sweeps: int, seed: int, device: str
 ) -> tuple[Floats, Floats]:
     """The same on a torch device, but for rounding."""
+    from mrl4rec.kernels.devices import exact_products
     from mrl4rec.kernels.ials_torch import side, sweep
-    from mrl4rec.ranking.device import exact_products
 
     by_user, by_item = (
         side(pairs, dim, weights.ridge(pairs.degrees, pairs.n_columns), torch.device(device))
@@ -209,7 +210,7 @@ def normal(rows: int, dim: int, seed: int, table: int) -> Floats:
 
 def transposed(pairs: Csr) -> Csr:
     """The users of each item."""
-    from mrl4rec.interactions import csr
+    from mrl4rec.kernels.csr import csr
 
     rows = np.repeat(np.arange(pairs.n_rows, dtype=np.int32), pairs.degrees)
     return csr(pairs.indices, rows, pairs.n_columns, pairs.n_rows)

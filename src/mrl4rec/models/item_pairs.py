@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.lazy import sparse
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.lazy import sparse
 
 if TYPE_CHECKING:
-    from mrl4rec.interactions import Csr
+    from mrl4rec.kernels.csr import Csr
 
 DENSE_FROM = 0.25
 """Share of entries from which a matrix is kept dense: a sparse entry takes twice the memory."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from mrl4rec.errors import UsageError
+from mrl4rec.core.errors import UsageError
 
 NARROWEST = 4
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mrl4rec.lazy import Tensor, functional, torch
+from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.base import Batch, Setup, Trained
 from mrl4rec.models.values import Span, check_word, value
 

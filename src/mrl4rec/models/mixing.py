@@ -13,8 +13,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from mrl4rec.hashing import uniform
-from mrl4rec.lazy import Tensor, functional, torch
+from mrl4rec.core.hashing import uniform
+from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.base import Batch, Setup
 from mrl4rec.models.factors import Factors, Vectors, squared_norms
 from mrl4rec.models.pairwise import bpr
@@ -22,7 +22,7 @@ from mrl4rec.models.samplers import Drawn, Negatives
 from mrl4rec.models.values import Span, value
 
 if TYPE_CHECKING:
-    from mrl4rec.negatives import Place
+    from mrl4rec.models.negatives import Place
 
 GATES = {"positive": 2, "user": 3, "negative": 4, "relevant": 5}
 """DENS: number of each gate's weights among the tables that are drawn from a seed."""

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrl4rec.lazy import sparse
+from mrl4rec.core.lazy import sparse
 from mrl4rec.models.base import Fitted
 from mrl4rec.models.item_pairs import lean, matrix, product
 from mrl4rec.models.values import Span, value
 
 if TYPE_CHECKING:
-    from mrl4rec.interactions import Csr, Interactions
-    from mrl4rec.scorers import Scorer
+    from mrl4rec.data.interactions import Interactions
+    from mrl4rec.kernels.csr import Csr
+    from mrl4rec.models.scorers import Scorer
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ItemCf(Fitted):
 
     def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
         """Weights from the pairs of these folds."""
-        from mrl4rec.scorers import ItemItemModel
+        from mrl4rec.models.scorers import ItemItemModel
 
         seen = data.csr(*folds)
         return ItemItemModel(item_cf(seen, self.shrink), seen)
@@ -55,7 +56,7 @@ class Rp3Beta(Fitted):
 
     def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
         """Weights from the pairs of these folds."""
-        from mrl4rec.scorers import ItemItemModel
+        from mrl4rec.models.scorers import ItemItemModel
 
         seen = data.csr(*folds)
         return ItemItemModel(rp3beta(seen, self.alpha, self.beta), seen)

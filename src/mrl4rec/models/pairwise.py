@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mrl4rec.lazy import Tensor, functional, torch
+from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.factors import Factors, Vectors
 from mrl4rec.models.samplers import Ahns, Dns, DnsBest, DnsMn, PerLevel, Popular, Uniform
 from mrl4rec.models.values import check_word

@@ -10,8 +10,8 @@ import numpy as np
 from mrl4rec.models.base import Fitted
 
 if TYPE_CHECKING:
-    from mrl4rec.interactions import Interactions
-    from mrl4rec.scorers import Scorer
+    from mrl4rec.data.interactions import Interactions
+    from mrl4rec.models.scorers import Scorer
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Popularity(Fitted):
 
     def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
         """Count the pairs of these folds."""
-        from mrl4rec.scorers import CountModel
+        from mrl4rec.models.scorers import CountModel
 
         _, items_P = data.pairs(*folds)
         counts_I = np.bincount(items_P, minlength=data.n_items).astype(np.int64)

@@ -11,8 +11,8 @@ from mrl4rec.models.base import Fitted
 from mrl4rec.models.values import Span, value
 
 if TYPE_CHECKING:
-    from mrl4rec.interactions import Interactions
-    from mrl4rec.scorers import Scorer
+    from mrl4rec.data.interactions import Interactions
+    from mrl4rec.models.scorers import Scorer
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class RecentPopularity(Fitted):
 
     def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
         """Weigh and count the pairs of these folds; one without a time counts as the oldest."""
-        from mrl4rec.interactions import FOLDS
-        from mrl4rec.scorers import CountModel
+        from mrl4rec.data.interactions import FOLDS
+        from mrl4rec.models.scorers import CountModel
 
         chosen_P = np.isin(data.fold_P, [FOLDS.index(name) for name in folds])
         assert data.reviewed_at_P is not None, "refused before: it needs times"

@@ -1,7 +1,7 @@
 """Every named method, found in the files of this package, and how a user changes one.
 
 A file of the package that has ``VARIANTS`` is a family. None loads torch, scipy or compiled loops
-when it is imported (``mrl4rec.lazy``), so all of them are read to list the names.
+when it is imported (``mrl4rec.core.lazy``), so all of them are read to list the names.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrl4rec.errors import Mrl4recError, UsageError, nearest
+from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.models.base import AUTO, FOLLOW, Fitted, Method, Trained
 from mrl4rec.models.samplers import named as negatives_named
 
 if TYPE_CHECKING:
-    from mrl4rec.interactions import Interactions
-    from mrl4rec.scorers import Scorer
+    from mrl4rec.data.interactions import Interactions
+    from mrl4rec.models.scorers import Scorer
 
 
 def _variants() -> Iterator[Method]:
@@ -69,7 +69,7 @@ def fit(
 
     Raises Mrl4recError where there is no pair, too little memory, or no closed form.
     """
-    from mrl4rec.interactions import FOLDS
+    from mrl4rec.data.interactions import FOLDS
 
     if not isinstance(method, Fitted):
         raise Mrl4recError(f"{method.name} is no closed-form method")

@@ -1,7 +1,8 @@
 """Configurations of negatives: what is drawn for a positive, and which of the draws is taken.
 
 ``PerLevel`` wraps any kind that takes one item, so that every level has its own candidates
-(Matryoshka negative sampling, Algorithm 1 of the MRL4Rec paper). ``mrl4rec.negatives`` draws.
+(Matryoshka negative sampling, Algorithm 1 of the MRL4Rec paper). ``mrl4rec.models.negatives``
+draws.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mrl4rec.errors import UsageError, nearest
+from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.models.values import Span, Values, value
 
 if TYPE_CHECKING:
-    from mrl4rec.interactions import Csr
+    from mrl4rec.core.lazy import torch
+    from mrl4rec.kernels.csr import Csr
     from mrl4rec.kernels.rules import Rule
-    from mrl4rec.lazy import torch
-    from mrl4rec.negatives import Sampler
+    from mrl4rec.models.negatives import Sampler
 
 CANDIDATES = "uniform draws of which the hardest is taken, a level"
 
@@ -65,7 +66,7 @@ class Negatives(Values):
 
     def sampler(self, seen: Csr, widths: tuple[int, ...], device: torch.device) -> Sampler:
         """What draws them, over items that ``seen`` leaves open."""
-        from mrl4rec.negatives import Sampler
+        from mrl4rec.models.negatives import Sampler
 
         return Sampler(seen, widths, self.candidates, device, self.rule())
 
@@ -143,7 +144,7 @@ class Popular(Drawn):
 
     def sampler(self, seen: Csr, widths: tuple[int, ...], device: torch.device) -> Sampler:
         """What draws them."""
-        from mrl4rec.negatives import PopularSampler
+        from mrl4rec.models.negatives import PopularSampler
 
         return PopularSampler(seen, widths, self.candidates, device, power=self.power)
 
@@ -186,7 +187,7 @@ class DnsBest(DnsMn):
 
     def sampler(self, seen: Csr, widths: tuple[int, ...], device: torch.device) -> Sampler:
         """What draws them."""
-        from mrl4rec.negatives import BestSampler
+        from mrl4rec.models.negatives import BestSampler
 
         return BestSampler(seen, widths, self.candidates, device, self.rule())
 

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrl4rec.lazy import sparse
+from mrl4rec.core.lazy import sparse
 from mrl4rec.models.base import Fitted
 from mrl4rec.models.item_pairs import lean, matrix, product
 from mrl4rec.models.threads import spread
 from mrl4rec.models.values import Span, value
 
 if TYPE_CHECKING:
-    from mrl4rec.interactions import Csr, Interactions
-    from mrl4rec.scorers import Scorer
+    from mrl4rec.data.interactions import Interactions
+    from mrl4rec.kernels.csr import Csr
+    from mrl4rec.models.scorers import Scorer
 
 COLUMNS_AT_ONCE = 64
 log = logging.getLogger("mrl4rec")
@@ -37,7 +38,7 @@ class Slim(Fitted):
 
     def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
         """Weights from the pairs of these folds."""
-        from mrl4rec.scorers import ItemItemModel
+        from mrl4rec.models.scorers import ItemItemModel
 
         seen = data.csr(*folds)
         return ItemItemModel(weights(seen, self.l1, self.l2, self.sweeps), seen)

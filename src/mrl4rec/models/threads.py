@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 def spread(work: Callable[[int, int], T], n: int, at_once: int) -> list[T]:
     """``work(first, last)`` for every stretch of ``at_once`` of the n rows; answers in order."""
-    from mrl4rec.ranking.topk import threads
+    from mrl4rec.core.processes import threads
 
     starts = range(0, n, at_once)
 

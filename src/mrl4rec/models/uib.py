@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mrl4rec.hashing import uniform
-from mrl4rec.lazy import Tensor, functional, torch
+from mrl4rec.core.hashing import uniform
+from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.base import Setup
 from mrl4rec.models.factors import Factors, Vectors
 from mrl4rec.models.samplers import Negatives, Uniform

@@ -2,9 +2,9 @@
 
 Facts are what a table's rows are reduced to before they are judged: by the data engine for what
 grows with the dump (``mrl4rec.transforms.facts``), in NumPy for vectors and results
-(``mrl4rec.gate``). The same declaration serves both, and its words are what a person reads when the
-gate stops the flow. SQL here is in the subset that DuckDB and Spark run unchanged, over relations
-that have the tables' names; times are BIGINT µs since 1970 UTC.
+(``mrl4rec.checks.gate``). The same declaration serves both, and its words are what a person reads
+when the gate stops the flow. SQL here is in the subset that DuckDB and Spark run unchanged, over
+relations that have the tables' names; times are BIGINT µs since 1970 UTC.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from mrl4rec.formats.times import EARLIEST
+from mrl4rec.core.times import EARLIEST
 from mrl4rec.tables.expectation import Expectation, Suite, blank, none, sql_time
 from mrl4rec.tables.quarantine import QUARANTINE_EXPECTATIONS
 from mrl4rec.tables.sources import SOURCES_EXPECTATIONS

@@ -8,8 +8,8 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.stage import METADATA, LostRace, open_table, properties
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.stage import METADATA, LostRace, open_table, properties
 from mrl4rec.tables.table import DELTA_PROPERTIES, Table
 
 ATTEMPTS = 10

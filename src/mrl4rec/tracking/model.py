@@ -39,7 +39,8 @@ def log_model(client: Any, experiment_id: str, run_id: str, folder: Path) -> str
 
 def _pack(folder: Path, local: Path) -> str | None:
     """Write the pyfunc to ``local``; answer why not where that failed."""
-    from mrl4rec import model_folder, pyfunc
+    from mrl4rec.models import model_folder
+    from mrl4rec.tracking import pyfunc
 
     if not model_folder.is_complete(folder):
         return "not a complete model folder"

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mrl4rec.processes import is_running, this_process
-from mrl4rec.settings import Settings
+from mrl4rec.core.processes import is_running, this_process
+from mrl4rec.core.settings import Settings
 from mrl4rec.tracking.record import MAX_DIGEST, RunRecord, cut, milliseconds
 from mrl4rec.tracking.view import VIEWS, view_state
 
 log = logging.getLogger(__name__)
 
 TAG_KEY, TAG_PARENT = "mrl4rec.key", "mrl4rec.parent_key"
-TAG_FOLDER, TAG_MISSING = "mrl4rec.model_folder", "mrl4rec.missing"
+TAG_FOLDER, TAG_MISSING = "mrl4rec.models.model_folder", "mrl4rec.missing"
 # MLflow's pages do not show tags that begin with "mlflow.": these two are of no use to people.
 TAG_DIGEST, TAG_OWNER = "mlflow.mrl4rec.record", "mlflow.mrl4rec.owner"
 NO_PARENT = "none"

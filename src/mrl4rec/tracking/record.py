@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.core.errors import Mrl4recError
 
 Metric = tuple[str, float, int]
 """(name, value, step)"""

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.files import write_whole
-from mrl4rec.locks import locked
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.files import write_whole
+from mrl4rec.core.locks import locked
 from mrl4rec.tracking.record import RunRecord
 
 log = logging.getLogger(__name__)

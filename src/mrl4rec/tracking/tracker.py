@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from mrl4rec.masking import masked, scrub
-from mrl4rec.settings import Settings
+from mrl4rec.core.masking import masked, scrub
+from mrl4rec.core.settings import Settings
 from mrl4rec.tracking.record import RunRecord, file_name
 from mrl4rec.tracking.spool import Spool
 from mrl4rec.tracking.view import VIEWS, view_link

@@ -8,7 +8,7 @@ from mrl4rec.tracking.record import RunRecord
 from mrl4rec.tracking.runs import curves, run_name, text
 
 if TYPE_CHECKING:
-    from mrl4rec.tuning import Trial, Tuning
+    from mrl4rec.training.tuning import Trial, Tuning
 
 
 def tuning_run(tuning: Tuning, start_time: float, end_time: float) -> RunRecord:

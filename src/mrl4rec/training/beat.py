@@ -9,8 +9,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mrl4rec import processes
-from mrl4rec.files import write_whole
+from mrl4rec.core import processes
+from mrl4rec.core.files import write_whole
 from mrl4rec.training.group import Group
 
 SECONDS = 0.5

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.files import write_whole
-from mrl4rec.stage import canonical
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.files import write_whole
+from mrl4rec.core.stage import canonical
 
 Arrays = dict[str, NDArray[Any]]
 

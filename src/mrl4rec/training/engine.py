@@ -9,8 +9,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from mrl4rec import compiled
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.training import compiled
 from mrl4rec.training.checkpoint import Arrays
 from mrl4rec.training.group import Group
 from mrl4rec.training.order import Side

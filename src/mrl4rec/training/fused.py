@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrl4rec.hashing import SALT_DRAW, chain, xavier
+from mrl4rec.core.hashing import SALT_DRAW, chain, xavier
 from mrl4rec.kernels import fused as kernel
 from mrl4rec.kernels.lazy_adam import UNTOUCHED, Tables, fresh_all, near_gaps, schedule
 from mrl4rec.models import AUTO

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mrl4rec.interactions import Interactions
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
+from mrl4rec.data.interactions import Interactions
 from mrl4rec.tables.splits import FOLDS
 from mrl4rec.training.checkpoint import Store
 from mrl4rec.training.group import Group

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 
-from mrl4rec import processes, tensor_file
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.interactions import Interactions
+from mrl4rec.core import processes, tensor_file
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.data.interactions import Interactions
 from mrl4rec.training import beat
 from mrl4rec.training.interrupt import Interrupted, StopFlag, on_sigterm
 from mrl4rec.training.job import Job, pack

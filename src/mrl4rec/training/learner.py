@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mrl4rec.negatives import Place
+from mrl4rec.models.negatives import Place
 from mrl4rec.training import replay
 from mrl4rec.training.checkpoint import Arrays
 from mrl4rec.training.group import Group

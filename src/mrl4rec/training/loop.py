@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.interactions import Interactions
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.data.interactions import Interactions
 from mrl4rec.training.checkpoint import Arrays, State, Store
 from mrl4rec.training.engine import Engine, create
 from mrl4rec.training.group import Group
@@ -47,7 +47,7 @@ class Trained:
 
 def look(vectors: Arrays, task: Task, device: str = "cpu", memory_mb: int = 512) -> float:
     """Recall@10 on the task's fold, its training items masked."""
-    from mrl4rec.ranking.evaluate import recall_at
+    from mrl4rec.evaluation.ranking.evaluate import recall_at
 
     assert task.truth is not None
     return recall_at(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mrl4rec.hashing import SALT_ORDER, SALT_USERS, chain, chain_array, permutation
+from mrl4rec.core.hashing import SALT_ORDER, SALT_USERS, chain, chain_array, permutation
 from mrl4rec.training.tasks import Task
 
 if TYPE_CHECKING:

@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mrl4rec.choices import DEVICES, ENGINES, PROTOCOLS
-from mrl4rec.errors import UsageError, nearest
-from mrl4rec.interactions import FOLDS
+from mrl4rec.core.choices import ENGINES, PROTOCOLS
+from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit, stage_key
+from mrl4rec.data.interactions import FOLDS
+from mrl4rec.kernels.devices import resolve_device
 from mrl4rec.models import AUTO, Fitted, Method, Trained, default_levels, from_dict, parse_levels
 from mrl4rec.models.pairwise import Pairwise
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit, stage_key
 
 FITTED = ("train", "valid")
 """The folds a finished model is trained on, unless it is refitted on everything."""
@@ -176,27 +177,6 @@ def plan_key(split: Commit, made: Plan) -> str:
     return stage_key("train", made.method.code, {"split": split.key}, made.as_dict())
 
 
-def resolve_device(device: str, settings: Settings) -> str:
-    """``cpu`` or ``cuda``. Raises UsageError where a GPU is asked for and there is none."""
-    if device not in DEVICES:
-        raise UsageError(
-            f"unknown device {device!r}", where="--device", todo=nearest(device, DEVICES)
-        )
-    if device == "auto":
-        device = settings.device
-    if device == "cpu" or (device == "auto" and not Path("/dev/nvidiactl").exists()):
-        return "cpu"
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if device == "cuda":
-        raise UsageError(
-            "there is no GPU that torch can use", where="--device cuda", todo="--device cpu"
-        )
-    return "cpu"
-
-
 def not_fused(method: Trained, device: str, ranks: int) -> str | None:
     """Why the fused engine cannot take these steps, or None where it can."""
     if not isinstance(method, Pairwise):
@@ -281,7 +261,7 @@ def _warm(folder: Path | None, method: Trained, levels: tuple[int, ...] | None) 
 def _key_of(folder: Path | None) -> str | None:
     if folder is None:
         return None
-    from mrl4rec import model_folder
+    from mrl4rec.models import model_folder
 
     return model_folder.read_card(folder).stage_key
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mrl4rec.interactions import Interactions
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import Interactions
 from mrl4rec.training.checkpoint import Store
 from mrl4rec.training.group import Group
 from mrl4rec.training.job import Job, train_here
@@ -48,8 +48,8 @@ def search(
     """
     made = plan(replace(request, protocol="clean", devices=1), settings)
     if made.method.closed_form:
-        from mrl4rec.promotion import valid
-        from mrl4rec.training.request import resolve_device
+        from mrl4rec.evaluation import valid
+        from mrl4rec.kernels.devices import resolve_device
 
         device = resolve_device(request.device, settings)
         value = valid.of_closed_form(

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrl4rec import __version__, model_folder
-from mrl4rec.cost import Meter
-from mrl4rec.interactions import FOLDS, Interactions, load
-from mrl4rec.model_folder import ModelCard
-from mrl4rec.models import fit
-from mrl4rec.scorers import Scorer, from_arrays
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec import __version__
+from mrl4rec.core.cost import Meter
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import FOLDS, Interactions, load
+from mrl4rec.models import fit, model_folder
+from mrl4rec.models.model_folder import ModelCard
+from mrl4rec.models.scorers import Scorer, from_arrays
 from mrl4rec.training import warm
 from mrl4rec.training.progress import Line, Progress
 from mrl4rec.training.request import Plan, TrainRequest, plan, plan_key

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from mrl4rec.models import Batch, Setup
-from mrl4rec.negatives import Place
+from mrl4rec.models.negatives import Place
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start

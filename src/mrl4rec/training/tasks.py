@@ -14,8 +14,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.interactions import FOLDS, Csr, Interactions
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.data.interactions import FOLDS, Interactions
+from mrl4rec.kernels.csr import Csr
 from mrl4rec.training.request import FITTED
 
 log = logging.getLogger("mrl4rec")

@@ -19,13 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mrl4rec import model_folder
-from mrl4rec.errors import UsageError
-from mrl4rec.interactions import Interactions
-from mrl4rec.model_folder import ModelCard
-from mrl4rec.models import Trained
-from mrl4rec.scorers import FactorModel
-from mrl4rec.stage import Commit
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import Interactions
+from mrl4rec.models import Trained, model_folder
+from mrl4rec.models.model_folder import ModelCard
+from mrl4rec.models.scorers import FactorModel
 
 if TYPE_CHECKING:
     from torch import Tensor

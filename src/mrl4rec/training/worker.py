@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mrl4rec import tensor_file
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.settings import Settings
+from mrl4rec.core import tensor_file
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
 from mrl4rec.training.beat import Heart
 from mrl4rec.training.interrupt import Interrupted
 from mrl4rec.training.job import Job, train_here, unpack

@@ -28,10 +28,10 @@ from deltalake import (
 )
 from deltalake.exceptions import CommitFailedError
 
-from mrl4rec import processes, stage
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.core import processes, stage
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
 from mrl4rec.formats.decode import ASIDE, GOOD, Input, decode_all
-from mrl4rec.settings import Settings
 from mrl4rec.tables.table import Table
 from mrl4rec.transforms.engine import EngineName, Mode, declared
 

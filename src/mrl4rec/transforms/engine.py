@@ -8,13 +8,12 @@ text, matches a pattern or changes case, because there the two differ. Both give
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import pyarrow as pa
 
-from mrl4rec.settings import Settings
+from mrl4rec.core.settings import Settings
 from mrl4rec.tables.table import Table
 
 if TYPE_CHECKING:
@@ -92,18 +91,3 @@ def resolve(settings: Settings) -> EngineName:
     if settings.data_engine == "auto":
         return "spark" if settings.spark_master else "duckdb"
     return settings.data_engine
-
-
-def open_engine(settings: Settings) -> AbstractContextManager[Engine]:
-    """The engine of one stage run; its relations are gone afterwards.
-
-    Entering it raises Mrl4recError where Spark was asked for and Java 17 or Delta's JARs are
-    missing.
-    """
-    if resolve(settings) == "spark":
-        from mrl4rec.transforms import spark_engine
-
-        return spark_engine.opened(settings)
-    from mrl4rec.transforms import duckdb_engine
-
-    return duckdb_engine.opened(settings)

@@ -17,10 +17,10 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # what every Spark reader knows it by
 
-from mrl4rec import stage
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.core import stage
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
 from mrl4rec.formats.decode import ASIDE, Decoder, Input, blocks, can_split
-from mrl4rec.settings import Settings
 from mrl4rec.tables.table import Table
 from mrl4rec.transforms import spark_session
 from mrl4rec.transforms.engine import TYPES, EngineName, Mode, declared
@@ -167,7 +167,7 @@ def opened(settings: Settings) -> Iterator[Spark]:
 def _cause(error: Exception) -> str:
     """What an executor raised, where it raised one of our own errors; else what names the error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    ours = next((n for n, line in enumerate(lines) if "mrl4rec.errors." in line), None)
+    ours = next((n for n, line in enumerate(lines) if "mrl4rec.core.errors." in line), None)
     if ours is None:
         named = [line.lstrip(": ") for line in lines if "Exception" in line or line[0] == "["]
         return (named or lines or [type(error).__name__])[0][:500]

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.settings import Settings
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.settings import Settings
 from mrl4rec.tables.table import DELTA_PROPERTIES
 
 if TYPE_CHECKING:

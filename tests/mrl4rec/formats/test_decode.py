@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.formats import MAX_RECORD, Mapping, digest
 from mrl4rec.formats.decode import Decoder, Input, blocks, decode_all, sample
 from mrl4rec.formats.literal import literal_fields

@@ -14,7 +14,7 @@ from subprocess import run
 
 import pytest
 
-from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.formats import (
     FORMATS,
     Detected,

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.formats import MAX_RECORD, Mapping
 from mrl4rec.formats import bounds as bounds_module
 from mrl4rec.formats import framing as framing_module

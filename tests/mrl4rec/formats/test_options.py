@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from mrl4rec.errors import UsageError
+from mrl4rec.core.errors import UsageError
 from mrl4rec.formats import ReadOptions
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mrl4rec.errors import Mrl4recError
+from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.formats import SourceFile, Unpacking, chunks, digest, packing_of
 from mrl4rec.formats.packing import BLOCK, head
 

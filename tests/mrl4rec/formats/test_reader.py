@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from mrl4rec.errors import UsageError
+from mrl4rec.core.errors import UsageError
 from mrl4rec.formats import ReadOptions
 from mrl4rec.formats.reader import read
 

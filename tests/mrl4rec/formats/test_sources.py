@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mrl4rec.errors import Mrl4recError, UsageError
+from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.formats import chunks, digest, expand
 
 

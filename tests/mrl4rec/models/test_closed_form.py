@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.interactions import from_pairs
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.data.interactions import from_pairs
 from mrl4rec.models import METHODS, ease, fit, resolve
-from mrl4rec.scorers import CountModel, ItemItemModel
+from mrl4rec.models.scorers import CountModel, ItemItemModel
 
 TRAIN = [(0, 0), (0, 1), (1, 1), (1, 2), (2, 0), (2, 1), (2, 3)]
 

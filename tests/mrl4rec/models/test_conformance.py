@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrl4rec import model_folder
-from mrl4rec.choices import PROTOCOLS
-from mrl4rec.interactions import Interactions, from_pairs
-from mrl4rec.models import METHODS, Method, Trained, resolve
-from mrl4rec.scorers import FactorModel
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
+from mrl4rec.core.choices import PROTOCOLS
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import Interactions, from_pairs
+from mrl4rec.models import METHODS, Method, Trained, model_folder, resolve
+from mrl4rec.models.scorers import FactorModel
 from mrl4rec.training import TrainRequest, run
 
 NAMES = [*METHODS, "MRL-M@lightgcn-1", "BPR-M@lightgcn-2"]

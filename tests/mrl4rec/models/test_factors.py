@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from mrl4rec.interactions import csr, from_pairs
+from mrl4rec.core.settings import Settings
+from mrl4rec.data.interactions import from_pairs
+from mrl4rec.kernels.csr import csr
 from mrl4rec.models import Batch, Setup, resolve
 from mrl4rec.models.factors import LightGCN
+from mrl4rec.models.negatives import Place
 from mrl4rec.models.pairwise import Pairwise
 from mrl4rec.models.samplers import Uniform
-from mrl4rec.negatives import Place
-from mrl4rec.settings import Settings
 from mrl4rec.training.group import Group
 from mrl4rec.training.learner import Learner
 from mrl4rec.training.request import TrainRequest, plan

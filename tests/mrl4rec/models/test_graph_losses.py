@@ -10,12 +10,12 @@ import torch
 from graph_samples import numpy
 from torch.nn.functional import logsigmoid
 
-from mrl4rec.errors import UsageError
-from mrl4rec.interactions import Interactions, from_pairs
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.data.interactions import Interactions, from_pairs
 from mrl4rec.models import Batch, dccf, dgcf, graph, resolve
-from mrl4rec.negatives import Place
-from mrl4rec.scorers import MixtureModel
-from mrl4rec.settings import Settings
+from mrl4rec.models.negatives import Place
+from mrl4rec.models.scorers import MixtureModel
 from mrl4rec.training.checkpoint import Store
 from mrl4rec.training.group import Group
 from mrl4rec.training.interrupt import Interrupted, StopFlag

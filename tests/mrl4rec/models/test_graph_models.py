@@ -21,7 +21,7 @@ from graph_samples import (
 
 from mrl4rec.kernels import noise_torch as noise
 from mrl4rec.models import Batch, dccf, dgcf, graph, xsimgcl
-from mrl4rec.negatives import Place
+from mrl4rec.models.negatives import Place
 
 DOUBLE = torch.float64
 BATCH = Batch(torch.tensor([3, 0, 3]), torch.tensor([0, 3, 4]), Place(1, 2, 0), 3)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mrl4rec.interactions import Csr, from_pairs
+from mrl4rec.data.interactions import from_pairs
 from mrl4rec.kernels import ials_torch
+from mrl4rec.kernels.csr import Csr
 from mrl4rec.models import ease, ease_svd, fit, ials, item_pairs, resolve
 from mrl4rec.models.ials import Weights, normal
-from mrl4rec.scorers import FactorModel
+from mrl4rec.models.scorers import FactorModel
 
 WEIGHTS = Weights(a0=0.05, lam=0.02, nu=0.7)
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from pair_samples import SEED, batch, learner, small
 
-from mrl4rec.hashing import SALT_DRAW, chain
+from mrl4rec.core.hashing import SALT_DRAW, chain
 from mrl4rec.models.mixing import Dens, relevant_of_negative, relevant_of_positive
-from mrl4rec.negatives import Place
+from mrl4rec.models.negatives import Place
 
 STEP = 3
 

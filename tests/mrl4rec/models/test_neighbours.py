@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrl4rec.errors import Mrl4recError
-from mrl4rec.interactions import Csr, from_pairs
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.data.interactions import from_pairs
+from mrl4rec.kernels.csr import Csr
 from mrl4rec.models import fit, item_pairs, resolve, slim
-from mrl4rec.scorers import ItemItemModel
+from mrl4rec.models.scorers import ItemItemModel
 
 # Two users have items 0 and 1, one has 1 and 2: n = (2, 3, 1), c01 = 2, c12 = 1; item 3 has nobody.
 PAIRS = [(0, 0), (0, 1), (1, 1), (1, 2), (2, 0), (2, 1)]

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from mrl4rec.interactions import from_pairs
+from mrl4rec.data.interactions import from_pairs
 from mrl4rec.models import fit, resolve
-from mrl4rec.scorers import CountModel
+from mrl4rec.models.scorers import CountModel
 
 
 def test_a_pair_one_half_life_old_counts_half() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrl4rec.errors import UsageError
+from mrl4rec.core.errors import UsageError
 from mrl4rec.models import METHODS, Trained, from_dict, parse_levels, resolve
 from mrl4rec.models.ease import Ease
 from mrl4rec.models.pairwise import OBJECTIVES, Pairwise

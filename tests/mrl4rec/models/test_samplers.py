@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from pair_samples import batch, learner, small
 from scipy import stats
 
-from mrl4rec.hashing import SALT_DRAW, chain
-from mrl4rec.interactions import Csr, csr
+from mrl4rec.core.hashing import SALT_DRAW, chain
 from mrl4rec.kernels import rules_torch
+from mrl4rec.kernels.csr import Csr, csr
 from mrl4rec.kernels.rules import AMONG_TOP, NEAREST, POLE, Rule
 from mrl4rec.models import METHODS, Trained
+from mrl4rec.models.negatives import BestSampler, Place, PopularSampler, Sampler, shared
 from mrl4rec.models.samplers import KINDS, PerLevel
-from mrl4rec.negatives import BestSampler, Place, PopularSampler, Sampler, shared
 
 CPU = torch.device("cpu")
 WIDTHS, N = (2, 6), 7

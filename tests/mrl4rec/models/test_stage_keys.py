@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
 from mrl4rec.models import from_dict, resolve
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
 from mrl4rec.training import TrainRequest, key
 
 PINNED: dict[str, dict[str, Any]] = json.loads(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mrl4rec.bench.probes.pairs import interactions
-from mrl4rec.interactions import Csr
+from mrl4rec.kernels.csr import Csr
 
 FOLDS = ("train", "valid")
 SEED = 2022

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mrl4rec import split_files
-from mrl4rec.hashing import chain, chain_array
-from mrl4rec.interactions import Interactions, from_pairs
-from mrl4rec.synthetic import world
-from mrl4rec.synthetic.spec import Planted
+from mrl4rec.core.hashing import chain, chain_array
+from mrl4rec.data import split_files
+from mrl4rec.data.interactions import Interactions, from_pairs
+from mrl4rec.data.synthetic import world
+from mrl4rec.data.synthetic.spec import Planted
 
 ROOM = 0x62656E6368  # "bench": its hashes are its own
 TEST_USERS = 20

@@ -12,13 +12,13 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 from numpy.typing import NDArray
 
-from mrl4rec import stage
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
-from mrl4rec.synthetic import world
-from mrl4rec.synthetic.dump import write
-from mrl4rec.synthetic.spec import Planted
-from mrl4rec.synthetic.world import ITEM_ID, USER_ID, World
+from mrl4rec.core import stage
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.synthetic import world
+from mrl4rec.data.synthetic.dump import write
+from mrl4rec.data.synthetic.spec import Planted
+from mrl4rec.data.synthetic.world import ITEM_ID, USER_ID, World
 from mrl4rec.tables import REVIEWS, SOURCES
 from mrl4rec.tables.table import DELTA_PROPERTIES
 

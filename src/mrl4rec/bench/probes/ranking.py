@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mrl4rec.bench.probe import best_of
-from mrl4rec.interactions import Csr
+from mrl4rec.kernels.csr import Csr
 
 TIMES = 5
 TOP = 50
@@ -19,8 +19,8 @@ TOP = 50
 
 def ours(file: str, widths: list[int] | None) -> dict[str, Any]:
     """Our evaluation: metrics at three cut-offs, at these widths."""
-    from mrl4rec.ranking.evaluate import evaluate
-    from mrl4rec.scorers import FactorModel
+    from mrl4rec.evaluation.ranking.evaluate import evaluate
+    from mrl4rec.models.scorers import FactorModel
 
     users, items, seen, truth = _load(file)
     model = FactorModel(users, items)

@@ -14,9 +14,9 @@ import numpy as np
 
 from mrl4rec import training
 from mrl4rec.bench.probes.pairs import interactions
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
 from mrl4rec.models import resolve
-from mrl4rec.settings import Settings
-from mrl4rec.stage import Commit
 
 SPLIT = Commit("split", "b" * 64, "splits", 0)
 """Stands for the split in the stage key; the interactions are handed over beside it."""
@@ -61,7 +61,7 @@ def vectors(data: dict[str, Any], engine: str, epochs: int, out: str) -> dict[st
 def _train(
     data: dict[str, Any], method: str, engine: str, epochs: int, device: str
 ) -> dict[str, Any]:
-    from mrl4rec import model_folder
+    from mrl4rec.models import model_folder
 
     pairs = interactions(**data)
     request = training.TrainRequest(

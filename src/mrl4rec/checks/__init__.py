@@ -1,0 +1,1 @@
+"""Gates between the stages, and drift of new dumps."""

@@ -1,0 +1,86 @@
+"""What a person reads of a verdict: the message of a gate that fails, and a table for Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mrl4rec.checks.gate.verdicts import Finding, Verdict, number
+from mrl4rec.core.errors import GateFailed
+from mrl4rec.core.settings import Settings
+
+
+def require(settings: Settings, verdict: Verdict) -> Verdict:
+    """The verdict, if it is a pass; else GateFailed, saying what a person needs to go on."""
+    if verdict.passed:
+        return verdict
+    raise GateFailed(
+        "\n  ".join(_lines(settings, verdict)),
+        where=str(verdict.page(settings) or settings.table_uri(verdict.dataset, "gates")),
+        todo="repair the dump, the table or the setting; the next run goes on from the last good "
+        "version, and what failed stays in the table's history to look at",
+    )
+
+
+def markdown(settings: Settings, verdict: Verdict) -> str:
+    """The verdict as Markdown: a heading, a link to its Data Docs page, a row an expectation."""
+    outcome = "passed" if verdict.passed else "FAILED"
+    lines = [f"## Gate {verdict.suite} {outcome}: {verdict.dataset}", "", _tables(verdict), ""]
+    page = verdict.page(settings)
+    if page is not None:
+        lines += [f"[Data Docs]({page.as_uri()})", ""]
+    lines += ["| | expectation | seen | wanted | meaning |", "|---|---|---|---|---|"]
+    for f in verdict.findings:
+        mark = "✓" if f.met else "✗"
+        lines.append(f"| {mark} | {f.name} | {_seen(f)} | {f.wanted} | {f.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _lines(settings: Settings, verdict: Verdict) -> list[str]:
+    lines = [f"the gate {verdict.suite!r} stopped {verdict.dataset}: {_tables(verdict)}"]
+    if not verdict.declared:
+        lines.append("its suite is empty: nothing was checked, so nothing is known to be good")
+    elif not verdict.complete:
+        lines.append(f"only {verdict.evaluated} of {verdict.declared} expectations gave an answer")
+    for finding in verdict.failed:
+        if finding.problem is None:
+            lines += _broken(settings, verdict, finding)
+    silent: dict[str, list[str]] = {}
+    for finding in verdict.findings:
+        if finding.problem is not None:
+            silent.setdefault(finding.problem, []).append(finding.name)
+    lines += [f"✗ no answer from {', '.join(names)}: {why}" for why, names in silent.items()]
+    return lines
+
+
+def _broken(settings: Settings, verdict: Verdict, finding: Finding) -> list[str]:
+    lines = [
+        f"✗ {finding.name}, that {finding.meaning}",
+        f"    seen {_seen(finding)}, wanted {finding.wanted}",
+    ]
+    if finding.note:
+        lines.append(f"    {finding.note}")
+    lines += [f"    for example {_row(row)}" for row in finding.sample]
+    if finding.listing:
+        lines.append(f"    all of them: {listing_command(settings, verdict, finding)}")
+    return lines
+
+
+def listing_command(settings: Settings, verdict: Verdict, finding: Finding) -> str:
+    """What to type to see every row that breaks an expectation."""
+    return (
+        f"python -m jobs.facts --warehouse {settings.warehouse.absolute()} "
+        f"--dataset {verdict.dataset} --suite {verdict.suite} --expectation {finding.name}"
+    )
+
+
+def _tables(verdict: Verdict) -> str:
+    return ", ".join(f"{table} version {version}" for table, version in verdict.marks.items())
+
+
+def _seen(finding: Finding) -> str:
+    return "no answer" if finding.problem is not None else number(finding.seen)
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in row.items())

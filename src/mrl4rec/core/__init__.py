@@ -1,0 +1,1 @@
+"""What everybody uses: settings, errors, stage keys, locks, hashing."""

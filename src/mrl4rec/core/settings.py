@@ -1,0 +1,183 @@
+"""Where things are and how much they may take: one typed object, read from ``MRL4REC_*``."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mrl4rec.core.choices import DataEngine, Device
+from mrl4rec.core.errors import UsageError
+
+CACHE = Path("~/.cache/mrl4rec").expanduser()
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""What a data set or a table may be called: never a path that leads out of the warehouse."""
+NO_PATH = re.compile(r"[#?\[\]|^\\]|%[0-9A-Fa-f]{2}")
+
+
+class Settings(BaseSettings):
+    """Every value can be set by an environment variable ``MRL4REC_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="MRL4REC_", frozen=True, validate_default=True)
+
+    warehouse: Path = Field(
+        Path("warehouse"), description="folder of all tables, models and reports"
+    )
+    tracking_uri: str | None = Field(
+        None,
+        repr=False,  # it may hold a password
+        description="MLflow server; unset: MLFLOW_TRACKING_URI, else SQLite inside the warehouse",
+    )
+    alert_webhook: SecretStr | None = Field(
+        None, description="address that gets a JSON POST for each alert; unset: none is sent"
+    )
+    jars: Path = Field(CACHE / "jars", description="folder of the io.delta JARs")
+    downloads: Path = Field(CACHE / "downloads", description="folder of downloaded data sets")
+    real_data: Path | None = Field(None, description="folder of real data for tests and benchmarks")
+
+    data_engine: DataEngine = Field(
+        "auto",
+        description="what runs ingest, k-core and split; auto: Spark where a master is named, "
+        "else DuckDB in this process",
+    )
+    memory_gb: float | None = Field(
+        None,
+        gt=0,
+        description="what DuckDB may hold in memory, beyond it spills beside the warehouse; unset: "
+        "half of the machine's",
+    )
+    spark_master: str | None = Field(
+        None,
+        description="local[N], spark://host:port, k8s://…; unset: local[*] where Spark runs",
+    )
+    spark_memory: str = Field("3g", description="memory of the Spark driver (and of each executor)")
+    spark_java_options: str = Field("", description="more options of the driver's JVM")
+    shuffle_partitions: int = Field(8, ge=1, description="partitions of a Spark shuffle")
+    max_unpacked_gb: float = Field(
+        200.0, gt=0, description="a dump file that unpacks to more is refused"
+    )
+    max_unpacked_ratio: float = Field(
+        100.0, gt=0, description="so is one that unpacks to more than so many times its size"
+    )
+    max_quarantined_share: float = Field(
+        0.1, ge=0, le=1, description="above this quarantined share the gate fails"
+    )
+    ranking_memory_mb: int = Field(
+        512, ge=16, description="memory of one block of scores in ranking"
+    )
+    checkpoint_seconds: float = Field(
+        30.0, ge=0, description="least time between two training checkpoints"
+    )
+    collective_seconds: float = Field(
+        120.0, gt=0, description="a training process that is silent for so long fails the training"
+    )
+    device: Device = Field("auto", description="where to train")
+    mlflow_max_model_mb: int = Field(
+        256, ge=0, description="model folders above this are linked from MLflow, not copied into it"
+    )
+
+    retrain_dataset: str | None = Field(
+        None, description="data set of the deployment mrl4rec-retrain/nightly; unset: none is run"
+    )
+    retrain_dumps: str | None = Field(
+        None, description="folder, file or glob where its dumps land; several with commas between"
+    )
+    retrain_cron: str = Field("0 3 * * *", description="when it runs, as cron says it, UTC")
+    retrain_min_users: int = Field(
+        200, ge=2, description="a window with pairs of fewer users is too little to judge by"
+    )
+
+    drift_min_rows: int = Field(
+        200, ge=1, description="a dump with fewer new rows is measured and not judged"
+    )
+    drift_max_distance: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="a dump is stopped where so large a share of its rows would have to change "
+        "to be spread as before (ratings, rows a user, rows an item), or is of new users or items",
+    )
+    drift_max_top_gain: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="a dump is stopped where one item or user has so much more of the rows than "
+        "the top one had before",
+    )
+    drift_max_pace: float = Field(
+        5.0, ge=1, description="a dump is stopped where rows come so many times faster or slower"
+    )
+    drift_min_auc: float = Field(
+        0.55,
+        ge=0,
+        le=1,
+        description="a dump is stopped where the champion tells new pairs from others worse than "
+        "this; 0.5 is no relation",
+    )
+    drift_warn: float = Field(
+        0.5, ge=0, le=1, description="share of the way to a limit at which drift warns"
+    )
+
+    recommend_n: int = Field(20, ge=1, description="length of the lists in recommendations")
+    recommend_widths: str = Field(
+        "",
+        pattern=r"^(\d+(,\d+)*)?$",
+        description="widths that recommendations has lists of too, as 8,16; empty: full only",
+    )
+
+    def configs_dir(self, dataset: str) -> Path:
+        """The folder of the option files that repeat a data set's benchmarks."""
+        return self.dataset_dir(dataset) / "runs"
+
+    def dataset_dir(self, dataset: str) -> Path:
+        """The folder of one data set: its tables, models and gate reports.
+
+        Raises UsageError where the name is none of one folder inside the warehouse.
+        """
+        return self.warehouse / folder_name(dataset, "--dataset")
+
+    def table_uri(self, dataset: str, table: str) -> str:
+        """The path of one Delta table, absolute, as Spark and delta-rs both take it.
+
+        Raises UsageError where the warehouse's path holds what delta-rs takes as part of an address
+        instead: it would see a table without history there.
+        """
+        uri = str((self.dataset_dir(dataset) / folder_name(table, "table")).absolute())
+        if (odd := NO_PATH.search(uri)) is not None:
+            raise UsageError(
+                f"the warehouse's path holds {odd[0]!r}: no Delta table can lie there",
+                where=uri,
+                todo="name a folder without it: set MRL4REC_WAREHOUSE, or --warehouse",
+            )
+        return uri
+
+    def models_dir(self, dataset: str) -> Path:
+        """The folder of the data set's model folders."""
+        return self.dataset_dir(dataset) / "models"
+
+    def model_dir(self, dataset: str, key: str) -> Path:
+        """The model folder of one training stage key."""
+        return self.models_dir(dataset) / key
+
+    def lock_file(self, dataset: str, name: str) -> Path:
+        """The file to lock (``locks.locked``) while ``name`` is done on the data set."""
+        return self.dataset_dir(dataset) / ".locks" / f"{name}.lock"
+
+    def mlflow_uri(self) -> str:
+        """The tracking server: the one set here, else MLflow's own setting, else SQLite."""
+        named = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        return named or f"sqlite:///{(self.warehouse / 'mlflow.db').absolute()}"
+
+
+def folder_name(name: str, what: str) -> str:
+    """The name, where it can name one folder. Raises UsageError, calling it ``what``."""
+    if not FOLDER_NAME.fullmatch(name):
+        raise UsageError(
+            f"{what} {name!r} cannot name a folder",
+            todo="use letters, digits, '-', '_' and '.', beginning with a letter or digit, "
+            "100 in all",
+        )
+    return name

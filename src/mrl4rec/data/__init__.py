@@ -1,0 +1,1 @@
+"""Data sets: the catalogue, downloads, interactions as arrays, planted dumps."""

@@ -1,5 +1,0 @@
-"""Fetching the catalogue's data sets: verified, resumed, landed whole, and never in silence."""
-
-from mrl4rec.downloads.bring import Fetched, fetch
-
-__all__ = ["Fetched", "fetch"]

@@ -1,0 +1,1 @@
+"""Exact ranking, metrics, significance, rotation, hierarchy."""

@@ -1,0 +1,8 @@
+"""Exact full ranking: top-K lists, metrics at every width in one pass, rotation."""
+
+from mrl4rec.evaluation.ranking.evaluate import Evaluation, Value, evaluate, recall_at
+from mrl4rec.evaluation.ranking.metrics import METRICS
+from mrl4rec.evaluation.ranking.recommend import recommend
+from mrl4rec.models.rotation import rotate
+
+__all__ = ["METRICS", "Evaluation", "Value", "evaluate", "recall_at", "recommend", "rotate"]

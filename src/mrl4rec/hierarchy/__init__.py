@@ -1,6 +1,0 @@
-"""Is there a hierarchy in the prefixes? Clusters of each, against planted groups and each other."""
-
-from mrl4rec.hierarchy.kept import measured, rows_of
-from mrl4rec.hierarchy.measure import Row, measure
-
-__all__ = ["Row", "measure", "measured", "rows_of"]

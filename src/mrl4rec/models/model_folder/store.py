@@ -1,0 +1,173 @@
+"""Writing a model folder whole or not at all, and reading it back verified."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mrl4rec.core import tensor_file
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.files import sync
+from mrl4rec.core.stage import canonical
+from mrl4rec.kernels.csr import Csr
+from mrl4rec.models.model_folder import card as cards
+from mrl4rec.models.model_folder.card import ITEMS, MODEL, SEEN, TODO, USERS, ModelCard
+from mrl4rec.models.model_folder.parts import (
+    Ids,
+    check_finite,
+    check_fit,
+    check_forms,
+    to_model,
+    to_tensors,
+)
+from mrl4rec.models.scorers import Scorer
+
+
+class Loaded(NamedTuple):
+    """What a model folder holds."""
+
+    model: Scorer
+    card: ModelCard
+    ids: Ids
+    seen: Csr
+
+
+def save(
+    folder: Path,
+    model: Scorer,
+    card: ModelCard,
+    ids: tuple[Any, Any],
+    seen: Csr,
+) -> Path:
+    """Write a model folder; afterwards it is complete, or the place is as it was.
+
+    A sound model already there is left alone (its name is its stage key), a damaged one replaced.
+    Raises Mrl4recError where the parts do not fit each other or a value is not finite.
+    """
+    folder = Path(folder)
+    tensors = to_tensors(model)
+    shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    card = replace(card, shapes=shapes, kind=model.kind, widths=model.widths)
+    ids = Ids(np.asarray(ids[0], dtype=object), np.asarray(ids[1], dtype=object))
+    check_fit(model, ids, seen, str(folder))
+    check_finite(tensors, str(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.parent / f".{folder.name[:32]}.{uuid.uuid4().hex[:8]}.tmp"
+    temporary.mkdir()
+    try:
+        tensor_file.write(temporary / MODEL, tensors)
+        tensor_file.write(temporary / SEEN, {"indptr": seen.indptr, "indices": seen.indices})
+        _write_ids(temporary / USERS, "user_id", ids.user_ids)
+        _write_ids(temporary / ITEMS, "item_id", ids.item_ids)
+        cards.write_card(temporary, card)
+        for path in [*temporary.iterdir(), temporary]:
+            sync(path)
+        _put(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def load(folder: Path, *, verify: bool = True) -> Loaded:
+    """Read a model folder.
+
+    ``verify`` compares every file with the digest in the card; shapes, fit and (with ``verify``)
+    finiteness are checked too. Wide item-item matrices are mapped, not read. Raises Mrl4recError
+    naming the file that is missing, cut short or changed.
+    """
+    folder = Path(folder)
+    card, files = cards.read(folder)
+    cards.check_files(folder, files, verify)
+    tensors = tensor_file.read(folder / MODEL)
+    shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    if shapes != card.shapes:
+        raise Mrl4recError(
+            f"the tensors have other shapes than the card says: {shapes}, expected {card.shapes}",
+            where=str(folder / MODEL),
+            todo=TODO,
+        )
+    ids = Ids(_read_ids(folder / USERS, "user_id"), _read_ids(folder / ITEMS, "item_id"))
+    rows = tensor_file.read(folder / SEEN)
+    check_forms(rows, ("indptr", "indices"), str(folder / SEEN))
+    seen = Csr(rows["indptr"], rows["indices"], len(ids.item_ids))
+    model = to_model(card, tensors, len(ids.user_ids), str(folder))
+    check_fit(model, ids, seen, str(folder))
+    if verify:
+        check_finite(tensors, str(folder))
+    return Loaded(model, card, ids, seen)
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card alone, verified against its own digest; cheap."""
+    return cards.read(Path(folder))[0]
+
+
+def is_complete(folder: Path) -> bool:
+    """True where a folder holds a card and every file it names at its full length."""
+    try:
+        _, files = cards.read(Path(folder))
+        cards.check_files(Path(folder), files, verify=False)
+    except Mrl4recError:
+        return False
+    return True
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over names, types, shapes and bytes of the model's tensors."""
+    tensors = tensor_file.read(Path(folder) / MODEL)
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(canonical([name, tensor.dtype.str, list(tensor.shape)]).encode())
+        total.update(np.ascontiguousarray(tensor).data)
+    return total.hexdigest()
+
+
+def _write_ids(path: Path, name: str, ids: NDArray[np.object_]) -> None:
+    pq.write_table(pa.table({name: pa.array(ids, pa.string())}), path)
+
+
+def _read_ids(path: Path, name: str) -> NDArray[np.object_]:
+    try:
+        return pq.read_table(path)[name].cast(pa.string()).to_numpy()
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise Mrl4recError(
+            f"the ids cannot be read: {error}", where=str(path), todo=TODO
+        ) from error
+
+
+def _put(temporary: Path, folder: Path) -> None:
+    """Rename into place; a sound folder there wins, another is moved away first."""
+    for _ in range(3):
+        try:
+            os.rename(temporary, folder)
+        except OSError:
+            if not folder.exists():
+                raise
+            if is_complete(folder) and _is_sound(folder):
+                return
+            broken = folder.parent / f".{folder.name[:32]}.{uuid.uuid4().hex[:8]}.broken"
+            os.rename(folder, broken)
+            shutil.rmtree(broken, ignore_errors=True)
+        else:
+            sync(folder.parent)
+            return
+    raise Mrl4recError("the folder could not be put in place", where=str(folder))
+
+
+def _is_sound(folder: Path) -> bool:
+    try:
+        load(folder)
+    except Mrl4recError:
+        return False
+    return True

@@ -1,0 +1,13 @@
+"""Tables and figures of what was run → a leaderboard, and one self-contained HTML page.
+
+Everything is read from Delta tables (delta-rs, no JVM) and model folders; nothing is computed anew.
+"""
+
+from mrl4rec.reporting.inputs import made_of
+from mrl4rec.reporting.leaderboard import leaderboard, print_leaderboard
+from mrl4rec.reporting.page import build
+from mrl4rec.reporting.plots import plots
+from mrl4rec.reporting.widths import print_widths, widths_markdown
+
+__all__ = ["build", "leaderboard", "made_of", "plots", "print_leaderboard",
+           "print_widths", "widths_markdown"]  # fmt: skip

@@ -1,0 +1,107 @@
+"""Pictures of evidence and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mrl4rec.reporting.costs import Cost
+from mrl4rec.reporting.evidence import Evidence, Slice
+from mrl4rec.reporting.figures import INK, PALETTE, SIZE, legend, looks, name_of, panel
+from mrl4rec.reporting.runs import Group, headline
+
+MOST = 8
+"""Lines in one picture; the tables have all rows."""
+
+
+def draw(found: Evidence) -> dict[str, Any]:
+    """The pictures of the evidence by name; None for one that has no data."""
+    return {
+        "standing": standing(found),
+        "by_activity": slices(found, found.activity, "training pairs of a user"),
+        "by_popularity": slices(found, found.popularity, "popularity of the test items"),
+    }
+
+
+def standing(found: Evidence) -> Any:
+    """Each group's mean and interval; a bar joins groups that do not differ significantly."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    n = len(found.groups)
+    figure = Figure(figsize=(SIZE[0], 1.0 + 0.24 * n), layout="constrained")
+    axes = figure.add_subplot()
+    axes.errorbar(
+        found.means_M, range(n), xerr=found.half_M, linestyle="none", marker="o", markersize=4,
+        color=PALETTE[0], capsize=2, elinewidth=0.9,
+    )  # fmt: skip
+    low = min(m - h for m, h in zip(found.means_M, found.half_M, strict=True))
+    high = max(m + h for m, h in zip(found.means_M, found.half_M, strict=True))
+    step = (high - low or 1.0) * 0.03
+    for lane, (first, last) in enumerate(found.runs):
+        at = high + step * (1.5 + lane)
+        axes.plot([at, at], [first - 0.18, last + 0.18], color=INK, linewidth=2.2,
+                  solid_capstyle="butt")  # fmt: skip
+    axes.set_xlim(low - step, high + step * (2.5 + len(found.runs)))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_yticks(range(n), [group.name for group in found.groups])
+    axes.set_ylim(n - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel(f"{name_of(found.place.metric, found.place.k)}, mean of {found.users:,} users")
+    return figure
+
+
+def slices(found: Evidence, parts: Sequence[Slice], axis: str) -> Any:
+    """A metric over slices, a line for each of the best groups."""
+    if len(parts) < 2:
+        return None
+    figure, axes = panel()
+    shown = found.groups[:MOST]
+    look_of = looks(found.groups)
+    for at, group in enumerate(shown):
+        points = [(x, part.means_M[at]) for x, part in enumerate(parts)]
+        axes.plot(
+            [x for x, y in points if y is not None],
+            [y for _, y in points if y is not None],
+            label=group.name,
+            **look_of[group.name],
+        )
+    axes.set_xticks(range(len(parts)), [f"{part.name}\n{part.users:,} users" for part in parts])
+    axes.margins(x=0.06)
+    axes.set_xlabel(axis)
+    axes.set_ylabel(name_of(found.place.metric, found.place.k))
+    legend(figure, axes)
+    return figure
+
+
+def cost(groups: Sequence[Group], spent: Mapping[str, Cost]) -> Any:
+    """What was reached against the seconds it took, a point a group."""
+    metric, k = headline([run for group in groups for run in group.runs])
+    points = [
+        (group, one.mean, stat)
+        for group in groups
+        if (one := spent[group.name].seconds) is not None
+        and (stat := group.stat(metric, k, group.full)) is not None
+    ]
+    if len(points) < 2:
+        return None
+    figure, axes = panel()
+    look_of = looks(groups)
+    for group, seconds, stat in points:
+        look = {**look_of[group.name], "linestyle": "none"}
+        axes.errorbar(max(seconds, 1e-2), stat.mean, yerr=stat.sd, capsize=2, elinewidth=0.8,
+                      label=group.name, **look)  # fmt: skip
+    axes.set_xscale("log")
+    _plain(axes.xaxis)
+    axes.margins(0.08)
+    axes.set_xlabel("seconds to train, by the clock")
+    axes.set_ylabel(name_of(metric, k))
+    legend(figure, axes)
+    return figure
+
+
+def _plain(axis: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())

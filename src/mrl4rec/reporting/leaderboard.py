@@ -1,0 +1,132 @@
+"""The leaderboard as rows (``--json``) and as a table for the terminal."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mrl4rec.core.settings import Settings
+from mrl4rec.reporting.runs import Run, chosen, load_runs, need_runs
+
+ROW = ("dataset", "method", "levels", "seed", "protocol", "epoch", "width", "k", "metric", "value")
+SHOWN = ("recall", "ndcg")
+
+
+def leaderboard(settings: Settings, dataset: str | None = None) -> list[dict[str, Any]]:
+    """Every value of every evaluated model, oldest model first, as rows of ``ROW``.
+
+    Raises UsageError where there is no such data set, Mrl4recError where nothing was evaluated.
+    """
+    names = chosen(settings, [dataset] if dataset else None)
+    runs = [run for name in names for run in load_runs(settings, name)]
+    need_runs(runs, str(settings.warehouse.absolute()))
+    return [row for run in runs for row in rows_of(run)]
+
+
+def rows_of(run: Run) -> list[dict[str, Any]]:
+    """The rows of one model, by width, metric and cut-off."""
+    said = {name: getattr(run, name) for name in ROW[:6]}
+    order = sorted(run.values, key=lambda place: (place[2] or 0, SORTED.get(place[0], 9), *place))
+    return [
+        {**said, "width": width, "k": k, "metric": metric, "value": run.values[metric, k, width]}
+        for metric, k, width in order
+    ]
+
+
+SORTED = {name: n for n, name in enumerate(("recall", "ndcg", "hr", "mrr", "map", "precision"))}
+
+Cells = dict[tuple[str, int], dict[Any, float]]
+"""(metric, k) → seed → value, at full width."""
+
+
+def print_leaderboard(rows: Sequence[Mapping[str, Any]], file: Any = None) -> None:
+    """Print rows of ``leaderboard`` as tables, one a data set and protocol, best first.
+
+    Values are of the full width; over several seeds mean ± standard deviation. ``*`` marks the
+    best of a column.
+    """
+    from rich.console import Console
+
+    out = file or sys.stdout
+    console = Console(file=out, width=None if out.isatty() else 160, highlight=False)
+    tables: dict[tuple[str, str], Models] = {}
+    for row in rows:
+        models = tables.setdefault((row["dataset"], row["protocol"]), {})
+        models.setdefault((row["method"], row["levels"]), []).append(row)
+    for (dataset, protocol), models in tables.items():
+        console.print(_table(f"{dataset} · protocol {protocol}", models, console.width))
+    if not rows:
+        console.print("no model has been evaluated yet")
+
+
+Models = dict[tuple[str, str | None], list[Mapping[str, Any]]]
+"""(method, levels) → their rows."""
+WIDE = 152
+"""Columns of a terminal from which every NDCG is shown, not one alone."""
+
+
+def _table(title: str, models: Models, width: int) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    cells = {name: _cells(rows) for name, rows in models.items()}
+    columns = sorted(
+        {place for found in cells.values() for place in found if place[0] in SHOWN},
+        key=lambda place: (SORTED[place[0]], place[1]),
+    )
+    first = ("recall", 20) if ("recall", 20) in columns else (columns or [("", 0)])[0]
+    if width < WIDE:
+        columns = [place for place in columns if place[0] == "recall" or place[1] == first[1]]
+    means = {
+        name: {
+            place: statistics.fmean(found[place].values()) for place in columns if place in found
+        }
+        for name, found in cells.items()
+    }
+    best = {p: max(m[p] for m in means.values() if p in m) for p in columns}
+    several = any(len(seeds) > 1 for found in cells.values() for seeds in found.values())
+    grid = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD,
+                 pad_edge=False)  # fmt: skip
+    grid.add_column("method", no_wrap=True)
+    grid.add_column("levels", overflow="fold")
+    for name in ("seeds", "epoch", *(f"{metric}@{k}" for metric, k in columns)):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for key in sorted(cells, key=lambda key: -means[key].get(first, -1)):
+        values = [_value(cells[key].get(p), means[key].get(p), best[p], several) for p in columns]
+        grid.add_row(key[0], key[1] or "–", *_seeds(models[key]), *values)
+    return grid
+
+
+def _cells(rows: Sequence[Mapping[str, Any]]) -> Cells:
+    full = max((row["width"] for row in rows if row["width"] is not None), default=None)
+    out: Cells = {}
+    for row in rows:
+        if row["width"] == full:  # of two runs with one seed the later row is the newer run's
+            out.setdefault((row["metric"], row["k"]), {})[row["seed"]] = float(row["value"])
+    return out
+
+
+def _seeds(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    newest = {row["seed"]: row["epoch"] for row in rows}
+    seeds = [seed for seed in newest if seed is not None]
+    epochs = sorted({epoch for epoch in newest.values() if epoch is not None})
+    span = "–" if not epochs else str(epochs[0])
+    if len(epochs) > 1:
+        span += f"–{epochs[-1]}"
+    return str(len(seeds)) if seeds else "–", span
+
+
+def _value(
+    found: Mapping[Any, float] | None, mean: float | None, best: float, several: bool
+) -> str:
+    """``.1234* ±.0005``; all cells of a table are as long, so that their digits line up."""
+    if found is None or mean is None:
+        return "–"
+    text = f"{mean:.4f}" + ("*" if mean == best else " ")
+    if mean == best:
+        text = f"[bold]{text}[/bold]"
+    if len(found) > 1:
+        return f"{text}±{statistics.stdev(found.values()):.4f}".replace("±0.", "±.")
+    return text + " " * (6 if several else 0)

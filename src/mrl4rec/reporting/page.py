@@ -1,0 +1,257 @@
+"""One self-contained HTML page of a warehouse: no scripts, no outside files."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import mrl4rec
+from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.files import write_whole
+from mrl4rec.core.settings import Settings
+from mrl4rec.reporting import inputs, views
+from mrl4rec.reporting.boards import board
+from mrl4rec.reporting.command import commands
+from mrl4rec.reporting.compare import Comparison, compare
+from mrl4rec.reporting.panels import panels, slug
+from mrl4rec.reporting.portrait import portrait
+from mrl4rec.reporting.runs import Group, chosen, gate_rows, group, load_runs
+from mrl4rec.reporting.split_views import over_splits
+from mrl4rec.reporting.warehouse import Context, contexts, source_rows
+from mrl4rec.tables.splits import FOLDS
+from mrl4rec.training.tuning.kept import tunings
+
+log = logging.getLogger(__name__)
+HERE = Path(__file__).parent
+
+
+def build(
+    settings: Settings, datasets: Sequence[str] | None = None, out: Path | None = None
+) -> Path:
+    """Write the report of some data sets (None: all) to ``out``; answer its path.
+
+    A page that was made of the same is left as it is. ``out`` None is ``<warehouse>/report.html``.
+    Raises UsageError where there is no such data set or the warehouse is empty, Mrl4recError where
+    the page cannot be written.
+    """
+    names = chosen(settings, datasets)
+    path = (out or settings.warehouse / "report.html").absolute()
+    wanted = inputs.digest(settings, names, path.parent)
+    if inputs.made_of(path) != wanted:
+        sections = [_dataset(settings, name, path.parent) for name in names]
+        _write(path, _render(settings, sections, wanted))
+    return path
+
+
+def _dataset(settings: Settings, name: str, beside: Path) -> dict[str, Any]:
+    runs = load_runs(settings, name)
+    found = contexts(settings, name, runs)
+    several = len(found) > 1
+    parts = [_context(settings, c, f"{name}-{n}", several) for n, c in enumerate(found)]
+    gates = _gates(settings, name, beside)
+    failed = sum(row[3] != "pass" for row in gates.rows) if gates else 0
+    return {
+        "name": name,
+        "parts": parts,
+        "configs": _configs(settings, name),
+        "gates": gates,
+        "failed": failed,
+        "splits": over_splits(found) if several else None,
+        "hierarchy": _hierarchy(settings, name),
+        "promotions": _promotions(settings, name),
+    }
+
+
+def _configs(settings: Settings, name: str) -> list[tuple[str, str]]:
+    """Path and text of the option files that repeat the benchmarks, the newest first."""
+    folder = settings.configs_dir(name)
+    files = sorted(folder.glob("*.yaml"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    return [(str(file), file.read_text(encoding="utf-8")) for file in files]
+
+
+def _hierarchy(settings: Settings, name: str) -> list[dict[str, Any]]:
+    """What clusters of the prefixes say, where `mrl4rec hierarchy` has measured it."""
+    from mrl4rec.evaluation.hierarchy.kept import rows_of
+    from mrl4rec.reporting import hierarchy
+
+    rows = rows_of(settings, name)
+    drawn, tables = hierarchy.figures(rows), hierarchy.figure_tables(rows)
+    return panels(drawn, tables, f"{name}-hierarchy", "")
+
+
+def _promotions(settings: Settings, name: str) -> dict[str, Any] | None:
+    """Retraining: ledger, drawings and drift; None where there was none."""
+    from mrl4rec.reporting import promotion_figures, promotions
+
+    found = promotions.history(settings, name)
+    if not found.rows and not found.dumps:
+        return None
+    tables = {
+        "champion_over_time": promotions.champion_table(found),
+        "drift": promotions.drift_table(found),
+        "drift_rows": promotions.dump_table(found),
+        "drift_auc": promotions.dump_table(found),
+    }
+    return {
+        "ledger": promotions.ledger_table(found),
+        "dumps": promotions.dump_table(found),
+        "figures": panels(promotion_figures.draw(found), tables, f"{name}-retraining", ""),
+    }
+
+
+def _context(settings: Settings, context: Context, anchor: str, several: bool) -> dict[str, Any]:
+    groups = group(context.runs)
+    studies = tunings(settings, context.dataset)
+    by_protocol: dict[str, list[Group]] = {}
+    for found in groups:
+        by_protocol.setdefault(found.protocol, []).append(found)
+    comparison = compare(context, groups)
+    split = context.split.summary if context.split else {}
+    return {
+        "anchor": slug(anchor),
+        "title": f"split {split.get('strategy', '?')}, seed {split.get('split_seed', '?')}"
+        if several
+        else None,
+        "facts": _facts(settings, context, comparison),
+        "missing": _missing(context),
+        "sources": views.sources(source_rows(settings, context)),
+        "stages": views.stages(context),
+        "boards": [
+            board(settings, p, g, comparison, anchor, studies) for p, g in by_protocol.items()
+        ],
+        "comparison": comparison,
+        "portrait": _portrait(settings, context, anchor),
+        "commands": commands(settings, context),
+        "made": f"This page: mrl4rec {mrl4rec.__version__}. Models: "
+        f"{views.created_with(context) or 'none'}. Every number is read from the tables and model "
+        "folders above; nothing is typed by hand.",
+    }
+
+
+def _portrait(settings: Settings, context: Context, anchor: str) -> dict[str, Any]:
+    from mrl4rec.reporting import figures
+
+    found = portrait(settings, context)
+    degrees = views.degree_table(found)
+    tables = {
+        "user_degrees": degrees,
+        "item_degrees": degrees,
+        "rows_over_time": views.time_table(found),
+        "ratings": views.rating_table(found),
+        "quarantine": views.rules(found),
+    }
+    notes = []
+    if found.rows and not found.timed:
+        notes.append("The dump has no times.")
+    if found.rows and not [r for r, _ in found.ratings if r is not None]:
+        notes.append("The dump has no ratings.")
+    if context.ingest is not None and not found.rules:
+        notes.append("No record was quarantined.")
+    drawn = panels(figures.dump(found), tables, anchor, "")
+    return {"degrees": degrees, "rules": views.rules(found), "figures": drawn, "notes": notes}
+
+
+def _facts(
+    settings: Settings, context: Context, comparison: Comparison | None
+) -> list[tuple[str, str]]:
+    facts: list[tuple[str, str]] = []
+    counts = context.counts
+    if counts is not None:
+        users, items, interactions = counts
+        said = f"{interactions:,} interactions of {users:,} users with {items:,} items"
+        facts.append(
+            ("data", said + (f": the paper's {comparison.known.name}" if comparison else ""))
+        )
+    core = context.core.summary if context.core else {}
+    if "k" in core:
+        rating = core.get("min_rating")
+        least = f", ratings from {rating:g} up" if rating is not None else ""
+        rounds = f"{core['k']}-core{least}, {core.get('rounds', '?')} rounds"
+        facts.append(("core", rounds if core["k"] > 1 else f"no k-core filter{least}"))
+    split = context.split.summary if context.split else {}
+    if "strategy" in split:
+        folds = ", ".join(f"{f} {views.text(split[f])}" for f in FOLDS if f in split)
+        facts.append(
+            ("split", f"{split['strategy']}, seed {split.get('split_seed', '?')}: {folds}")
+        )
+    if context.runs:
+        seeds = sorted({run.seed for run in context.runs if run.seed is not None})
+        protocols = ", ".join(sorted({run.protocol for run in context.runs}))
+        listed = f", seeds {', '.join(map(str, seeds))}" if seeds else ""
+        facts.append(("models", f"{len(context.runs)}, protocol {protocols}{listed}"))
+    made = views.created_with(context)
+    if made:
+        facts.append(("made with", made))
+    facts.append(("warehouse", str(settings.dataset_dir(context.dataset).absolute())))
+    return facts
+
+
+def _missing(context: Context) -> list[str]:
+    out = []
+    wanted = (("ingest", context.ingest), ("kcore", context.core), ("split", context.split))
+    for stage, commit in wanted:
+        if commit is None:
+            out.append(f"The stage {stage} has left no commit to read.")
+    if not context.runs:
+        name = context.dataset
+        out.append(f"No model has been evaluated yet: run `mrl4rec run --dataset {name}`.")
+    gone = sum(run.card is None for run in context.runs)
+    if gone:
+        out.append(f"The model folders of {gone} of {len(context.runs)} runs are not there: "
+                   "their learning curves and settings are not shown.")  # fmt: skip
+    return out
+
+
+def _gates(settings: Settings, dataset: str, beside: Path) -> views.Table | None:
+    rows = gate_rows(settings, dataset)
+    if not rows:
+        return None
+    head = ["table", "version", "suite", "verdict", "expectations met", "judged (UTC)", "Data Docs"]
+    table = views.Table(head, numeric=frozenset({4}))
+    folder = settings.dataset_dir(dataset).absolute()
+    for number, row in enumerate(rows):
+        met = f"{row['evaluated'] - row['failed']} of {row['declared']}"
+        version = str(row["version"])[: views.KEY]
+        page = folder / row["data_docs"] if row["data_docs"] else None
+        there = page is not None and page.exists()
+        judged = f"{row['judged_at']:%Y-%m-%d %H:%M}"
+        docs = "open" if there else "–"
+        table.rows.append([row["table"], version, row["suite"], row["verdict"], met, judged, docs])
+        if page is not None and there:
+            table.links[number, 6] = Path(os.path.relpath(page, beside)).as_posix()
+    return table
+
+
+def _render(settings: Settings, sections: Sequence[Mapping[str, Any]], made_of: str) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        sections=sections,
+        made_of=made_of,
+        style=(HERE / "style.css").read_text(encoding="utf-8"),
+        version=mrl4rec.__version__,
+        now=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        warehouse=str(settings.warehouse.absolute()),
+    )
+
+
+def _write(path: Path, html: str) -> None:
+    try:
+        write_whole(path, html, durable=False)
+    except OSError as error:
+        raise Mrl4recError(
+            f"the report could not be written: {error.strerror or error}",
+            where=str(path),
+            todo="name another place: mrl4rec report --out FILE",
+        ) from error

@@ -1,0 +1,51 @@
+"""Figures as the page takes them: a title, inline SVG, and the table that stands under it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+TITLES = {
+    "recall_by_width": "{metric} by width",
+    "level_sweep": "{metric} by level set",
+    "learning_curve": "What chose the epoch",
+    "loss": "Training loss",
+    "user_degrees": "Reviews of a user",
+    "item_degrees": "Reviews of an item",
+    "rows_over_time": "Reviews over time",
+    "ratings": "Ratings",
+    "quarantine": "Quarantine by rule",
+    "champion_over_time": "Champion and challenger",
+    "standing": "Which differences are significant",
+    "by_activity": "{metric} by how much a user has",
+    "by_popularity": "{metric} by how popular the test items are",
+    "cost": "{metric} against the seconds of training",
+    "planted_users": "Planted groups of users, found in each prefix",
+    "planted_items": "Planted groups of items, found in each prefix",
+    "nested_users": "Clusters of users inside those of the narrower prefix",
+    "nested_items": "Clusters of items inside those of the narrower prefix",
+    "drift": "How each dump differs from the rows before it",
+    "drift_rows": "New rows of each dump",
+    "drift_auc": "What the champion makes of each dump",
+}
+
+
+def panels(
+    drawn: Mapping[str, Any], tables: Mapping[str, Any], anchor: str, metric: str
+) -> list[dict[str, Any]]:
+    """Each figure with its title, its SVG and its table."""
+    from markupsafe import Markup
+
+    from mrl4rec.reporting.svg import to_svg
+
+    out = []
+    for name, figure in drawn.items():
+        title = TITLES[name].format(metric=metric)
+        svg = to_svg(figure, slug(f"{anchor}-{name}"), title)
+        out.append({"title": title, "svg": Markup(svg), "table": tables.get(name)})
+    return out
+
+
+def slug(text: str) -> str:
+    """The text as an id of HTML."""
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in text.lower())

@@ -1,0 +1,31 @@
+"""The report's figures as files, to be kept as MLflow artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mrl4rec.core.settings import Settings
+from mrl4rec.reporting.portrait import portrait
+from mrl4rec.reporting.runs import chosen, group, load_runs
+from mrl4rec.reporting.warehouse import contexts
+
+
+def plots(settings: Settings, datasets: Sequence[str] | None, folder: Path) -> list[Path]:
+    """Write every figure as ``<folder>/<dataset>/[<protocol>/]<name>.png``; answer the paths.
+
+    Of a data set with several splits the newest is drawn. Raises UsageError where there is no such
+    data set.
+    """
+    from mrl4rec.reporting import figures
+
+    written: list[Path] = []
+    for name in chosen(settings, datasets):
+        context = contexts(settings, name, load_runs(settings, name))[0]
+        drawn = figures.dump(portrait(settings, context))
+        written += figures.save(drawn, folder / name)
+        groups = group(context.runs)
+        for protocol in sorted({found.protocol for found in groups}):
+            of_it = [found for found in groups if found.protocol == protocol]
+            written += figures.save(figures.results(of_it), folder / name / protocol)
+    return written

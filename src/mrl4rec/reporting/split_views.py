@@ -1,0 +1,44 @@
+"""The same methods on several splits of one data set: by how much do the numbers differ?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mrl4rec.reporting.runs import Group, group, headline
+from mrl4rec.reporting.views import Table, stat_text
+from mrl4rec.reporting.warehouse import Context
+
+
+def split_name(context: Context) -> str:
+    """``global_time``, with its seed where it is not 0."""
+    split = context.split.summary if context.split else {}
+    seed = split.get("split_seed")
+    return str(split.get("strategy", "unknown split")) + (f", seed {seed}" if seed else "")
+
+
+def over_splits(contexts: Sequence[Context]) -> Table | None:
+    """A row for each method and protocol that ran on two splits or more, the first split first.
+
+    The last columns say what the other splits give of the first one's value.
+    """
+    runs = [run for context in contexts for run in context.runs]
+    metric, k = headline(runs)
+    found: dict[tuple[str, str, str], dict[int, Group]] = {}
+    for at, context in enumerate(contexts):
+        for one in group(context.runs):
+            place = (one.protocol, one.label, one.levels or "–")
+            found.setdefault(place, {})[at] = one
+    shared = {place: by for place, by in found.items() if len(by) > 1}
+    if not shared:
+        return None
+    used = sorted({at for by in shared.values() for at in by}, reverse=True)  # the oldest first
+    names = [split_name(contexts[at]) for at in used]
+    ratios = [f"{name} / {names[0]}" for name in names[1:]]
+    table = Table(["method", "levels", "protocol", *names, *ratios])
+    table.numeric = frozenset(range(3, len(table.head)))
+    for (protocol, label, levels), by in shared.items():
+        stats = [by[at].stat(metric, k, by[at].full) if at in by else None for at in used]
+        first = stats[0].mean if stats[0] else None
+        shares = [f"{s.mean / first:.2f}" if s and first else "–" for s in stats[1:]]
+        table.rows.append([label, levels, protocol, *map(stat_text, stats), *shares])
+    return table

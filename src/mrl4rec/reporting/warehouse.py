@@ -1,0 +1,106 @@
+"""What was run on what: the chain of stages behind a set of runs, from the tables' own commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit, history, log_entries, open_table
+from mrl4rec.reporting.runs import Run
+
+
+@dataclass(frozen=True)
+class Context:
+    """Runs that share one split, with the stages that led to it; None for what is not there."""
+
+    dataset: str
+    ingest: Commit | None
+    core: Commit | None
+    split: Commit | None
+    runs: list[Run]
+
+    @property
+    def counts(self) -> tuple[int, int, int] | None:
+        """(users, items, interactions) of the core."""
+        summary = self.core.summary if self.core else {}
+        try:
+            return tuple(int(summary[n]) for n in ("users", "items", "interactions"))  # type: ignore[return-value]
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def versions(self) -> dict[str, int]:
+        """Versions of the tables that were read."""
+        out: dict[str, int] = {}
+        for commit in (self.ingest, self.core, self.split):
+            if commit is not None:
+                out |= {commit.table: commit.version, **commit.outputs}
+        return out
+
+
+def contexts(settings: Settings, dataset: str, runs: Sequence[Run]) -> list[Context]:
+    """One context for each split that was used, the newest split first.
+
+    Runs whose split is not known go with the newest; without runs there is the newest alone.
+    """
+    splits = history(settings.table_uri(dataset, "splits"), "splits")
+    cores = history(settings.table_uri(dataset, "interactions"), "interactions")
+    ingests = history(settings.table_uri(dataset, "sources"), "sources")
+    times = {
+        table: commit_times(settings.table_uri(dataset, table))
+        for table in ("sources", "interactions")
+    }
+    by_key = {commit.key: commit for commit in reversed(splits)}
+    newest = splits[0].key if splits else None
+    used: dict[str | None, list[Run]] = {}
+    for run in runs:
+        used.setdefault(run.split if run.split in by_key else newest, []).append(run)
+    if not used:
+        used[newest] = []
+    order = {commit.key: n for n, commit in enumerate(splits)}
+    out = []
+    for key, members in sorted(used.items(), key=lambda pair: order.get(pair[0] or "", 10**9)):
+        split = by_key.get(key) if key else None
+        core = _core(split, cores)
+        out.append(Context(dataset, _ingest(core, ingests, times), core, split, members))
+    return out
+
+
+def _core(split: Commit | None, cores: Sequence[Commit]) -> Commit | None:
+    if split is None:
+        return cores[0] if cores else None
+    version = split.outputs.get("interactions")
+    return next((core for core in cores if core.version == version), None)
+
+
+def _ingest(
+    core: Commit | None, ingests: Sequence[Commit], times: Mapping[str, Mapping[int, int]]
+) -> Commit | None:
+    """The ingest a core was made of: the one it names, else the newest that is not younger."""
+    if core is None:
+        return ingests[0] if ingests else None
+    named = core.summary.get("ingest")
+    for ingest in ingests:
+        if named is not None and ingest.key == named:
+            return ingest
+        made, read = times["interactions"].get(core.version), times["sources"].get(ingest.version)
+        if named is None and (made is None or read is None or read <= made):
+            return ingest
+    return None
+
+
+def commit_times(uri: str) -> dict[int, int]:
+    """Milliseconds since 1970 of each version of a table; empty where there is no table."""
+    entries = log_entries(uri)
+    return {int(e["version"]): int(e["timestamp"]) for e in entries if "timestamp" in e}
+
+
+def source_rows(settings: Settings, context: Context) -> list[dict[str, Any]]:
+    """The files that were read, in their order of arrival, with digest, size and counts."""
+    if context.ingest is None:
+        return []
+    uri = settings.table_uri(context.dataset, "sources")
+    delta = open_table(uri, context.ingest.version)
+    rows = delta.to_pyarrow_table().to_pylist() if delta else []
+    return sorted(rows, key=lambda row: row.get("source_no") or 0)

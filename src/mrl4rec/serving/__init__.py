@@ -1,0 +1,1 @@
+"""What leaves the warehouse: exports, the registry of champions, promotion."""

@@ -1,0 +1,144 @@
+"""Which version of a stage's tables is the newest good one, and how to go back to it.
+
+A killed run leaves tables whose marker was never committed; somebody may have written to a table by
+hand; a dump may have failed its gate. Whatever lies there, the next run of the stage begins by
+restoring its tables to the newest commit that no gate failed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+
+from mrl4rec.core import stage
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.tables import TABLES
+from mrl4rec.tables.table import DELTA_PROPERTIES
+
+OUTPUTS = {
+    "sources": ("reviews", "quarantine"),
+    "interactions": ("users", "items"),
+    "splits": (),
+}
+"""The other tables of the stage that each marker stands for."""
+
+
+def newest_good(settings: Settings, dataset: str, marker: str) -> Commit | None:
+    """The newest commit of ``marker`` whose versions no gate failed and whose files are all there.
+
+    A commit that was not judged yet counts as good: its files are complete, and the gate that
+    comes after the next run judges the whole table.
+    """
+    return next(good(settings, dataset, marker), None)
+
+
+def good(settings: Settings, dataset: str, marker: str) -> Iterator[Commit]:
+    """The commits of ``marker`` that ``newest_good`` is the first of, newest first."""
+    commits = stage.history(settings.table_uri(dataset, marker), marker)
+    failed = failed_versions(settings, dataset) if commits else set()
+    for commit in commits:
+        versions = {marker: commit.version, **commit.outputs}
+        if any((table, str(version)) in failed for table, version in versions.items()):
+            continue
+        if complete(settings, dataset, commit):
+            yield commit
+
+
+def complete(settings: Settings, dataset: str, commit: Commit) -> bool:
+    """Whether every table version that the commit names can be opened and has all its files."""
+    versions = {commit.table: commit.version, **commit.outputs}
+    return all(readable(settings, dataset, table, v) for table, v in versions.items())
+
+
+def failed_versions(settings: Settings, dataset: str) -> set[tuple[str, str]]:
+    """The (table, version) pairs that a gate has failed."""
+    gates = stage.open_table(settings.table_uri(dataset, "gates"))
+    if gates is None:
+        return set()
+    rows = gates.to_pyarrow_table(columns=["table", "version", "verdict"]).to_pylist()
+    return {(row["table"], row["version"]) for row in rows if row["verdict"] == "fail"}
+
+
+def restore(settings: Settings, dataset: str, marker: str, commit: Commit | None) -> None:
+    """Give the marker's tables the content they had at ``commit``, or none at all where it is None.
+
+    A table that has it already is left alone. The way back is a commit of its own, so what was
+    there stays in the history.
+    """
+    for table in (*OUTPUTS[marker], marker):
+        delta = stage.open_table(settings.table_uri(dataset, table))
+        if delta is None:
+            continue
+        if commit is None:
+            _empty(delta, table)
+        else:
+            _go_back(delta, commit.table_version(table))
+
+
+def create(settings: Settings, dataset: str, table: str) -> DeltaTable:
+    """The table, created empty with the project's Delta properties where it is not there yet."""
+    uri = settings.table_uri(dataset, table)
+    delta = stage.open_table(uri)
+    if delta is None:
+        declared = TABLES[table]
+        delta = DeltaTable.create(
+            uri,
+            schema=declared.schema,
+            mode="ignore",  # two at once: the second takes the first one's
+            name=table,
+            description=declared.meaning,
+            configuration=DELTA_PROPERTIES,
+        )
+    return delta
+
+
+def version(settings: Settings, dataset: str, table: str) -> int:
+    """The newest version number of a table that exists."""
+    return DeltaTable(settings.table_uri(dataset, table)).version()
+
+
+def _go_back(delta: DeltaTable, target: int) -> None:
+    wanted = DeltaTable(delta.table_uri, version=target)
+    same_files = set(wanted.file_uris()) == set(delta.file_uris())
+    if same_files and wanted.schema() == delta.schema():
+        return
+    note = stage.properties(json.dumps({"restored_to": target}))
+    if wanted.file_uris():
+        delta.restore(target, commit_properties=note)
+    else:
+        _empty(delta, Path(delta.table_uri).name)
+
+
+def _empty(delta: DeltaTable, table: str) -> None:
+    schema = TABLES[table].schema
+    if not delta.file_uris() and pa.schema(delta.schema().to_arrow()).names == schema.names:
+        return
+    write_deltalake(
+        delta,
+        schema.empty_table(),
+        mode="overwrite",
+        schema_mode="overwrite",
+        commit_properties=stage.properties(json.dumps({"restored_to": None})),
+    )
+
+
+def readable(settings: Settings, dataset: str, table: str, number: int) -> bool:
+    """Whether a version of a table can be opened and has all its files."""
+    try:
+        delta = stage.open_table(settings.table_uri(dataset, table), number)
+    except Exception:  # deltalake raises bare DeltaError for a version whose log is gone
+        return False
+    return delta is not None and all(_there(uri) for uri in delta.file_uris())
+
+
+def _there(uri: str) -> bool:
+    parts = urlparse(uri)
+    if parts.scheme not in ("", "file"):
+        return True  # an object store keeps what its log names
+    return Path(unquote(parts.path)).exists()  # file_uris() quotes local paths too

@@ -1,0 +1,23 @@
+"""Opening a data engine: the only place where DuckDB or Spark is started."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from mrl4rec.core.settings import Settings
+from mrl4rec.transforms.engine import Engine, resolve
+
+
+def open_engine(settings: Settings) -> AbstractContextManager[Engine]:
+    """The engine of one stage run; its relations are gone afterwards.
+
+    Entering it raises Mrl4recError where Spark was asked for and Java 17 or Delta's JARs are
+    missing.
+    """
+    if resolve(settings) == "spark":
+        from mrl4rec.transforms import spark_engine
+
+        return spark_engine.opened(settings)
+    from mrl4rec.transforms import duckdb_engine
+
+    return duckdb_engine.opened(settings)
