@@ -165,7 +165,7 @@ def test_shuffled_ids_that_drift_lets_in_are_not_promoted(month: Month) -> None:
     assert poisoned.measured is not None
     assert story.ok
     assert POISONED in story.taken
-    assert verdict(story).endswith("was taken in, and the model trained on it was not promoted")
+    assert "not promoted" in verdict(story)
 
 
 # ------------------------------------------------------------------------------ what is refused
