@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mrl4rec.data.interactions import Interactions
     from mrl4rec.kernels.csr import Csr
     from mrl4rec.models.negatives import Place
-    from mrl4rec.models.scorers import Scorer
+    from mrl4rec.models.scorers import Floats, Scorer
 
 CONSUMES = {
     "pairs": None,
@@ -108,6 +108,17 @@ class FittedVectors(Fitted):
     def widths(self, levels: tuple[int, ...] | None) -> tuple[int | None, ...]:
         """4, 8, 16 … up to d."""
         return default_levels(self.dim)
+
+    def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
+        """The vectors as a model."""
+        from mrl4rec.models.scorers import FactorModel
+
+        users, items = self.solve(data.csr(*folds), seed, device)
+        return FactorModel(users, items, widths=self.widths(None))
+
+    def solve(self, seen: Csr, seed: int, device: str) -> tuple[Floats, Floats]:
+        """(U, d) and (I, d) for these pairs."""
+        raise NotImplementedError
 
 
 class Batch(NamedTuple):

@@ -10,7 +10,7 @@ Shapes: B examples of this process, U users, I items, d dimensions, N negatives.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.base import Batch
@@ -19,6 +19,17 @@ from mrl4rec.models.samplers import InBatch, Negatives, NoNegatives, Shared
 from mrl4rec.models.values import Span, check_word, value
 
 SCORES = ("inner", "cosine")
+
+
+class Rows(NamedTuple):
+    """What is compared: vectors as the method's similarity takes them."""
+
+    user_Bd: Tensor
+    positive_Bd: Tensor
+    chosen: Tensor
+    """Items held against the positive: (N,) for all examples, (B, K) for each its own."""
+    other: Tensor
+    """Their vectors, (N, d) or (B, K, d)."""
 
 
 @dataclass(frozen=True)
@@ -53,21 +64,17 @@ class Contrastive(Factors):
         chosen = self._negatives(model, batch, users, items)
         if self.similarity == "cosine":
             user_Bd, positive_Bd = functional.normalize(user_Bd), functional.normalize(positive_Bd)
-        other = None if chosen is None else self._similar(functional.embedding(chosen, items))
-        loss = self.compared(model, batch, user_Bd, positive_Bd, (chosen, other))
+        rows = Rows(user_Bd, positive_Bd, batch.positives_B, positive_Bd)
+        if chosen is not None:
+            other = self._similar(functional.embedding(chosen, items))
+            rows = Rows(user_Bd, positive_Bd, chosen, other)
+        loss = self.compared(model, batch, rows)
         if self.l2 == 0:
             return loss
         return loss + self.l2 / 2 / batch.size * _norms(model, batch, chosen)
 
-    def compared(
-        self,
-        model: Vectors,
-        batch: Batch,
-        user_Bd: Tensor,
-        positive_Bd: Tensor,
-        negatives: tuple[Tensor | None, Tensor | None],
-    ) -> Tensor:
-        """() the loss without the regulariser; ``negatives`` are items and their vectors."""
+    def compared(self, model: Vectors, batch: Batch, rows: Rows) -> Tensor:
+        """() the loss without the regulariser."""
         raise NotImplementedError
 
     def _negatives(
@@ -112,20 +119,11 @@ class Softmax(Contrastive):
 
     tau: float = value(0.2, "temperature; > 0", low=1e-6, tune=Span(5e-2, 1.0, log=True))
 
-    def compared(
-        self,
-        model: Vectors,
-        batch: Batch,
-        user_Bd: Tensor,
-        positive_Bd: Tensor,
-        negatives: tuple[Tensor | None, Tensor | None],
-    ) -> Tensor:
+    def compared(self, model: Vectors, batch: Batch, rows: Rows) -> Tensor:
         """This process's part of the mean over the batch."""
         from mrl4rec.kernels.contrast_torch import log_sums, logsumexp
 
-        chosen, other = negatives
-        if chosen is None or other is None:
-            chosen, other = batch.positives_B, positive_Bd
+        user_Bd, positive_Bd, chosen, other = rows
         if other.dim() == 2:  # the same for all examples
             left_out_BN = model.sampler.seen_among(batch.users_B, chosen)
             logs_B = log_sums(user_Bd, other, left_out_BN, self.tau)
@@ -180,19 +178,12 @@ class DirectAu(Contrastive):
         tune=Span(1e-1, 10.0, log=True),
     )
 
-    def compared(
-        self,
-        model: Vectors,
-        batch: Batch,
-        user_Bd: Tensor,
-        positive_Bd: Tensor,
-        negatives: tuple[Tensor | None, Tensor | None],
-    ) -> Tensor:
+    def compared(self, model: Vectors, batch: Batch, rows: Rows) -> Tensor:
         """The loss of the whole batch."""
         from mrl4rec.kernels.contrast_torch import uniformity
 
-        apart = uniformity(user_Bd) + uniformity(positive_Bd)
-        return alignment(user_Bd, positive_Bd) + self.gamma / 2 * apart
+        apart = uniformity(rows.user_Bd) + uniformity(rows.positive_Bd)
+        return alignment(rows.user_Bd, rows.positive_Bd) + self.gamma / 2 * apart
 
 
 def alignment(user_Bd: Tensor, positive_Bd: Tensor) -> Tensor:

@@ -14,21 +14,18 @@ from numpy.typing import NDArray
 
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.lazy import lapack, torch
-from mrl4rec.models.base import Fitted
-from mrl4rec.models.item_pairs import free_bytes, matrix
+from mrl4rec.models.item_pairs import ItemItem, free_bytes, matrix
 from mrl4rec.models.values import Span, value
 
 if TYPE_CHECKING:
-    from mrl4rec.data.interactions import Interactions
     from mrl4rec.kernels.csr import Csr
-    from mrl4rec.models.scorers import Scorer
 
 BLOCK = 1024
 LAM = Span(5.0, 5000.0, log=True)
 
 
 @dataclass(frozen=True)
-class Ease(Fitted):
+class Ease(ItemItem):
     """Item-item weights under a zero diagonal."""
 
     on_device: ClassVar[bool] = True
@@ -36,12 +33,9 @@ class Ease(Fitted):
     model: str = "ease"
     lam: float = value(200.0, "λ, added to the diagonal of XᵀX, in users; > 0", low=1e-9, tune=LAM)
 
-    def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
-        """Solve for the pairs of these folds."""
-        from mrl4rec.models.scorers import ItemItemModel
-
-        seen = data.csr(*folds)
-        return ItemItemModel(weights(seen, self.lam, device), seen)
+    def weights(self, seen: Csr, device: str) -> Any:
+        """(I, I) weights."""
+        return weights(seen, self.lam, device)
 
 
 def weights(seen: Csr, lam: float, device: str = "cpu") -> NDArray[np.float32]:

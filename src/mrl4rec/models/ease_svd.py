@@ -18,9 +18,8 @@ from mrl4rec.models.item_pairs import matrix
 from mrl4rec.models.values import value
 
 if TYPE_CHECKING:
-    from mrl4rec.data.interactions import Interactions
     from mrl4rec.kernels.csr import Csr
-    from mrl4rec.models.scorers import Floats, Scorer
+    from mrl4rec.models.scorers import Floats
 
 FEW = 8
 """Up to so many items a dimension all eigenvectors are computed: Lanczos wants room."""
@@ -37,12 +36,9 @@ class EaseSvd(FittedVectors):
     rotated: bool = True
     """An SVD's prefixes are the best there are: turning it changes nothing."""
 
-    def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
-        """Solve EASE and cut its scores."""
-        from mrl4rec.models.scorers import FactorModel
-
-        users, items = vectors(data.csr(*folds), self.lam, self.dim, device)
-        return FactorModel(users, items, widths=self.widths(None))
+    def solve(self, seen: Csr, seed: int, device: str) -> tuple[Floats, Floats]:
+        """(U, d) and (I, d) for these pairs."""
+        return vectors(seen, self.lam, self.dim, device)
 
 
 def vectors(seen: Csr, lam: float, dim: int, device: str = "cpu") -> tuple[Floats, Floats]:

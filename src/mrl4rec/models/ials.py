@@ -23,9 +23,8 @@ from mrl4rec.models.threads import spread
 from mrl4rec.models.values import Span, value
 
 if TYPE_CHECKING:
-    from mrl4rec.data.interactions import Interactions
     from mrl4rec.kernels.csr import Csr
-    from mrl4rec.models.scorers import Floats, Scorer
+    from mrl4rec.models.scorers import Floats
 
 ROWS_AT_ONCE, STRETCH = 256, 4096
 """Rows solved, and rows multiplied, by a thread at once."""
@@ -63,16 +62,13 @@ class Ials(FittedVectors):
         """It starts from random item vectors."""
         return False
 
-    def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
-        """Vectors from the pairs of these folds."""
+    def solve(self, seen: Csr, seed: int, device: str) -> tuple[Floats, Floats]:
+        """(U, d) and (I, d) for these pairs."""
         from mrl4rec.models.rotation import rotate
-        from mrl4rec.models.scorers import FactorModel
 
         weights = Weights(self.a0, self.lam, self.nu)
-        users, items = fit(data.csr(*folds), self.dim, weights, self.sweeps, seed, device)
-        if self.rotated:
-            users, items = rotate(users, items)
-        return FactorModel(users, items, widths=self.widths(None))
+        users, items = fit(seen, self.dim, weights, self.sweeps, seed, device)
+        return rotate(users, items) if self.rotated else (users, items)
 
 
 @dataclass(frozen=True)

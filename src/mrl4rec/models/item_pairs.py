@@ -5,6 +5,7 @@ U users, I items; X (U, I) has a 1 for each pair.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,33 @@ from numpy.typing import NDArray
 
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.lazy import sparse
+from mrl4rec.models.base import Fitted
 
 if TYPE_CHECKING:
+    from mrl4rec.data.interactions import Interactions
     from mrl4rec.kernels.csr import Csr
+    from mrl4rec.models.scorers import Scorer
 
 DENSE_FROM = 0.25
 """Share of entries from which a matrix is kept dense: a sparse entry takes twice the memory."""
 ENTRY_BYTES = 40
 """Of an entry of XᵀX while weights are made of it: values, columns, rows, and a copy."""
+
+
+@dataclass(frozen=True)
+class ItemItem(Fitted):
+    """A user's score of an item is the sum of that item's weights over the user's items."""
+
+    def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
+        """The weights as a model."""
+        from mrl4rec.models.scorers import ItemItemModel
+
+        seen = data.csr(*folds)
+        return ItemItemModel(self.weights(seen, device), seen)
+
+    def weights(self, seen: Csr, device: str) -> Any:
+        """(I, I) weights, row = item seen, column = item scored: dense, or CSR if smaller."""
+        raise NotImplementedError
 
 
 def matrix(seen: Csr, dtype: Any = np.float64) -> Any:

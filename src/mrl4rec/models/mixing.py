@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from mrl4rec.core.hashing import uniform
 from mrl4rec.core.lazy import Tensor, functional, torch
@@ -30,6 +30,16 @@ BIASES = 4
 """Their biases are the tables that follow by so much."""
 
 
+class Candidates(NamedTuple):
+    """What a negative is made of."""
+
+    user_Bd: Tensor
+    positive_BHd: Tensor
+    candidates_Bn: Tensor
+    """Items."""
+    items_IHd: Tensor
+
+
 @dataclass(frozen=True)
 class Mixing(Factors):
     """What the two have in common: vectors of every layer, candidates, the regulariser."""
@@ -45,24 +55,15 @@ class Mixing(Factors):
         users_UHd, items_IHd = model.hops()
         user_BHd, positive_BHd = rows(users_UHd, batch.users_B), rows(items_IHd, batch.positives_B)
         candidates_Bn = model.sampler.draw(batch.users_B, batch.place)[:, 0]
-        losses_B, negative_Bd = self.mixed(
-            model, user_BHd.mean(1), positive_BHd, candidates_Bn, items_IHd, batch.place
-        )
+        drawn = Candidates(user_BHd.mean(1), positive_BHd, candidates_Bn, items_IHd)
+        losses_B, negative_Bd = self.mixed(model, drawn, batch.place)
         loss = losses_B.sum() / batch.size
         if self.l2 == 0:
             return loss
         norms = squared_norms(user_BHd[:, 0], positive_BHd[:, 0], negative_Bd)
         return loss + self.l2 / 2 / batch.size * norms
 
-    def mixed(
-        self,
-        model: Vectors,
-        user_Bd: Tensor,
-        positive_BHd: Tensor,
-        candidates_Bn: Tensor,
-        items_IHd: Tensor,
-        place: Place,
-    ) -> tuple[Tensor, Tensor]:
+    def mixed(self, model: Vectors, drawn: Candidates, place: Place) -> tuple[Tensor, Tensor]:
         """(B,) losses, and the negatives' vectors (B, d) at layer 0."""
         raise NotImplementedError
 
@@ -80,19 +81,12 @@ class MixGcf(Mixing):
 
     negatives: Negatives = MixGcfDraws(16)
 
-    def mixed(
-        self,
-        model: Vectors,
-        user_Bd: Tensor,
-        positive_BHd: Tensor,
-        candidates_Bn: Tensor,
-        items_IHd: Tensor,
-        place: Place,
-    ) -> tuple[Tensor, Tensor]:
+    def mixed(self, model: Vectors, drawn: Candidates, place: Place) -> tuple[Tensor, Tensor]:
         """(B,) losses, and the negatives' vectors (B, d) at layer 0."""
         from mrl4rec.kernels.draws_torch import fold
         from mrl4rec.kernels.rules_torch import example_words, unit
 
+        user_Bd, positive_BHd, candidates_Bn, items_IHd = drawn
         n, layers = candidates_Bn.shape[1], positive_BHd.shape[1]
         words_B = fold(example_words(place.word(), place.first, len(user_Bd), user_Bd.device), 0)
         after = torch.arange(n, n + layers, device=user_Bd.device)
@@ -150,16 +144,9 @@ class Dens(Mixing):
             setup.parameter(f"gates.biases.{name}", bias)
         return model
 
-    def mixed(
-        self,
-        model: Vectors,
-        user_Bd: Tensor,
-        positive_BHd: Tensor,
-        candidates_Bn: Tensor,
-        items_IHd: Tensor,
-        place: Place,
-    ) -> tuple[Tensor, Tensor]:
+    def mixed(self, model: Vectors, drawn: Candidates, place: Place) -> tuple[Tensor, Tensor]:
         """(B,) losses, and the negatives' vectors (B, d) at layer 0."""
+        user_Bd, positive_BHd, candidates_Bn, items_IHd = drawn
         relevant_BHd = relevant_of_positive(model, user_Bd[:, None], positive_BHd)
         with torch.no_grad():
             candidate_BnHd = rows(items_IHd, candidates_Bn)

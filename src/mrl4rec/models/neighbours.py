@@ -12,18 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrl4rec.core.lazy import sparse
-from mrl4rec.models.base import Fitted
-from mrl4rec.models.item_pairs import lean, matrix, product
+from mrl4rec.models.item_pairs import ItemItem, lean, matrix, product
 from mrl4rec.models.values import Span, value
 
 if TYPE_CHECKING:
-    from mrl4rec.data.interactions import Interactions
     from mrl4rec.kernels.csr import Csr
-    from mrl4rec.models.scorers import Scorer
 
 
 @dataclass(frozen=True)
-class ItemCf(Fitted):
+class ItemCf(ItemItem):
     """Neighbours by cosine, damped: w_ij = c_ij / (√(n_i n_j) + h), zero diagonal."""
 
     model: str = "itemcf"
@@ -31,16 +28,13 @@ class ItemCf(Fitted):
         20.0, "h, added to √(n_i n_j), in users; 0: plain cosine", low=0, tune=Span(0.0, 200.0)
     )
 
-    def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
-        """Weights from the pairs of these folds."""
-        from mrl4rec.models.scorers import ItemItemModel
-
-        seen = data.csr(*folds)
-        return ItemItemModel(item_cf(seen, self.shrink), seen)
+    def weights(self, seen: Csr, device: str) -> Any:
+        """(I, I) weights."""
+        return item_cf(seen, self.shrink)
 
 
 @dataclass(frozen=True)
-class Rp3Beta(Fitted):
+class Rp3Beta(ItemItem):
     """Walks item → user → item (Paudel 2017): steps to the power α, popularity to the power β."""
 
     model: str = "rp3beta"
@@ -54,12 +48,9 @@ class Rp3Beta(Fitted):
         tune=Span(0.0, 1.0),
     )
 
-    def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
-        """Weights from the pairs of these folds."""
-        from mrl4rec.models.scorers import ItemItemModel
-
-        seen = data.csr(*folds)
-        return ItemItemModel(rp3beta(seen, self.alpha, self.beta), seen)
+    def weights(self, seen: Csr, device: str) -> Any:
+        """(I, I) weights."""
+        return rp3beta(seen, self.alpha, self.beta)
 
 
 def item_cf(seen: Csr, shrink: float) -> Any:

@@ -6,7 +6,7 @@ when it is imported (``mrl4rec.core.lazy``), so all of them are read to list the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -30,7 +30,16 @@ def _variants() -> Iterator[Method]:
             yield from getattr(import_module(f"mrl4rec.models.{module.name}"), "VARIANTS", ())
 
 
-METHODS: dict[str, Method] = {method.name: method for method in _variants()}
+def _by_name(methods: Iterable[Method]) -> dict[str, Method]:
+    found: dict[str, Method] = {}
+    for method in methods:
+        if method.name in found:
+            raise ValueError(f"two families have a method {method.name}")
+        found[method.name] = method
+    return found
+
+
+METHODS = _by_name(_variants())
 
 
 def resolve(name: str, overrides: Sequence[str] = ()) -> Method:

@@ -89,9 +89,10 @@ class _One(Drawn):
         super().check(owner)
         if self.candidates != 1:
             raise UsageError(
-                f"{owner} chooses among no draws, so candidates is 1, not {self.candidates}",
+                f"{owner}.candidates is {self.candidates}, and of {self.kind} negatives none is "
+                "chosen among several",
                 where=f"--set {owner}.candidates",
-                todo="choose BPR-D, which takes the hardest of several",
+                todo="leave it at 1; BPR-D takes the hardest of several",
             )
 
 

@@ -9,22 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrl4rec.core.lazy import sparse
-from mrl4rec.models.base import Fitted
-from mrl4rec.models.item_pairs import lean, matrix, product
+from mrl4rec.models.item_pairs import ItemItem, lean, matrix, product
 from mrl4rec.models.threads import spread
 from mrl4rec.models.values import Span, value
 
 if TYPE_CHECKING:
-    from mrl4rec.data.interactions import Interactions
     from mrl4rec.kernels.csr import Csr
-    from mrl4rec.models.scorers import Scorer
 
 COLUMNS_AT_ONCE = 64
 log = logging.getLogger("mrl4rec")
 
 
 @dataclass(frozen=True)
-class Slim(Fitted):
+class Slim(ItemItem):
     """½‖x_j − Xw‖² + l1·Σw + ½·l2·‖w‖² for each item j, w ≥ 0, w_j = 0."""
 
     model: str = "slim"
@@ -36,12 +33,9 @@ class Slim(Fitted):
     )
     sweeps: int = value(100, "at most so many passes over a column's weights", low=1)
 
-    def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
-        """Weights from the pairs of these folds."""
-        from mrl4rec.models.scorers import ItemItemModel
-
-        seen = data.csr(*folds)
-        return ItemItemModel(weights(seen, self.l1, self.l2, self.sweeps), seen)
+    def weights(self, seen: Csr, device: str) -> Any:
+        """(I, I) weights."""
+        return weights(seen, self.l1, self.l2, self.sweeps)
 
 
 def weights(seen: Csr, l1: float, l2: float, sweeps: int) -> Any:

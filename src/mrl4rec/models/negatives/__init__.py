@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from mrl4rec.models.negatives.place import Place
 from mrl4rec.models.negatives.sampler import TRITON, Sampler, has_triton
-from mrl4rec.models.negatives.several import BestSampler, EverySampler, PopularSampler, shared
+from mrl4rec.models.negatives.several import BestSampler, PopularSampler, shared
 
 __all__ = [
     "TRITON",
     "BestSampler",
-    "EverySampler",
     "Place",
     "PopularSampler",
     "Sampler",

@@ -21,22 +21,6 @@ NOBODYS = -1
 
 
 @dataclass(frozen=True, eq=False)
-class EverySampler(Sampler):
-    """Every candidate of the only level is a negative: K = n."""
-
-    def choose(
-        self,
-        users_B: Tensor,
-        user_vectors: Tensor,
-        item_vectors: Tensor,
-        place: Place,
-        positives_B: Tensor | None = None,
-    ) -> Tensor:
-        """(B, n) negatives, in the order of the draws."""
-        return self.draw(users_B, place)[:, 0]
-
-
-@dataclass(frozen=True, eq=False)
 class BestSampler(Sampler):
     """The ``rule.top`` best-scored candidates of the only level are all negatives: K = M."""
 
