@@ -27,7 +27,6 @@ from mrl4rec.training import TrainRequest, key, run
 from mrl4rec.training.checkpoint import State, Store
 from mrl4rec.training.group import Group
 from mrl4rec.training.interrupt import Interrupted, StopFlag
-from mrl4rec.training.job import pack, unpack
 from mrl4rec.training.loop import Loop
 from mrl4rec.training.progress import EpochReport
 from mrl4rec.training.request import plan
@@ -490,15 +489,6 @@ def test_checkpoints_amid_an_epoch_resume_too(tmp_path: Path) -> None:
     assert resumed.history == whole.history
     for name, array in whole.vectors.items():
         assert np.array_equal(resumed.vectors[name], array)
-
-
-def test_interactions_survive_the_way_to_another_process() -> None:
-    data = small()
-    there = unpack(pack(data))
-    assert (there.n_users, there.n_items) == (50, 40)
-    for fold in ("train", "valid", "test"):
-        for mine, other in zip(data.pairs(fold), there.pairs(fold), strict=True):
-            assert np.array_equal(mine, other)
 
 
 def test_layered_models_keep_their_layer_0(settings: Settings) -> None:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch.distributed import Store
+
+ROLL_CALL_SECONDS = 5
+"""After a collective timed out: time for the other ranks to say that they waited too."""
 
 
 @dataclass
@@ -17,8 +25,6 @@ class Group:
     world: int = 1
     device: str = "cpu"
     """As torch names it: ``cpu``, ``cuda``, ``cuda:1``."""
-    waiting: str = ""
-    """What this process waits for with the others just now; read by its heartbeat."""
 
     @property
     def leads(self) -> bool:
@@ -44,30 +50,57 @@ class Group:
         from torch import distributed
 
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
-        self.waiting = what
         if what == "sum":
             distributed.all_reduce(tensor)
         else:
             distributed.broadcast(tensor, src=0)
-        result = tensor.tolist()
-        self.waiting = ""
-        return result
+        return tensor.tolist()
+
+
+class Stalled(Exception):
+    """Ranks that the others waited for in vain."""
+
+    def __init__(self, ranks: list[int]) -> None:
+        super().__init__(ranks)
+        self.ranks = ranks
 
 
 @contextmanager
-def joined(device: str, seconds: float) -> Iterator[Group]:
-    """The group of torchrun's environment; a peer silent for ``seconds`` is an error."""
+def joined(device: str, seconds: float, place: Path) -> Iterator[Group]:
+    """The group of torchrun's environment, which meets in the file ``place``.
+
+    Raises Stalled where a peer is silent for ``seconds``.
+    """
     import torch
     from torch import distributed
 
-    rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
-    place = f"cuda:{local}" if device == "cuda" else "cpu"
+    rank, world, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    where = f"cuda:{local}" if device == "cuda" else "cpu"
     if device == "cuda":
-        torch.cuda.set_device(place)
+        torch.cuda.set_device(where)
+    # not told their number, it leaves the file: who ends last would wait for one that is gone
+    store = distributed.FileStore(str(place))
     distributed.init_process_group(
-        "nccl" if device == "cuda" else "gloo", timeout=timedelta(seconds=seconds)
+        "nccl" if device == "cuda" else "gloo",
+        store=store,
+        rank=rank,
+        world_size=world,
+        timeout=timedelta(seconds=seconds),
     )
     try:
-        yield Group(rank, distributed.get_world_size(), place)
+        yield Group(rank, world, where)
+    except Exception as error:
+        awake = [f"awake-{one}" for one in range(world)]
+        store.set(awake[rank], "")
+        if "Timed out" in str(error) and (absent := _absent(store, awake)):
+            raise Stalled(absent) from error
+        raise
     finally:
         distributed.destroy_process_group()
+
+
+def _absent(store: Store, keys: list[str]) -> list[int]:
+    """The ranks that do not answer; the others do so at about one time, when they are given up."""
+    with suppress(RuntimeError):  # not all of them came
+        store.wait(keys, timedelta(seconds=ROLL_CALL_SECONDS))
+    return [rank for rank, key in enumerate(keys) if not store.check([key])]

@@ -1,205 +1,182 @@
-"""Training on several devices: torchrun as a child process on loopback, watched until it ends."""
+"""Training on several devices: torchrun as a child process, its ranks on loopback."""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
-import shutil
-import signal
+import pickle
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
+import numpy as np
 import psutil
 
-from mrl4rec.core import processes, tensor_file
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.data.interactions import Interactions
-from mrl4rec.training import beat
+from mrl4rec.training.group import Stalled
 from mrl4rec.training.interrupt import Interrupted, StopFlag, on_sigterm
-from mrl4rec.training.job import Job, pack
+from mrl4rec.training.job import Job
 from mrl4rec.training.loop import Trained
 from mrl4rec.training.progress import EpochReport, Progress
-from mrl4rec.training.worker import DATA, PROGRESS, RESULT, START, SUMMARY
+from mrl4rec.training.worker import ERROR, JOB, PID, PROGRESS, RESULT
 
 RESTARTS = 2
-"""Starts anew after a rank died; each goes on from the newest checkpoint."""
+"""Starts after a rank died; each resumes from the newest checkpoint."""
 POLL_SECONDS = 0.2
-SHUTDOWN_SECONDS = 8.0
-"""After a rank failed: torchrun ends the others in this time, or they are killed."""
-GRACE_SECONDS = 30.0
-"""After SIGTERM: time to finish a step and write a checkpoint."""
+SHUTDOWN_SECONDS = 5.0
+"""After the first error of a rank: time for the others to end before they are killed."""
+TODO = "run the same command again: it goes on from the last checkpoint"
 log = logging.getLogger("mrl4rec")
 
 
 class RankDied(Mrl4recError):
-    """A rank's process ended without a word (killed, out of memory): starting anew may help."""
+    """A rank's process ended without an error of its own (killed, out of memory)."""
 
 
 def launch(job: Job, data: Interactions, progress: Progress | None) -> Trained:
-    """Train under torchrun. When a rank dies, all are started anew, twice at most.
+    """Train under torchrun. When a rank dies, all are restarted, twice at most.
 
-    Raises Interrupted after SIGTERM, Mrl4recError with the words of the rank that failed or
-    naming the one that stalled. No process it started outlives it.
+    Raises Interrupted after SIGTERM, Mrl4recError with the error of the rank that failed or naming
+    the one that stalled or died. No process it started outlives it.
     """
-    folder = Path(tempfile.mkdtemp(prefix="mrl4rec-job-"))
-    try:
-        with on_sigterm() as stop:
-            for attempt in range(RESTARTS + 1):
-                here = folder / f"attempt-{attempt}"
-                _write_job(here, job, data)
-                try:
-                    return _Attempt(here, job, stop, progress).run()
-                except RankDied as error:
-                    if attempt == RESTARTS:
-                        raise
-                    log.warning("%s: starting all ranks anew from the last checkpoint", error.what)
-        raise AssertionError("unreachable")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-class _Attempt:
-    """One torchrun from start to end."""
-
-    def __init__(self, folder: Path, job: Job, stop: StopFlag, progress: Progress | None) -> None:
-        self.folder, self.job, self.stop, self.progress = folder, job, stop, progress
-        self.ranks = job.plan.ranks
-        self._read_until = 0
-        self._dead: beat.Beat | None = None
-        self._stalled: list[beat.Beat] = []
-
-    def run(self) -> Trained:
-        """Start, watch, and read the result."""
-        errors = self.folder / "stderr"
-        with errors.open("w", encoding="utf-8") as sink:
-            child = subprocess.Popen(
-                _command(self.folder, self.job),
-                env=_environment(self.folder, self.ranks),
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                start_new_session=True,
-            )
+    nobody = np.empty(0, dtype=object)
+    pairs = replace(data, user_ids=nobody, item_ids=nobody, reviewed_at_P=None)
+    settings = job.settings.model_copy(update={"alert_webhook": None})  # a secret stays here
+    with tempfile.TemporaryDirectory(prefix="mrl4rec-job-") as folder, on_sigterm() as stop:
+        Path(folder, JOB).write_bytes(pickle.dumps((replace(job, settings=settings), pairs)))
+        for attempt in range(RESTARTS + 1):
+            here = Path(folder, f"attempt-{attempt}")
+            here.mkdir()
             try:
-                self._watch(child)
-            finally:
-                _end(child, beat.read(self.folder, self.ranks))
-        self._pass_on_progress()
-        if child.returncode == 0 and (self.folder / SUMMARY).exists():
-            return _result(self.folder)
-        raise self._failure(child.returncode, errors)
+                return _attempt(here, job, stop, progress or (lambda _: None))
+            except RankDied as error:
+                if attempt == RESTARTS:
+                    raise
+                log.warning("%s: restarting all ranks from the last checkpoint", error.what)
+    raise AssertionError("unreachable")
 
-    def _watch(self, child: subprocess.Popen[bytes]) -> None:
-        """Until torchrun ends: pass reports on, forward SIGTERM, notice the first rank to die."""
-        until: float | None = None
-        while child.poll() is None:
-            self._pass_on_progress()
-            beats = beat.read(self.folder, self.ranks)
-            if until is None and self._broken(beats):
-                until = time.monotonic() + SHUTDOWN_SECONDS
-            if until is None and self.stop.asked:
-                until = time.monotonic() + GRACE_SECONDS
-                for one in beats:
-                    _signal(one, signal.SIGTERM)
-            if until is not None and time.monotonic() > until:
-                return
-            time.sleep(POLL_SECONDS)
 
-    def _broken(self, beats: list[beat.Beat]) -> bool:
-        """True once a rank is dead or has failed; notes who died, or who kept the others waiting.
+def _attempt(folder: Path, job: Job, stop: StopFlag, progress: Progress) -> Trained:
+    """One torchrun from start to end."""
+    output = folder / "output"
+    with (
+        output.open("wb") as sink,
+        (folder / PROGRESS).open("w+b") as reports,
+        subprocess.Popen(
+            _command(folder, job.plan.ranks),
+            env=_environment(job.plan.ranks),
+            stdin=subprocess.PIPE,  # its end is the ranks' sign that this process is gone
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+        ) as torchrun,
+    ):
+        try:
+            _watch(torchrun, folder, stop, reports, progress)
+        finally:
+            _kill(torchrun)
+    if torchrun.returncode == 0:
+        trained: Trained = pickle.loads((folder / RESULT).read_bytes())
+        return trained
+    words = "\n".join(output.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+    raise _failure(folder, job, stop, f"torchrun ended with code {torchrun.returncode}: {words}")
 
-        It is judged at the first sign: torchrun then ends the other ranks, which look dead too.
-        """
-        self._dead = _first_dead(beats)
-        failed = any(one.state == "failed" for one in beats)
-        if failed and self._dead is None:
-            self._stalled = [one for one in beats if one.state == "running"]
-        return failed or self._dead is not None
 
-    def _pass_on_progress(self) -> None:
-        path = self.folder / PROGRESS
-        if self.progress is None or not path.exists():
+def _watch(
+    torchrun: subprocess.Popen[bytes],
+    folder: Path,
+    stop: StopFlag,
+    reports: BinaryIO,
+    progress: Progress,
+) -> None:
+    """Until torchrun ends: pass reports and SIGTERM on; after an error it has not long."""
+    until, stopping = math.inf, False
+    while torchrun.poll() is None and time.monotonic() < until:
+        _pass_on(reports, progress)
+        if stop.asked and not stopping:
+            torchrun.terminate()  # it gives the ranks 30 s for a checkpoint
+            stopping = True
+        if until == math.inf and any(folder.glob(f"*{ERROR}")):
+            until = time.monotonic() + SHUTDOWN_SECONDS
+        time.sleep(POLL_SECONDS)
+    _pass_on(reports, progress)
+
+
+def _pass_on(reports: BinaryIO, progress: Progress) -> None:
+    for line in iter(reports.readline, b""):
+        if not line.endswith(b"\n"):  # it is being written
+            reports.seek(-len(line), os.SEEK_CUR)
             return
-        with path.open("rb") as file:
-            file.seek(self._read_until)
-            for line in file:
-                if line.endswith(b"\n"):
-                    self._read_until += len(line)
-                    self.progress(EpochReport(**json.loads(line)))
-
-    def _failure(self, code: int | None, errors: Path) -> Mrl4recError:
-        """What went wrong, in the words of the rank it went wrong in."""
-        beats = beat.read(self.folder, self.ranks)
-        for one in beats:
-            if one.state == "interrupted":
-                return Interrupted(one.error, where=one.where, todo=one.todo)
-        for one in beats:
-            if one.state == "failed" and one.named:
-                what = f"rank {one.rank} failed: {one.error}"
-                return Mrl4recError(what, where=one.where, todo=one.todo)
-        todo = "run the same command again: it goes on from the last checkpoint"
-        where = str(self.job.checkpoints)
-        if self._dead is not None:
-            what = f"rank {self._dead.rank} of {self.ranks} (process {self._dead.pid}) died"
-            return RankDied(what, where=where, todo=todo)
-        if self._stalled:
-            slow = min(self._stalled, key=lambda one: (bool(one.waiting), one.at))
-            what = (
-                f"rank {slow.rank} of {self.ranks} (process {slow.pid}) stalled: the others waited "
-                f"{self.job.settings.collective_seconds:g} s for it"
-            )
-            return Mrl4recError(what, where=where, todo=todo)
-        words = " / ".join(one.error for one in beats if one.error)
-        tail = "\n".join(errors.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
-        return Mrl4recError(
-            f"torchrun ended with code {code}: {words or tail}", where=where, todo=todo
-        )
+        progress(EpochReport(**json.loads(line)))
 
 
-def _write_job(folder: Path, job: Job, data: Interactions) -> None:
-    """The order and its data."""
-    folder.mkdir()
-    tensor_file.write(folder / DATA, pack(data))
-    if job.start is not None:
-        tensor_file.write(folder / START, job.start.pack())
-    body = {
-        "plan": job.plan.as_dict(),
-        "key": job.key,
-        "checkpoints": str(job.checkpoints.absolute()),
-        "settings": job.settings.model_dump(mode="json"),
-        "starter": processes.this_process(),
-        "threads": _threads(job.plan.ranks),
+def _failure(folder: Path, job: Job, stop: StopFlag, otherwise: str) -> Mrl4recError:
+    """What went wrong: first what a rank itself could name, then who stalled, then who died."""
+    where = str(job.checkpoints)
+    pids = {int(path.stem): path.read_text() for path in sorted(folder.glob(f"*{PID}"))}
+    errors = {
+        rank: pickle.loads(path.read_bytes())
+        for rank in pids
+        if (path := folder / f"{rank}{ERROR}").exists()
     }
-    (folder / "job.json").write_text(json.dumps(body), encoding="utf-8")
+
+    def names(ranks: Iterable[int]) -> str:
+        told = (f"rank {rank} of {job.plan.ranks} (process {pids.get(rank)})" for rank in ranks)
+        return ", ".join(told)
+
+    for rank, error in errors.items():
+        if isinstance(error, Interrupted):
+            return error
+        if isinstance(error, Mrl4recError):
+            what = f"rank {rank} failed: {error.what}"
+            return Mrl4recError(what, where=error.where, todo=error.todo)
+    if stop.asked:
+        return Interrupted("training was asked to stop", todo=TODO)
+    for error in errors.values():
+        if isinstance(error, Stalled):
+            seconds = job.settings.collective_seconds
+            what = f"{names(error.ranks)} stalled: the others waited {seconds:g} s"
+            return Mrl4recError(what, where=where, todo=TODO)
+    silent = sorted({*range(job.plan.ranks)} - errors.keys())
+    if pids and silent:
+        return RankDied(f"{names(silent)} died", where=where, todo=TODO)
+    said = " / ".join(f"rank {rank}: {error}" for rank, error in errors.items())
+    return Mrl4recError(said or otherwise, where=where, todo=TODO)
 
 
-def _command(folder: Path, job: Job) -> list[str]:
-    """torchrun with a store on a free port of loopback, and nowhere else."""
+def _command(folder: Path, ranks: int) -> list[str]:
+    """torchrun and the ranks meet in files: a store of torch's would listen on every interface."""
     return [
         sys.executable,
         "-m",
-        "mrl4rec.training.torchrun",
+        "torch.distributed.run",
         "--nnodes=1",
-        f"--nproc-per-node={job.plan.ranks}",
-        "--rdzv-backend=loopback",
-        f"--rdzv-id={job.key[:16]}",
+        f"--nproc-per-node={ranks}",
+        "--rdzv-backend=c10d",
+        "--rdzv-conf=store_type=file",
+        f"--rdzv-endpoint={folder / 'rendezvous'}",
+        "--local-addr=127.0.0.1",
         "--max-restarts=0",
-        "--monitor-interval=0.2",
-        "--shutdown-timeout=5",
+        f"--log-dir={folder}",
         "-m",
         "mrl4rec.training.worker",
-        str(folder / "job.json"),
+        str(folder),
     ]
 
 
-def _environment(folder: Path, ranks: int) -> dict[str, str]:
+def _environment(ranks: int) -> dict[str, str]:
     """Loopback only, and the machine's threads shared out."""
-    threads = str(_threads(ranks))
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = str(max(1, (there or 1) // ranks))
     fixed = {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
@@ -207,45 +184,15 @@ def _environment(folder: Path, ranks: int) -> dict[str, str]:
         "GLOO_SOCKET_IFNAME": "lo",
         "NCCL_SOCKET_IFNAME": "lo",
         "TORCH_CPP_LOG_LEVEL": "ERROR",
-        "TMPDIR": str(folder),  # torchrun leaves a folder of logs behind
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # it would listen on every interface
     }
     return {**os.environ, **fixed}
 
 
-def _threads(ranks: int) -> int:
-    return max(1, processes.cores() // ranks)
-
-
-def _first_dead(beats: list[beat.Beat]) -> beat.Beat | None:
-    """A rank that says it runs and does not."""
-    for one in beats:
-        if one.state == "running" and not processes.is_running(one.pid, one.started):
-            return one
-    return None
-
-
-def _signal(one: beat.Beat, number: signal.Signals) -> None:
-    if processes.is_running(one.pid, one.started):
-        os.kill(one.pid, number)
-
-
-def _end(child: subprocess.Popen[bytes], beats: list[beat.Beat]) -> None:
-    """Make sure that torchrun and every rank are gone."""
-    if child.poll() is None:
-        for one in [*psutil.Process(child.pid).children(recursive=True)]:
-            _kill(one)
-        os.killpg(child.pid, signal.SIGKILL)
-    for one in beats:
-        _signal(one, signal.SIGKILL)
-    child.wait()
-
-
-def _kill(process: psutil.Process) -> None:
-    with suppress(psutil.NoSuchProcess):  # it ended by itself in between
-        process.kill()
-
-
-def _result(folder: Path) -> Trained:
-    body = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    vectors = tensor_file.read(folder / RESULT)
-    return Trained(vectors, body["epoch"], body["best"], body["history"])
+def _kill(torchrun: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of it and its ranks, stopped ones too."""
+    if torchrun.poll() is None:
+        parent = psutil.Process(torchrun.pid)
+        for process in (*parent.children(recursive=True), parent):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()

@@ -66,9 +66,7 @@ class Learner:
     def update(self, loss: Tensor) -> None:
         """One step of Adam. DDP averages over ranks, so the parts are scaled to add up."""
         self.optimiser.zero_grad(set_to_none=True)
-        self.group.waiting = "gradients" if self.group.world > 1 else ""
         (loss * self.group.world).backward()
-        self.group.waiting = ""
         self.optimiser.step()
 
     @torch.no_grad()

@@ -39,7 +39,8 @@ class Trained:
     """The kept vectors and how they came about. ``vectors`` is empty in ranks that do not lead."""
 
     vectors: Arrays
-    epoch: int
+    epoch: int | None
+    """The epoch that was chosen; None for a closed form."""
     best: float | None
     """Recall@10 of the epoch that was chosen; None where none was searched for."""
     history: list[dict[str, Any]]

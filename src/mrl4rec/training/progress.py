@@ -6,8 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 log = logging.getLogger("mrl4rec")
 
@@ -37,10 +36,6 @@ class EpochReport:
     """Of this epoch, evaluation included."""
     seconds_left: float
     """Until the end at the latest, as things stand (a refit to come included)."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return asdict(self)
 
     def line(self) -> str:
         """``MRL-M epoch 35 loss 0.1234 valid_recall@10 0.0512 (best 0.0519 at 30) 0:12 left``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, stage_key
 from mrl4rec.data.interactions import FOLDS
 from mrl4rec.kernels.devices import resolve_device
-from mrl4rec.models import AUTO, Fitted, Method, Trained, default_levels, from_dict, parse_levels
+from mrl4rec.models import AUTO, Fitted, Method, Trained, default_levels, parse_levels
 from mrl4rec.models.pairwise import Pairwise
 
 FITTED = ("train", "valid")
@@ -87,13 +86,6 @@ class Plan:
         values = {**asdict(self), "method": self.method.as_dict()}
         absent = ("warm", "everything", "unseen_by")
         return {k: v for k, v in values.items() if v or k not in absent}
-
-    @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> Plan:
-        """The plan that ``as_dict`` described."""
-        levels = values["levels"]
-        fixed = {"method": from_dict(values["method"]), "levels": levels and tuple(levels)}
-        return Plan(**{**values, **fixed})
 
     @property
     def trained(self) -> Trained:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
@@ -13,23 +12,12 @@ from mrl4rec.data.interactions import Interactions
 from mrl4rec.training.checkpoint import Store
 from mrl4rec.training.group import Group
 from mrl4rec.training.job import Job, train_here
+from mrl4rec.training.loop import Trained
 from mrl4rec.training.progress import EpochReport
 from mrl4rec.training.request import TrainRequest, plan, plan_key
 
 OnLook = Callable[[int, float], None]
 """Called with (epoch, Recall@10 on valid) each time training looks; what it raises ends it."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a setting reached on valid."""
-
-    value: float
-    """Best Recall@10 on valid."""
-    epoch: int | None
-    """The epoch it was reached in; None for a closed form."""
-    history: list[dict[str, Any]]
-    """The learning curve."""
 
 
 def search(
@@ -39,7 +27,7 @@ def search(
     settings: Settings,
     folder: Path,
     on_look: OnLook,
-) -> Found:
+) -> Trained:
     """Train on train, looking at valid; no refit, and test is not read.
 
     Checkpoints lie in ``folder``, so that a search that was killed goes on where it stood. Closed
@@ -55,7 +43,7 @@ def search(
         value = valid.of_closed_form(
             made.method, data, made.seed, device=device, memory_mb=settings.ranking_memory_mb
         )
-        return Found(value, None, [])
+        return Trained({}, None, value, [])
 
     def progress(report: EpochReport) -> None:
         if report.value is not None:
@@ -65,5 +53,4 @@ def search(
     job = Job(made, key, folder / key, settings, only="search")
     trained = train_here(job, data, Group(device=made.where), progress)
     Store(job.checkpoints, {}, 0).clear()
-    assert trained.best is not None, "a search looks at its last epoch"
-    return Found(trained.best, trained.epoch, trained.history)
+    return trained

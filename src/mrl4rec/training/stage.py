@@ -88,17 +88,23 @@ def run(
 
 def _train(
     order: Job, data: Interactions, progress: Progress | None
-) -> tuple[Scorer, int, list[dict[str, Any]]]:
-    from mrl4rec.training import job
+) -> tuple[Scorer, int | None, list[dict[str, Any]]]:
+    from mrl4rec.training.group import Group
+    from mrl4rec.training.job import train_here
+    from mrl4rec.training.launch import launch
 
+    made = order.plan
     line = Line() if progress is None else None
     try:
-        trained = job.train(order, data, progress or line)
+        if made.ranks > 1:
+            trained = launch(order, data, progress or line)
+        else:
+            trained = train_here(order, data, Group(device=made.where), progress or line)
     finally:
         if line is not None:
             line.close()
     vectors = {name: np.asarray(array, dtype=np.float32) for name, array in trained.vectors.items()}
-    model = from_arrays(vectors, order.plan.method.widths(order.plan.levels))
+    model = from_arrays(vectors, made.method.widths(made.levels))
     return model, trained.epoch, trained.history
 
 

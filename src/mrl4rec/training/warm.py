@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -57,20 +57,6 @@ class Start:
             for table, known in ((users, self.users), (items, self.items)):
                 rows = torch.from_numpy(known.rows_K).to(table.device)
                 table[rows] = torch.from_numpy(known.vectors_KD).to(table)
-
-    def pack(self) -> dict[str, NDArray[Any]]:
-        """Arrays for another process."""
-        sides = (("users", self.users), ("items", self.items))
-        rows: dict[str, NDArray[Any]] = {f"{name}.rows": side.rows_K for name, side in sides}
-        return rows | {f"{name}.vectors": side.vectors_KD for name, side in sides}
-
-    @staticmethod
-    def unpack(arrays: dict[str, NDArray[Any]]) -> Start:
-        """The start that ``pack`` gave."""
-        users, items = (
-            Known(arrays[f"{name}.rows"], arrays[f"{name}.vectors"]) for name in ("users", "items")
-        )
-        return Start(users, items)
 
 
 def fitting(folder: Path, method: Trained, dim: int) -> ModelCard:

@@ -1,90 +1,64 @@
-"""One rank under torchrun: ``python -m mrl4rec.training.worker job.json``."""
+"""One rank under torchrun: ``python -m mrl4rec.training.worker FOLDER``.
+
+FOLDER is the attempt's, made by ``launch`` for the time that it runs: what is pickled there is read
+by nobody else.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+import pickle
 import sys
+import threading
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from mrl4rec.core import tensor_file
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.core.settings import Settings
-from mrl4rec.training.beat import Heart
-from mrl4rec.training.interrupt import Interrupted
-from mrl4rec.training.job import Job, train_here, unpack
-from mrl4rec.training.loop import Trained
+from mrl4rec.training.group import Stalled, joined
+from mrl4rec.training.job import train_here
 from mrl4rec.training.progress import EpochReport
-from mrl4rec.training.request import Plan
-from mrl4rec.training.warm import Start
 
-DATA, START, PROGRESS = "data.safetensors", "start.safetensors", "progress"
-RESULT, SUMMARY = "result.safetensors", "result.json"
+JOB, PROGRESS, RESULT, STORE = "job", "progress", "result", "store"
+PID, ERROR = ".pid", ".error"
+"""Endings of the files that a rank writes, by its number."""
 
 
-def main(argv: list[str]) -> int:
-    """Train as one rank, speaking through files beside the job. Returns the exit code."""
-    path = Path(argv[0])
-    order = json.loads(path.read_text(encoding="utf-8"))
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
-    heart = Heart(path.parent, int(os.environ["RANK"]), tuple(order["starter"]))
-    heart.start()
+def main(folder: Path) -> None:
+    """Train as one rank; the leader writes the result, whoever fails its error."""
+    threading.Thread(target=_end_with_launcher, daemon=True).start()
+    rank = os.environ["RANK"]
+    level = logging.WARNING if rank == "0" else logging.ERROR
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(message)s")
+    (folder / f"{rank}{PID}").write_text(str(os.getpid()))
     try:
-        train_as_rank(order, path.parent, heart)
-    except Interrupted as error:
-        heart.end("interrupted", error)
-        return error.exit_code
-    except Mrl4recError as error:
-        heart.end("failed", error)
-        return error.exit_code
+        _train(folder)
     except Exception as error:
-        heart.end("failed", error)
+        known = isinstance(error, Mrl4recError | Stalled)
+        said = error if known else RuntimeError(f"{type(error).__name__}: {error}")
+        (folder / f"{rank}{ERROR}").write_bytes(pickle.dumps(said))
         raise
-    heart.end("done")
-    return 0
 
 
-def train_as_rank(order: dict[str, Any], folder: Path, heart: Heart) -> None:
-    """Join the others, train, and let the leader write the result."""
-    import torch
+def _train(folder: Path) -> None:
+    job, data = pickle.loads((folder.parent / JOB).read_bytes())
 
-    from mrl4rec.training.group import joined
+    def report(one: EpochReport) -> None:
+        with (folder / PROGRESS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(one)) + "\n")
 
-    settings = Settings(**order["settings"])
-    plan = Plan.from_dict(order["plan"])
-    data = unpack(tensor_file.read(folder / DATA))
-    start = Start.unpack(tensor_file.read(folder / START)) if plan.warm else None
-    torch.set_num_threads(order["threads"])
-    with joined(plan.where, settings.collective_seconds) as group:
-        heart.group = group
-        job = Job(plan, order["key"], Path(order["checkpoints"]), settings, start)
-        if not group.leads:
-            logging.getLogger("mrl4rec").setLevel(logging.ERROR)
-        trained = train_here(job, data, group, Reporter(folder / PROGRESS))
+    with joined(job.plan.where, job.settings.collective_seconds, folder / STORE) as group:
+        trained = train_here(job, data, group, report)
         if group.leads:
-            save_result(folder, trained)
+            (folder / RESULT).write_bytes(pickle.dumps(trained))
 
 
-def save_result(folder: Path, trained: Trained) -> None:
-    """The vectors, and beside them how they came about."""
-    tensor_file.write(folder / RESULT, trained.vectors)
-    body = {"epoch": trained.epoch, "best": trained.best, "history": trained.history}
-    (folder / SUMMARY).write_text(json.dumps(body), encoding="utf-8")
-
-
-class Reporter:
-    """Appends each epoch's report as one line of JSON, for the starter to pass on."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __call__(self, report: EpochReport) -> None:
-        """Append one report."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(report.as_dict()) + "\n")
+def _end_with_launcher() -> None:
+    """Wait for the end of stdin, which the launcher alone holds open, and end at once."""
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(Path(sys.argv[1]))

@@ -23,7 +23,8 @@ from mrl4rec.data.interactions import Interactions
 from mrl4rec.models import Method
 from mrl4rec.models.values import Span
 from mrl4rec.training.interrupt import Interrupted
-from mrl4rec.training.search import Found, search
+from mrl4rec.training.loop import Trained
+from mrl4rec.training.search import search
 from mrl4rec.training.tuning import kept
 from mrl4rec.training.tuning.space import space
 from mrl4rec.training.tuning.trial import METRIC, Asked, Trial
@@ -113,13 +114,13 @@ def _one(
         if trial.should_prune():
             raise optuna.TrialPruned
 
-    found: Found | None = None
+    found: Trained | None = None
     detail = None
     try:
         found = search(
             asked.split, replace(asked.request, method=method), data, settings, folder, on_look
         )
-        state, value = "complete", found.value
+        state, value = "complete", found.best
     except optuna.TrialPruned:
         state, value = "pruned", max(looks)
     except Mrl4recError as error:
