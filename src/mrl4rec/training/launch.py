@@ -21,6 +21,7 @@ import numpy as np
 import psutil
 
 from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.processes import cores
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.training.group import Stalled
 from mrl4rec.training.interrupt import Interrupted, StopFlag, on_sigterm
@@ -175,8 +176,8 @@ def _command(folder: Path, ranks: int) -> list[str]:
 
 def _environment(ranks: int) -> dict[str, str]:
     """Loopback only, and the machine's threads shared out."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = str(max(1, (there or 1) // ranks))
+    there = cores()
+    threads = str(max(1, there // ranks))
     fixed = {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
