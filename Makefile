@@ -44,7 +44,7 @@ test-slow: setup  ## real processes, servers and kills
 
 bench: setup  ## seconds and memory beside other tools (needs ../shared/data or MRL4REC_REAL_DATA)
 	@$(BIN)/python -c 'import implicit, polars, duckdb' 2>/dev/null || sh infra/install.sh $(BIN) dev,bench
-	@$(BIN)/mrl4rec bench
+	@$(BIN)/python -m tests.benchmarks
 
 clean:  ## remove what was set up (not the warehouse)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -37,12 +37,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "recommend": ("recommend", "one user's list, looked up or computed"),
     "vacuum": ("vacuum", "remove files that no version in use needs"),
     "up": ("up", "Prefect server, MLflow UI and the deployments, on loopback"),
-    "bench": ("bench", "seconds and memory beside other tools, at every target"),
     "doctor": ("doctor", "what is missing on this machine, and what to type"),
     "setup": ("setup", "resolve Delta's JARs, which Spark needs, once; needs Java 17"),
 }
 """File and help of each command."""
-WITHOUT_WAREHOUSE = ("bench",)
+RENAMED = {"bench": "make bench, or python -m tests.benchmarks in a checkout"}
+"""Commands that are called otherwise now."""
 
 
 def module(name: str) -> ModuleType:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flows.cli.commands import COMMANDS, WITHOUT_WAREHOUSE, module
+from flows.cli.commands import COMMANDS, RENAMED, module
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -52,6 +52,8 @@ def build_parser(argv: Sequence[str]) -> Parser:
     parser.add_argument("--version", action="version", version=f"mrl4rec {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     called = next((word for word in argv if not word.startswith("-")), None)
+    if called in RENAMED:
+        parser.error(f"{called!r} is now: {RENAMED[called]}")
     for name, (_, text) in COMMANDS.items():
         command = commands.add_parser(
             name,
@@ -61,17 +63,15 @@ def build_parser(argv: Sequence[str]) -> Parser:
             formatter_class=_Help,
         )
         if name == called:
-            _add_common(command, warehouse=name not in WITHOUT_WAREHOUSE)
+            _add_common(command)
             module(name).add_options(command)
     return parser
 
 
-def _add_common(command: argparse.ArgumentParser, *, warehouse: bool) -> None:
-    command.set_defaults(warehouse=None)
-    if warehouse:
-        command.add_argument(
-            "--warehouse", help="folder of all tables, models and reports; unset: ./warehouse"
-        )
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--warehouse", help="folder of all tables, models and reports; unset: ./warehouse"
+    )
     command.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 

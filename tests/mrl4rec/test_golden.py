@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mrl4rec.bench.probes.pairs import interactions
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.evaluation.cut import AS_TRAINED, Cut
 from mrl4rec.evaluation.ranking.evaluate import Evaluation, evaluate
 from mrl4rec.models import fit, resolve
 from mrl4rec.models.scorers import Scorer
+from tests.benchmarks.probes.pairs import interactions
 
 pytestmark = pytest.mark.slow
 FITTED = ("train", "valid")

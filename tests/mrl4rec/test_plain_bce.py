@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch.nn.functional import softplus
 
 from mrl4rec import training
-from mrl4rec.bench.probes.pairs import interactions
-from mrl4rec.bench.probes.training import SPLIT
 from mrl4rec.core.settings import Settings
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.evaluation.ranking.evaluate import recall_at
 from mrl4rec.models import model_folder, resolve
 from mrl4rec.training.request import TrainRequest
+from tests.benchmarks.probes.pairs import interactions
+from tests.benchmarks.probes.training import SPLIT
 
 BATCH, DIM, RATE, L2 = 2048, 64, 1e-3, 1e-4
 EVERY, PATIENCE = 5, 10

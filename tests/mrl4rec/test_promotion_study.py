@@ -16,9 +16,9 @@ from mrl4rec.data.interactions import from_pairs
 from mrl4rec.models.ease import weights
 from mrl4rec.models.scorers import FactorModel, ItemItemModel
 from mrl4rec.serving.promotion.decision import Rules
-from mrl4rec.serving.promotion.study import __main__ as command
-from mrl4rec.serving.promotion.study import guide, page, trials, window
-from mrl4rec.serving.promotion.study.trials import Design
+from tests.benchmarks.promotion_study import __main__ as command
+from tests.benchmarks.promotion_study import guide, page, trials, window
+from tests.benchmarks.promotion_study.trials import Design
 
 DAY = window.DAY
 

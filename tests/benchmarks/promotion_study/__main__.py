@@ -1,4 +1,4 @@
-"""``python -m mrl4rec.serving.promotion.study``: train, decide, print the tables."""
+"""``python -m tests.benchmarks.promotion_study``: train, decide, print the tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mrl4rec.data.interactions import Interactions
 from mrl4rec.data.synthetic.spec import Planted
 from mrl4rec.models import Trained, parse_levels, resolve
 from mrl4rec.serving.promotion.decision import Rules
-from mrl4rec.serving.promotion.study import guide, models, page, trials, window
+from tests.benchmarks.promotion_study import guide, models, page, trials, window
 
 CALIBRATION = 1 << 40
 """Seeds from here on find the weights of the gains; they take no part in the pairs."""
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(
-        prog="python -m mrl4rec.serving.promotion.study",
+        prog="python -m tests.benchmarks.promotion_study",
         description="how often a challenger is promoted that differs by seed alone, or is better",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

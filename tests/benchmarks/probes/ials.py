@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mrl4rec.bench.probes.pairs import interactions
 from mrl4rec.kernels.csr import Csr
+from tests.benchmarks.probes.pairs import interactions
 
 FOLDS = ("train", "valid")
 SEED = 2022

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mrl4rec.bench import child, probe
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import CACHE, Settings
+from tests.benchmarks import child, probe
 
 SIZES = ("full", "small")
 DATA = CACHE / "bench"
 MILLION = 1_000_000
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 VERSION = 1
 """Raised when the planted data change, so that kept ones are not taken for them."""
 

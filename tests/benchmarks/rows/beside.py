@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mrl4rec.bench.child import Outcome
-from mrl4rec.bench.row import Row, Target
+from tests.benchmarks.child import Outcome
+from tests.benchmarks.row import Row, Target
 
 Measured = tuple[dict[str, Any], Outcome]
 """The answer of a probe and what its process took."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mrl4rec.bench import probe
-from mrl4rec.bench.context import Context
-from mrl4rec.bench.row import Row, Target
-from mrl4rec.bench.rows.beside import against
+from tests.benchmarks import probe
+from tests.benchmarks.context import Context
+from tests.benchmarks.row import Row, Target
+from tests.benchmarks.rows.beside import against
 
 DIMS = (64, 256)
 SWEEPS = 5

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.stage import stage_key
 from mrl4rec.serving.promotion.decision import Decision, Rules, decide
-from mrl4rec.serving.promotion.study.models import Bank
+from tests.benchmarks.promotion_study.models import Bank
 
 CODE = 1
 """Raised when the same question gives other counts."""

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mrl4rec.bench.context import DATA, Context
-from mrl4rec.bench.row import Row
 from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
+from tests.benchmarks.context import DATA, Context
+from tests.benchmarks.row import Row
 
 log = logging.getLogger("mrl4rec")
 
@@ -68,7 +68,7 @@ def run(only: Sequence[str] = (), size: str = "full", data: Path | None = None) 
 
 def _measured(name: str, context: Context) -> Iterator[Row]:
     module, _, function = MEASUREMENTS[name].partition(":")
-    measure = getattr(importlib.import_module(f"mrl4rec.bench.rows.{module}"), function)
+    measure = getattr(importlib.import_module(f"tests.benchmarks.rows.{module}"), function)
     try:
         yield from measure(context)
     except Mrl4recError as error:

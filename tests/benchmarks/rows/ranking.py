@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mrl4rec.bench import probe
-from mrl4rec.bench.context import Context, engines
-from mrl4rec.bench.row import Row, Target
-from mrl4rec.bench.rows.beside import against
+from tests.benchmarks import probe
+from tests.benchmarks.context import Context, engines
+from tests.benchmarks.row import Row, Target
+from tests.benchmarks.rows.beside import against
 
 LEVELS = [4, 8, 16, 32, 64]
 

@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mrl4rec.bench import child, probe
-from mrl4rec.bench.context import Context
-from mrl4rec.bench.row import Row, Target
-from mrl4rec.bench.rows.beside import Measured, against, row
+from tests.benchmarks import child, probe
+from tests.benchmarks.context import Context
+from tests.benchmarks.row import Row, Target
+from tests.benchmarks.rows.beside import Measured, against, row
 
 K = 5
 GROWTH = Target("ratio", 11.0)

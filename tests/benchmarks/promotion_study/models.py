@@ -22,12 +22,12 @@ from mrl4rec.models.model_folder import Ids, Loaded, ModelCard
 from mrl4rec.models.scorers import FactorModel
 from mrl4rec.serving.promotion.duel import Field
 from mrl4rec.serving.promotion.per_user import Duel, Recipe, Side
-from mrl4rec.serving.promotion.study.guide import Guide
 from mrl4rec.training.engine import create
 from mrl4rec.training.group import Group
 from mrl4rec.training.order import Pairs
 from mrl4rec.training.request import Plan, TrainRequest, plan
 from mrl4rec.training.tasks import Task
+from tests.benchmarks.promotion_study.guide import Guide
 
 CODE = 1
 """Raised when the kept values of a model change."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from mrl4rec.bench import child
-from mrl4rec.bench.child import Outcome
-from mrl4rec.bench.context import Context
-from mrl4rec.bench.row import Row, Target
-from mrl4rec.bench.rows.beside import against
+from tests.benchmarks import child
+from tests.benchmarks.child import Outcome
+from tests.benchmarks.context import Context
+from tests.benchmarks.row import Row, Target
+from tests.benchmarks.rows.beside import against
 
 WITHOUT_JAVA = {"JAVA_HOME": "/nowhere"}
 """A command that succeeds with this has started no JVM."""

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from mrl4rec.bench.command import names, run
-from mrl4rec.bench.page import table, write_page
-from mrl4rec.bench.row import Row, Target
+from tests.benchmarks.command import names, run
+from tests.benchmarks.page import table, write_page
+from tests.benchmarks.row import Row, Target
 
 __all__ = ["Row", "Target", "names", "run", "table", "write_page"]

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mrl4rec.bench import probe
-from mrl4rec.bench.context import MILLION, Context, engines
-from mrl4rec.bench.row import Row, Target
-from mrl4rec.bench.rows.beside import Measured, against, row
+from tests.benchmarks import probe
+from tests.benchmarks.context import MILLION, Context, engines
+from tests.benchmarks.row import Row, Target
+from tests.benchmarks.rows.beside import Measured, against, row
 
 AUTHORS_EPOCH = 15.0
 """Seconds of an MRL-M epoch on Phones by the paper authors' code on two cores

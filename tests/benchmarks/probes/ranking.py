@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mrl4rec.bench.probe import best_of
 from mrl4rec.kernels.csr import Csr
+from tests.benchmarks.probe import best_of
 
 TIMES = 5
 TOP = 50

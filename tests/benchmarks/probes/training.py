@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from mrl4rec import training
-from mrl4rec.bench.probes.pairs import interactions
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.models import resolve
+from tests.benchmarks.probes.pairs import interactions
 
 SPLIT = Commit("split", "b" * 64, "splits", 0)
 """Stands for the split in the stage key; the interactions are handed over beside it."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil
 
-from mrl4rec.bench.context import ROOT
-from mrl4rec.bench.row import Row
 from mrl4rec.core.processes import cores
+from tests.benchmarks.context import ROOT
+from tests.benchmarks.row import Row
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 PAGE = ROOT / "docs" / "performance.md"

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mrl4rec.bench import child
+from tests.benchmarks import child
 
 PEERS = ("implicit", "polars", "duckdb", "torch")
 KINDS = {
@@ -35,7 +35,7 @@ KINDS = {
 
 def ask(kind: str, **values: Any) -> tuple[dict[str, Any], child.Outcome]:
     """Run a probe in a child; its answer and what the process took."""
-    outcome = child.python("-m", "mrl4rec.bench.probes", kind, json.dumps(values, default=str))
+    outcome = child.python("-m", "tests.benchmarks.probes", kind, json.dumps(values, default=str))
     return outcome.answer(), outcome
 
 
@@ -53,7 +53,7 @@ def main(kind: str, values: dict[str, Any]) -> None:
     """Run one probe here and print its answer."""
     module, _, name = KINDS[kind].partition(":")
     try:
-        function = getattr(importlib.import_module(f"mrl4rec.bench.probes.{module}"), name)
+        function = getattr(importlib.import_module(f"tests.benchmarks.probes.{module}"), name)
         answer = function(**values)
     except ModuleNotFoundError as error:
         if error.name not in PEERS:
