@@ -58,7 +58,7 @@ class Group:
 
 
 class Stalled(Exception):
-    """Ranks that the others waited for in vain."""
+    """``ranks`` did not join a collective within its timeout."""
 
     def __init__(self, ranks: list[int]) -> None:
         super().__init__(ranks)
@@ -78,7 +78,7 @@ def joined(device: str, seconds: float, place: Path) -> Iterator[Group]:
     where = f"cuda:{local}" if device == "cuda" else "cpu"
     if device == "cuda":
         torch.cuda.set_device(where)
-    # not told their number, it leaves the file: who ends last would wait for one that is gone
+    # Without the world size: with it, a store that ends deletes the file under the other ranks.
     store = distributed.FileStore(str(place))
     distributed.init_process_group(
         "nccl" if device == "cuda" else "gloo",
@@ -100,7 +100,7 @@ def joined(device: str, seconds: float, place: Path) -> Iterator[Group]:
 
 
 def _absent(store: Store, keys: list[str]) -> list[int]:
-    """The ranks that do not answer; the others do so at about one time, when they are given up."""
-    with suppress(RuntimeError):  # not all of them came
+    """The ranks that do not answer in time; the others time out at about the same moment."""
+    with suppress(RuntimeError):  # raised where a key is missing
         store.wait(keys, timedelta(seconds=ROLL_CALL_SECONDS))
     return [rank for rank, key in enumerate(keys) if not store.check([key])]

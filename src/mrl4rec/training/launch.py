@@ -75,7 +75,7 @@ def _attempt(folder: Path, job: Job, stop: StopFlag, progress: Progress) -> Trai
         subprocess.Popen(
             _command(folder, job.plan.ranks),
             env=_environment(job.plan.ranks),
-            stdin=subprocess.PIPE,  # its end is the ranks' sign that this process is gone
+            stdin=subprocess.PIPE,  # the ranks exit when it closes: this process has ended
             stdout=sink,
             stderr=sink,
             start_new_session=True,
@@ -99,7 +99,7 @@ def _watch(
     reports: BinaryIO,
     progress: Progress,
 ) -> None:
-    """Until torchrun ends: pass reports and SIGTERM on; after an error it has not long."""
+    """Pass on reports and SIGTERM until torchrun ends, or SHUTDOWN_SECONDS after an error."""
     until, stopping = math.inf, False
     while torchrun.poll() is None and time.monotonic() < until:
         _pass_on(reports, progress)
@@ -121,7 +121,7 @@ def _pass_on(reports: BinaryIO, progress: Progress) -> None:
 
 
 def _failure(folder: Path, job: Job, stop: StopFlag, otherwise: str) -> Mrl4recError:
-    """What went wrong: first what a rank itself could name, then who stalled, then who died."""
+    """The error to raise: one that a rank reported, else which rank stalled, else which died."""
     where = str(job.checkpoints)
     pids = {int(path.stem): path.read_text() for path in sorted(folder.glob(f"*{PID}"))}
     errors = {
