@@ -19,9 +19,8 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> No
     try:
         with temporary.open("xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
+        if durable:
+            sync(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
