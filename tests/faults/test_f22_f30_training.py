@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -168,7 +169,7 @@ def test_f26_nan_on_one_rank(
     asked = toy.request(devices=2, dtype="float64", epochs=3)
     rough = Settings(warehouse=tmp_path / "rough", checkpoint_seconds=0)
     with monkeypatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(tmp_path / "poison"))
+        patch.setenv("PYTHONPATH", str(tmp_path / "poison"), prepend=os.pathsep)
         with pytest.raises(Mrl4recError, match=r"the loss became nan .*step \d+; stopped before"):
             toy.train(rough, asked)
     assert not list(tmp_path.glob("rough/toy/models/*"))
