@@ -41,7 +41,8 @@ def test_f24_killed_while_a_checkpoint_is_written(
 ) -> None:
     """kill -9 when the fifth checkpoint is written and not yet in its place; again"""
     settings = undisturbed.before("train", tmp_path)
-    at = "kill after mrl4rec.core.files:sync 9"  # of the file, then of its folder, for each checkpoint
+    # Of the file, then of its folder, for each checkpoint.
+    at = "kill after mrl4rec.core.files:sync 9"
     children("train", undisturbed.dump, settings, at=at, **EVERY_STEP).killed()
     assert [path.name[:8] for path in checkpoints(settings)] == ["00000003", "00000004"]
     assert list(tmp_path.glob("d/checkpoints/*/.*.tmp"))
