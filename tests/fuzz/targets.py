@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from mrl4rec import models as methods
+from mrl4rec import models
 from mrl4rec.core import tensor_file
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings, folder_name
@@ -217,17 +217,17 @@ def method_options(data: bytes) -> None:
     """Names, level sets and values of methods: a method, or a usage error."""
     name, levels, *overrides = (data.decode("utf-8", "replace") + "\n").split("\n")
     try:
-        method = methods.resolve(name, [text for text in overrides if text])
+        method = models.resolve(name, [text for text in overrides if text])
     except UsageError:
         method = None
     try:
-        found = methods.parse_levels(levels, None)
+        found = models.parse_levels(levels, None)
     except UsageError:
         return
     assert list(found) == [int(word.strip()) for word in levels.split(",")]
     assert list(found) == sorted(set(found))
     assert found[0] > 0
-    if isinstance(method, methods.Trained) and found[-1] < 10_000:
+    if isinstance(method, models.Trained) and found[-1] < 10_000:
         assert method.width(found) > 0
 
 
