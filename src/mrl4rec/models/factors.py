@@ -7,6 +7,7 @@ H propagation layers (none in matrix factorisation).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mrl4rec.core.errors import UsageError
@@ -52,25 +53,26 @@ class LightGCN(Vectors):
         self.layers = layers
         self.graph = adjacency(setup.seen, setup.torch_dtype).to(setup.device)
 
-    def _layers(self) -> list[Tensor]:
+    def _layers(self) -> Iterator[Tensor]:
         from mrl4rec.kernels.propagation_torch import propagate
 
-        found = [torch.cat([self.users, self.items])]
+        nodes = torch.cat([self.users, self.items])
+        yield nodes
         for _ in range(self.layers):
-            found.append(propagate(self.graph, found[-1]))
-        return found
+            nodes = propagate(self.graph, nodes)
+            yield nodes
 
     def pooled(self) -> tuple[Tensor, Tensor]:
-        """The mean of the layers."""
-        nodes = self._layers()
-        total = nodes[0]
-        for layer in nodes[1:]:
-            total = total + layer
+        """The mean of the layers, of which no more than two are held at once."""
+        layers = self._layers()
+        total = next(layers)
+        for nodes in layers:
+            total = total + nodes
         return halves(total / (self.layers + 1), len(self.users))
 
     def hops(self) -> tuple[Tensor, Tensor]:
         """The layers side by side."""
-        return halves(torch.stack(self._layers(), dim=1), len(self.users))
+        return halves(torch.stack(list(self._layers()), dim=1), len(self.users))
 
 
 def halves(nodes: Tensor, n_users: int) -> tuple[Tensor, Tensor]:
