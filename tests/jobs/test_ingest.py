@@ -28,7 +28,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, history
 from mrl4rec.formats import ReadOptions, decode, expand
 from mrl4rec.tables import GATES, REVIEWS, SOURCES, versions
-from mrl4rec.transforms import duckdb_engine, engine
+from mrl4rec.transforms import duckdb_engine, opening
 from tests.conftest import ROOT
 from tests.mrl4rec.formats.cases import CASES, ROWS, Case
 
@@ -87,7 +87,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Settings) -> None:
         raise AssertionError("an engine was asked for")
 
-    monkeypatch.setattr(engine, "open_engine", refuse)
+    monkeypatch.setattr(opening, "open_engine", refuse)
 
 
 # ---------------------------------------------------------------------- several dumps

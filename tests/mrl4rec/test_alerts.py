@@ -140,7 +140,7 @@ def test_facts_without_end_are_cut() -> None:
 def test_the_end_of_the_process_waits_for_what_is_on_its_way(tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from mrl4rec import alerts\n"
+        "from mrl4rec.core import alerts\n"
         "from mrl4rec.core.settings import Settings\n"
         "alerts.send(Settings(), 'run_died', 'mrl4rec', {'why': 'last words'})\n"
     )

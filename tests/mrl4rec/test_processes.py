@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 
-from mrl4rec.core.processes import cores, is_running, this_process
+import pytest
+
+from mrl4rec.core.processes import cores, is_running, this_process, threads
 
 
 def test_this_process_runs() -> None:
@@ -31,3 +33,10 @@ def test_a_process_that_ended_does_not_run_reaped_or_not() -> None:
 
 def test_there_is_a_core() -> None:
     assert cores() >= 1
+
+
+def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "none")
+    assert threads() == len(os.sched_getaffinity(0))

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from model_samples import ids, kinds, real_factors, saved, sparse
 
-from mrl4rec import pyfunc
 from mrl4rec.core.errors import UsageError
 from mrl4rec.evaluation.ranking import recommend
 from mrl4rec.models import model_folder
+from mrl4rec.tracking import pyfunc
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     saved_at = pyfunc.save(folder, tmp_path_factory.mktemp("p") / "served")
     assert not list(saved_at.rglob("*.pkl"))
+    # What is registered names this loader for good, wherever its code has moved to.
+    assert "loader_module: mrl4rec.pyfunc" in (saved_at / "MLmodel").read_text()
     return mlflow.pyfunc.load_model(str(saved_at))
 
 

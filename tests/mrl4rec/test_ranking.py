@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -302,10 +301,3 @@ def test_popularity_on_the_authors_splits(
         # On Tools two items of 124 users each compete for place 20: .03504 or .03534
         assert hashed.get("recall", k) == pytest.approx(value, abs=3e-4)
     assert hashed.n_users == {"phone": 20_899, "tool": 12_924}[name]
-
-
-def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert topk.threads() == 3
-    monkeypatch.setenv("OMP_NUM_THREADS", "none")
-    assert topk.threads() == len(os.sched_getaffinity(0))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def _variants() -> Iterator[Method]:
     for module in iter_modules([str(Path(__file__).parent)]):
-        if module.name != "registry":
+        if module.name != "registry" and not module.ispkg:  # a family is a file
             yield from getattr(import_module(f"mrl4rec.models.{module.name}"), "VARIANTS", ())
 
 

@@ -20,5 +20,5 @@ def test_every_family_is_listed_and_changed_without_them() -> None:
 
 
 def test_the_help_of_the_command_line_loads_none() -> None:
-    code = "from flows.options import build_parser; build_parser().format_help()"
+    code = "from flows.cli.parser import build_parser; build_parser([]).format_help()"
     assert loaded_after(code) == set()
