@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 from flows.alerting import alerts_where_it_fails
 from flows.config.run import CUTOFFS
 from mrl4rec.checks import gate
-from mrl4rec.checks.gate import Facts, Verdict, heads, markdown
+from mrl4rec.checks.gate import Facts, Verdict, foreign_commits, markdown
 from mrl4rec.core.errors import GateFailed, Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, find, history
@@ -73,14 +73,14 @@ class TableGate:
     def _check_heads(self) -> None:
         """Judge what no stage wrote the first time it is seen; undo it the next."""
         at = (self.settings, self.dataset, self.commit)
-        found = heads.foreign_heads(*at, self.suite.tables)
+        found = foreign_commits.foreign_heads(*at, self.suite.tables)
         if not found:
             return
         known = self._known(found)
         if known is None:
             gate.require(self.settings, self._judge(found))
         elif not known.passed:
-            heads.restore(*at, found)
+            foreign_commits.restore(*at, found)
         else:
             log.info("%s: nothing reads what no stage wrote: %s", self.dataset, found)
 

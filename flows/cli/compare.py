@@ -51,9 +51,9 @@ def run(arguments: Namespace) -> Any:
 
 def paired(arguments: Namespace) -> Any:
     """Every pair of the models named, on each data set that has them all."""
+    from mrl4rec.reporting.comparable import heats
     from mrl4rec.reporting.contest import contests
     from mrl4rec.reporting.per_user import Place
-    from mrl4rec.reporting.sides import heats
 
     settings = Settings()
     place = Place(arguments.metric, arguments.k, arguments.width)

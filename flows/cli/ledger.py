@@ -19,7 +19,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Any:
     """Who was champion, when and why."""
     from mrl4rec.serving.registry import ledger as ledgers
-    from mrl4rec.serving.registry.words import change_in_short, evidence_in_short
+    from mrl4rec.serving.registry.summaries import change_in_short, evidence_in_short
 
     settings = Settings()
     dataset = champion.dataset_of(settings, arguments.dataset)

@@ -85,8 +85,8 @@ def _print(asked: Simulation, story: Story, answer: Mapping[str, Any]) -> None:
 
 
 def _line(told: Told) -> list[Any]:
-    from mrl4rec.serving.promotion.words import percent, signed
-    from mrl4rec.serving.promotion.words import short as value
+    from mrl4rec.serving.promotion.formatting import percent, signed
+    from mrl4rec.serving.promotion.formatting import short as value
     from mrl4rec.serving.registry.ledger import short
 
     measured = told.measured

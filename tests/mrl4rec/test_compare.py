@@ -13,10 +13,10 @@ from report_warehouse import Model, dump, results
 from flows.cli import main
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
+from mrl4rec.reporting.comparable import heats
 from mrl4rec.reporting.contest import contests
 from mrl4rec.reporting.per_user import Place
 from mrl4rec.reporting.runs import load_runs
-from mrl4rec.reporting.sides import heats
 
 LEVELS, OTHER = "4,8,16,32,64", "16,32,64"
 MODELS = [

@@ -30,7 +30,7 @@ from mrl4rec.reporting.split_views import over_splits
 from mrl4rec.reporting.warehouse import contexts
 from mrl4rec.tables import TUNINGS
 from mrl4rec.tables.store import commit_rows
-from mrl4rec.training.tuning.kept import tunings
+from mrl4rec.training.tuning.store import tunings
 
 USERS = 60
 LEVELS = "4,8,16,32,64"

@@ -66,7 +66,7 @@ def test_the_defaults_are_the_first_trial_and_the_best_is_the_best(settings: Set
 
 def test_gone_on_with_is_the_same_as_undisturbed(settings: Settings, tmp_path: Path) -> None:
     def settings_of(place: Settings) -> list[Any]:
-        from mrl4rec.training.tuning.kept import _rows
+        from mrl4rec.training.tuning.store import _rows
 
         return [(row["settings"], row["value"]) for row in _rows(place, "d")]
 

@@ -12,7 +12,7 @@ from mrl4rec.reporting.costs import cost
 from mrl4rec.reporting.evidence import Evidence, evidence
 from mrl4rec.reporting.panels import panels
 from mrl4rec.reporting.runs import Group, at_full_width, headline
-from mrl4rec.training.tuning.kept import Tuning
+from mrl4rec.training.tuning.store import Tuning
 
 MAIN, MORE = ("recall", "ndcg"), ("hr", "mrr", "map", "precision", "coverage")
 

@@ -9,7 +9,7 @@ from typing import Any
 from mrl4rec.core.errors import UsageError
 from mrl4rec.models import resolve
 from mrl4rec.reporting.runs import Group, Run, Stat
-from mrl4rec.training.tuning.kept import Tuning, best_settings
+from mrl4rec.training.tuning.store import Tuning, best_settings
 
 DEFAULT, BY_HAND, UNKNOWN = "default", "by hand", "–"
 MIB = 1 << 20

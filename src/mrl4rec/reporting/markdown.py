@@ -10,7 +10,7 @@ from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.files import write_whole
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import stage_key
-from mrl4rec.evaluation.hierarchy.kept import rows_of
+from mrl4rec.evaluation.hierarchy.results import rows_of
 from mrl4rec.reporting import claims, evidence_views, views
 from mrl4rec.reporting.command import commands
 from mrl4rec.reporting.compare import compare
@@ -22,7 +22,7 @@ from mrl4rec.reporting.runs import Group, at_full_width, chosen, group, load_run
 from mrl4rec.reporting.split_views import over_splits, split_name
 from mrl4rec.reporting.views import Table
 from mrl4rec.reporting.warehouse import Context, contexts, source_rows
-from mrl4rec.training.tuning.kept import tunings
+from mrl4rec.training.tuning.store import tunings
 
 HEAD = """# Results
 

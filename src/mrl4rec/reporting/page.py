@@ -23,7 +23,7 @@ from mrl4rec.reporting.runs import Group, chosen, gate_rows, group, load_runs
 from mrl4rec.reporting.split_views import over_splits
 from mrl4rec.reporting.warehouse import Context, contexts, source_rows
 from mrl4rec.tables.splits import FOLDS
-from mrl4rec.training.tuning.kept import tunings
+from mrl4rec.training.tuning.store import tunings
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
@@ -75,7 +75,7 @@ def _configs(settings: Settings, name: str) -> list[tuple[str, str]]:
 
 def _hierarchy(settings: Settings, name: str) -> list[dict[str, Any]]:
     """What clusters of the prefixes say, where `mrl4rec hierarchy` has measured it."""
-    from mrl4rec.evaluation.hierarchy.kept import rows_of
+    from mrl4rec.evaluation.hierarchy.results import rows_of
     from mrl4rec.reporting import hierarchy
 
     rows = rows_of(settings, name)

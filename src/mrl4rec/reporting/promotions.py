@@ -13,7 +13,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.reporting.views import Table, text
 from mrl4rec.serving.registry import ledger
 from mrl4rec.serving.registry.ledger import Entry, short
-from mrl4rec.serving.registry.words import change_in_short
+from mrl4rec.serving.registry.summaries import change_in_short
 from mrl4rec.tables.drift import DRIFT
 
 DISTANCES = {

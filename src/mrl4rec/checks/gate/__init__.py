@@ -1,8 +1,8 @@
 """Gates: a table version or a model against its expectations, judged once, the verdict kept."""
 
 from mrl4rec.checks.gate.judge import SAMPLE, Facts, judge
+from mrl4rec.checks.gate.messages import listing_command, markdown, require
 from mrl4rec.checks.gate.verdicts import Finding, Verdict, find, given, record
-from mrl4rec.checks.gate.words import listing_command, markdown, require
 
 __all__ = [
     "SAMPLE",

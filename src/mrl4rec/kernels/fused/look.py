@@ -10,6 +10,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from mrl4rec.kernels.draws import _below, _fold, _unseen
+from mrl4rec.kernels.fused.loops import add_negative, add_tails, block, prefetch_row
 from mrl4rec.kernels.fused.memory import (
     BCE,
     CHUNKS,
@@ -20,7 +21,6 @@ from mrl4rec.kernels.fused.memory import (
     Batch,
     Recipe,
 )
-from mrl4rec.kernels.fused.parts import add_negative, add_tails, block, prefetch_row
 from mrl4rec.kernels.lazy_adam import PLAIN, Schedule, Tables, fresh
 from mrl4rec.kernels.rules import HARDEST, NEAREST, pick
 from mrl4rec.kernels.vector import ROWS, dot, dots, prefetch

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from mrl4rec.kernels.fused.loops import add_negative, add_tails, block, prefetch_row
 from mrl4rec.kernels.fused.memory import CHUNKS, NOBODY, UP_TO_DATE, Batch, Links, Recipe
-from mrl4rec.kernels.fused.parts import add_negative, add_tails, block, prefetch_row
 from mrl4rec.kernels.lazy_adam import PLAIN, UNTOUCHED, Schedule, Tables, constants, fresh, update
 from mrl4rec.kernels.vector import add_scaled, dot, prefetch
 

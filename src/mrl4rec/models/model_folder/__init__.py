@@ -15,8 +15,8 @@ No pickle anywhere. A folder is written beside its place, synced, and renamed in
 """
 
 from mrl4rec.models.model_folder.card import ITEMS, MODEL, SEEN, USERS, ModelCard
-from mrl4rec.models.model_folder.parts import Ids
 from mrl4rec.models.model_folder.store import Loaded, digest, is_complete, load, read_card, save
+from mrl4rec.models.model_folder.tensors import Ids
 
 __all__ = [
     "ITEMS",

@@ -22,7 +22,7 @@ from mrl4rec.core.stage import canonical
 from mrl4rec.kernels.csr import Csr
 from mrl4rec.models.model_folder import card as cards
 from mrl4rec.models.model_folder.card import ITEMS, MODEL, SEEN, TODO, USERS, ModelCard
-from mrl4rec.models.model_folder.parts import (
+from mrl4rec.models.model_folder.tensors import (
     Ids,
     check_finite,
     check_fit,

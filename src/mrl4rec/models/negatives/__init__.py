@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mrl4rec.models.negatives.place import Place
+from mrl4rec.models.negatives.position import Place
 from mrl4rec.models.negatives.sampler import TRITON, Sampler, has_triton
 from mrl4rec.models.negatives.several import BestSampler, PopularSampler, shared
 

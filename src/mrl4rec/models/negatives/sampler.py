@@ -21,7 +21,7 @@ from torch import Tensor
 from mrl4rec.kernels import draws, draws_torch, rules, rules_torch
 from mrl4rec.kernels.csr import Csr
 from mrl4rec.kernels.rules import HARDEST, PLAIN, Rule
-from mrl4rec.models.negatives.place import Place
+from mrl4rec.models.negatives.position import Place
 
 TRITON = "MRL4REC_TRITON"
 """Environment variable: 0 draws by tensor operations on a GPU, where no C compiler is there."""

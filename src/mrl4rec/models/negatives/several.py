@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mrl4rec.kernels import draws_torch, rules_torch
-from mrl4rec.models.negatives.place import Place
+from mrl4rec.models.negatives.position import Place
 from mrl4rec.models.negatives.sampler import Sampler
 
 NOBODYS = -1

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.evaluation.ranking.bootstrap import resampled_means
 from mrl4rec.evaluation.slices import POPULARITY, by_activity
-from mrl4rec.serving.promotion import words
+from mrl4rec.serving.promotion import formatting
 from mrl4rec.serving.promotion.admissible import admissible
 from mrl4rec.serving.promotion.change import Change
 from mrl4rec.serving.promotion.per_user import SIDES, Duel
@@ -81,13 +81,13 @@ def decide(duel: Duel, rules: Rules | None = None) -> Decision:
         return Decision("keep", [said], _evidence(duel, guards, rules))
     needed = max(0.0, rules.min_gain * change.champion)
     low, _ = change.interval(rules.alpha)
-    reasons = [words.gain(change, rules.alpha)]
+    reasons = [formatting.gain(change, rules.alpha)]
     if not low > needed:
-        reasons.append(words.not_above(low, needed, rules.min_gain))
-    reasons += [words.fall(g.kind, g.name, g.change, g.alpha, g.margin)
+        reasons.append(formatting.not_above(low, needed, rules.min_gain))
+    reasons += [formatting.fall(g.kind, g.name, g.change, g.alpha, g.margin)
                 for g in (*widths, *slices) if g.fell and g.change and g.alpha]  # fmt: skip
     promoted = len(reasons) == 1
-    reasons += words.seeds(change.seeds)
+    reasons += formatting.seeds(change.seeds)
     verdict: Verdict = "promote" if promoted else "keep"
     return Decision(verdict, reasons, _evidence(duel, guards, rules))
 
@@ -170,9 +170,9 @@ def _evidence(duel: Duel, guards: Sequence[_Guard], rules: Rules) -> dict[str, A
             "levels": list(side.recipe.levels) if side.recipe.levels else None,
             "models": list(side.recipe.models),
             "seeds": list(side.recipe.seeds),
-            "ndcg@20": words.rounded(side.ndcg_ESW[:, :, 0].mean()),
-            "ndcg@20_by_seed": [words.rounded(v) for v in side.ndcg_ESW[:, :, 0].mean(axis=0)],
-            "recall@20": words.rounded(side.recall_ESW[:, :, 0].mean()),
+            "ndcg@20": formatting.rounded(side.ndcg_ESW[:, :, 0].mean()),
+            "ndcg@20_by_seed": [formatting.rounded(v) for v in side.ndcg_ESW[:, :, 0].mean(axis=0)],
+            "recall@20": formatting.rounded(side.recall_ESW[:, :, 0].mean()),
         }
         for name, side in zip(SIDES, duel.sides, strict=True)
     }
@@ -182,7 +182,7 @@ def _evidence(duel: Duel, guards: Sequence[_Guard], rules: Rules) -> dict[str, A
         "users": duel.n_users,
         **sides,
         "difference": _row(whole, rules.alpha),
-        "seeds": words.seed_evidence(whole.change),
+        "seeds": formatting.seed_evidence(whole.change),
         "widths": [_row(guard, guard.alpha) for guard in _of(guards, OTHER_WIDTHS)],
         "slices": [_row(guard, guard.alpha) for guard in _of(guards, SLICES)],
         "rules": rules.as_dict(),
@@ -206,5 +206,5 @@ def _row(guard: _Guard, alpha: float | None) -> dict[str, Any]:
         "level": 1 - alpha,
         "margin": guard.margin,
     }
-    rounded = {name: None if v is None else words.rounded(v) for name, v in numbers.items()}
+    rounded = {name: None if v is None else formatting.rounded(v) for name, v in numbers.items()}
     return {**row, "judged": True, **rounded, "fell": guard.fell}

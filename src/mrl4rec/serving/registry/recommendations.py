@@ -17,7 +17,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
-from mrl4rec.checks.gate.heads import HARMLESS
+from mrl4rec.checks.gate.foreign_commits import HARMLESS
 from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings

@@ -25,7 +25,7 @@ from mrl4rec.models.values import Span
 from mrl4rec.training.interrupt import Interrupted
 from mrl4rec.training.loop import Trained
 from mrl4rec.training.search import search
-from mrl4rec.training.tuning import kept
+from mrl4rec.training.tuning import store
 from mrl4rec.training.tuning.space import space
 from mrl4rec.training.tuning.trial import METRIC, Asked, Trial
 
@@ -40,7 +40,7 @@ ROW = "row"
 log = logging.getLogger("mrl4rec")
 
 
-OnTrial = Callable[[Trial, "kept.Tuning"], None]
+OnTrial = Callable[[Trial, "store.Tuning"], None]
 """Called after each trial, with the tuning as it then stands."""
 
 
@@ -49,7 +49,7 @@ def tune(
     settings: Settings,
     data: Callable[[], Interactions],
     on_trial: OnTrial | None = None,
-) -> kept.Tuning:
+) -> store.Tuning:
     """Try settings until so many have been tried in all; what has been found.
 
     ``data`` is called where there is something to try. Raises UsageError where the method has
@@ -70,19 +70,19 @@ def tune(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=WARMUP),
     )
     _take_up(study, asked.request.method, spans)
-    kept.write(settings, asked.dataset, _rows(study))
+    store.write(settings, asked.dataset, _rows(study))
     while (done := len(_rows(study))) < asked.trials:
         # A generator of its own for each trial: a study gone on with proposes what it would have.
         seed = chain(SALT, asked.request.seed or 0, done) % (1 << 31)
         study.sampler = optuna.samplers.TPESampler(seed=seed)
         trial = _one(study, asked, spans, settings, data(), folder / "checkpoints" / asked.study)
-        kept.write(settings, asked.dataset, [kept.row(asked, spans, trial)])
-        tuning = kept.of_study(settings, asked.dataset, asked.study)
+        store.write(settings, asked.dataset, [store.row(asked, spans, trial)])
+        tuning = store.of_study(settings, asked.dataset, asked.study)
         assert tuning is not None
         log.info("%s", _line(trial, asked.trials, tuning))
         if on_trial:
             on_trial(trial, tuning)
-    found = kept.of_study(settings, asked.dataset, asked.study)
+    found = store.of_study(settings, asked.dataset, asked.study)
     if found is None or found.best is None:
         raise Mrl4recError(
             f"none of the {asked.trials} settings of {asked.request.method.name} could be trained",
@@ -130,7 +130,7 @@ def _one(
     seconds = time.monotonic() - began
     epoch, history = (found.epoch, found.history) if found else (None, [])
     out = Trial(trial.number, method, state, value, epoch, seconds, history, detail)
-    trial.set_user_attr(ROW, kept.row(asked, spans, out))  # what is told is then never lost
+    trial.set_user_attr(ROW, store.row(asked, spans, out))  # what is told is then never lost
     _tell(study, trial.number, state, value)
     return out
 
@@ -179,7 +179,7 @@ def _rows(study: optuna.Study) -> list[dict[str, Any]]:
     return [trial.user_attrs[ROW] for trial in trials if ROW in trial.user_attrs]
 
 
-def _line(trial: Trial, trials: int, tuning: kept.Tuning) -> str:
+def _line(trial: Trial, trials: int, tuning: store.Tuning) -> str:
     value = "–" if trial.value is None else f"{trial.value:.4f}"
     said = json.dumps(trial.method.as_dict())
     best = "" if tuning.best is None else f", best so far {tuning.best.value:.4f}"
