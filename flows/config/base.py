@@ -199,10 +199,11 @@ def read_file(path: str, kind: type[Config]) -> dict[str, Any]:
 
 
 def to_yaml(config: Config) -> str:
-    """The file for ``--config`` that repeats a run."""
+    """The file for ``--config`` that repeats a run, also where a default changes later."""
     import yaml
 
-    text: str = yaml.safe_dump(config.given(), sort_keys=False, allow_unicode=True)
+    values = {n: v for n, v in config.as_json().items() if v not in (None, []) and n != "preset"}
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     return text
 
 
