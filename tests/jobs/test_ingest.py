@@ -640,7 +640,7 @@ def test_a_disk_that_fills_while_spilling_leaves_the_tables_as_they_were(
 ) -> None:
     big, dice = tmp_path / "big.csv", random.Random(1)
     with big.open("w") as out:
-        for n in range(600_000):
+        for n in range(1_200_000):
             user, item = dice.randrange(400_000), dice.randrange(400_000)
             out.write(f"A{user:020d},B{item:09d},{1 + n % 5},{T + n}\n")
     small = csv(tmp_path / "small.csv", [(A, X, "5.0", 1), (B, Y, "4.0", 2)])
