@@ -73,12 +73,14 @@ def dump(path: Path) -> Path:
     return path
 
 
-def request(source: Path) -> RunConfig:
+def request(source: Path, **changes: Any) -> RunConfig:
     """What is asked for in-process."""
-    return RunConfig(
-        dataset=DATASET, source=(str(source),), kcore=2, methods=(METHOD,), levels=("4,8",),
-        overrides=OVERRIDES, epochs=EPOCHS, as_of=AS_OF, device="cpu",
-    )  # fmt: skip
+    asked = {
+        "dataset": DATASET, "source": (str(source),), "kcore": 2, "methods": (METHOD,),
+        "levels": ("4,8",), "overrides": OVERRIDES, "epochs": EPOCHS, "as_of": AS_OF,
+        "device": "cpu",
+    }  # fmt: skip
+    return RunConfig(**{**asked, **changes})
 
 
 def arguments(source: Path) -> list[str]:

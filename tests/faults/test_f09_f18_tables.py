@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -178,7 +177,7 @@ def test_f16_a_core_that_empties(
 ) -> None:
     """A 50-core of users with ten reviews each; then again the core there was"""
     settings = undisturbed.before("done", tmp_path)
-    asked = replace(scene.request(undisturbed.dump), kcore=50)
+    asked = scene.request(undisturbed.dump, kcore=50)
     with pytest.raises(GateFailed, match="core") as caught:
         Pipeline(asked, settings).prepare()
     assert "interactions" in str(caught.value)

@@ -189,9 +189,8 @@ def test_f26_a_diverged_training_is_a_failed_run(
 ) -> None:
     """A benchmark with a learning rate that overflows"""
     settings = undisturbed.before("train", tmp_path)
-    request = toy.dataclasses.replace(
-        scene.request(undisturbed.dump), overrides=(*scene.OVERRIDES, "MRL-M.lr=1e38")
-    )
+    overflow = (*scene.OVERRIDES, "MRL-M.lr=1e38")
+    request = scene.request(undisturbed.dump, overrides=overflow)
     with pytest.raises(Mrl4recError, match="training diverged"):
         execute.run_benchmark([request], settings, plain)
     assert statuses(settings) == ["FAILED"]
@@ -297,7 +296,7 @@ def test_f30_the_tracking_server_is_away(
                 server.stop()
             return function(*args, **kwargs)
 
-        request = toy.dataclasses.replace(scene.request(undisturbed.dump), seeds=(seed,))
+        request = scene.request(undisturbed.dump, seeds=(seed,))
         execute.run_benchmark([request], tracked, step)
 
     pushed = []

@@ -5,10 +5,8 @@ Where ``NO_LOCK`` is in the environment, the lock of retraining is taken out of 
 
 from __future__ import annotations
 
-import inspect
 import os
 from contextlib import nullcontext
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -30,13 +28,7 @@ retrain = module.retrain
 
 def parameters(settings: Settings) -> dict[str, Any]:
     """The small retraining of these tests, as the flow takes it."""
-    asked = asdict(retrain_alone.request(str(settings.retrain_dumps)))
-    taken = inspect.signature(retrain.fn).parameters
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asked.items()
-        if name in taken
-    }
+    return retrain_alone.request(str(settings.retrain_dumps)).given()
 
 
 def main() -> None:
