@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from mrl4rec.models.model_folder import ModelCard
 
 ROW = ("dataset", "method", "levels", "seed", "protocol", "epoch", "width", "k", "metric", "value")
-TAG_REPORT = "mrl4rec.reporting"
-"""Tag of a benchmark's run: what its report was made of."""
+TAG_REPORT = "mrl4rec.report"
+"""Tag of a benchmark's run: what its report was made of. Runs in MLflow already bear this name."""
 
 
 class Benchmark:

@@ -245,7 +245,7 @@ def test_a_model_too_large_for_mlflow_is_registered_by_its_place(store: Settings
     change.promote(small, DATASET, key, "w")
     agrees(small, key)
     version = api(small).get_model_version(NAME, "1")
-    assert version.tags["mrl4rec.models.model_folder"] == str(world.folder(small, key))
+    assert version.tags["mrl4rec.model_folder"] == str(world.folder(small, key))
     assert not list((small.warehouse / "mlartifacts").rglob("model.safetensors"))
 
 

@@ -230,7 +230,7 @@ def test_small_model_folders_are_kept_and_large_ones_linked(store: Settings) -> 
         limited = store.model_copy(update={"mlflow_max_model_mb": 1})
         run_id = Tracker(limited).log(record(key=f"m{size_mb}", model_folder=folder))
         api = client(store.mlflow_uri())
-        assert api.get_run(run_id).data.tags["mrl4rec.models.model_folder"] == str(folder)
+        assert api.get_run(run_id).data.tags["mrl4rec.model_folder"] == str(folder)
         assert bool(api.list_artifacts(run_id, "model_folder")) == kept
 
 

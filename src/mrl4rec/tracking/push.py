@@ -18,7 +18,8 @@ from mrl4rec.tracking.view import VIEWS, view_state
 log = logging.getLogger(__name__)
 
 TAG_KEY, TAG_PARENT = "mrl4rec.key", "mrl4rec.parent_key"
-TAG_FOLDER, TAG_MISSING = "mrl4rec.models.model_folder", "mrl4rec.missing"
+# Runs that are in MLflow already bear these names, so they do not follow the packages.
+TAG_FOLDER, TAG_MISSING = "mrl4rec.model_folder", "mrl4rec.missing"
 # MLflow's pages do not show tags that begin with "mlflow.": these two are of no use to people.
 TAG_DIGEST, TAG_OWNER = "mlflow.mrl4rec.record", "mlflow.mrl4rec.owner"
 NO_PARENT = "none"
