@@ -22,8 +22,8 @@ SWITCH_SECONDS = 5e-4
 
 def begin(request: RunConfig, settings: Settings) -> None:
     """At the start of a run: where nothing was split yet, training's compiled loops are needed."""
-    splits = settings.dataset_dir(request.dataset) / "splits" / "_delta_log"
-    if not splits.exists() and any(not cell.method.closed_form for cell in request.cells):
+    split = settings.storage.has_table(request.dataset, "splits")
+    if not split and any(not cell.method.closed_form for cell in request.cells):
         from mrl4rec.training import compiled
 
         compiled.begin()
@@ -31,10 +31,10 @@ def begin(request: RunConfig, settings: Settings) -> None:
 
 def imports_while_waiting(request: RunConfig, settings: Settings) -> None:
     """While a server starts: what gates and training import, where they have something to do."""
-    if not (settings.dataset_dir(request.dataset) / "splits" / "_delta_log").exists():
+    if not settings.storage.has_table(request.dataset, "splits"):
         for name in GATES:
             importlib.import_module(name)
-    trained = settings.models_dir(request.dataset).exists()
+    trained = settings.storage.models_dir(request.dataset).exists()
     if not trained and any(not cell.method.closed_form for cell in request.cells):
         importlib.import_module("mrl4rec.training.job")
 

@@ -100,7 +100,7 @@ def _champion(settings: Settings, dataset: str) -> Loaded | None:
     if key is None:
         return None
     try:
-        return model_folder.load(settings.model_dir(dataset, key))
+        return model_folder.load(settings.storage.model_dir(dataset, key))
     except Mrl4recError as error:
         log.warning("%s: the champion cannot say what it makes of the dump: %s", dataset, error)
         return None

@@ -14,7 +14,7 @@ SUFFIX = ".finished"
 
 def keep(config: RunConfig, key: str, settings: Settings) -> Path:
     """Write the options of a benchmark, as ``--config`` takes them; the file."""
-    file, text = settings.configs_dir(config.dataset) / f"{key[:12]}.yaml", to_yaml(config)
+    file, text = settings.storage.configs_dir(config.dataset) / f"{key[:12]}.yaml", to_yaml(config)
     if not file.exists() or file.read_text(encoding="utf-8") != text:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
@@ -28,7 +28,7 @@ def mark(config: RunConfig, key: str, settings: Settings) -> None:
 
 def is_finished(config: RunConfig, settings: Settings) -> bool:
     """Whether a benchmark with these options came to its end: most of it will be found done."""
-    files = settings.configs_dir(config.dataset).glob(f"*{SUFFIX}")
+    files = settings.storage.configs_dir(config.dataset).glob(f"*{SUFFIX}")
     options = (file.with_suffix(".yaml") for file in files)
     text = to_yaml(config)
     return any(f.exists() and f.read_text(encoding="utf-8") == text for f in options)

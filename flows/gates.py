@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from flows.alerting import alerts_where_it_fails
@@ -23,6 +24,7 @@ from mrl4rec.checks.gate import Facts, Verdict, foreign_commits, markdown
 from mrl4rec.core.errors import GateFailed, Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, find, history
+from mrl4rec.core.storage import read_table
 from mrl4rec.tables import CORE_SUITE, RESULTS_SUITE, REVIEWS_SUITE, VECTOR_SUITES, split_suite
 from mrl4rec.tables.expectation import Expectation, Suite, fill, sql_ranges, sql_time
 
@@ -141,7 +143,7 @@ class TableGate:
         except Exception as error:  # the engines share no class of errors
             raise GateFailed(
                 f"the gate {self.suite.name!r} stopped {self.dataset}: it could not count",
-                where=f"{', '.join(read)} of {self.settings.dataset_dir(self.dataset)}",
+                where=f"{', '.join(read)} of {self.settings.storage.dataset_dir(self.dataset)}",
                 todo=f"see what the data engine says: {_first_words(error)}",
             ) from error
 
@@ -172,7 +174,7 @@ def check_reviews(dataset: str, ingest: Commit, settings: Settings) -> Verdict:
         return reviews_facts(engine, text, share)
 
     as_of = latest_as_of(dataset, ingest, settings)
-    ranges = rating_ranges(settings.table_uri(dataset, ingest.table), ingest.version)
+    ranges = rating_ranges(settings.storage.table_uri(dataset, ingest.table), ingest.version)
     text = {"as_of": sql_time(as_of), "rating_ranges": sql_ranges(ranges)}
     values = {"max_quarantined_share": settings.max_quarantined_share}
     return TableGate(settings, dataset, ingest, REVIEWS_SUITE, facts, values, text).check()
@@ -183,7 +185,7 @@ def rating_ranges(uri: str, version: int) -> dict[str, tuple[float, float]]:
     from mrl4rec.formats.known import FORMATS
 
     ranges = {}
-    for row in DeltaTable(uri, version).to_pyarrow_table().to_pylist():
+    for row in read_table(DeltaTable(uri, version)).to_pylist():
         if row.get("mapping") is not None:
             limits = json.loads(row["mapping"]).get("rating_range")
         else:  # of a version before there were mappings
@@ -271,19 +273,20 @@ def _measure_results(
     import pandas as pd
 
     from mrl4rec.checks.gate.model_facts import count_test_users, result_facts
-    from mrl4rec.evaluation.evaluate import per_user_path
     from mrl4rec.evaluation.ranking.metrics import METRICS
     from mrl4rec.models import model_folder
 
-    uri = settings.table_uri(dataset, results.table)
-    table = DeltaTable(uri, results.version).to_pyarrow_table(
-        columns=["metric", "k", "width", "value"], filters=[("stage_key", "=", results.key)]
+    uri = settings.storage.table_uri(dataset, results.table)
+    table = read_table(
+        DeltaTable(uri, results.version),
+        ["metric", "k", "width", "value"],
+        pc.field("stage_key") == results.key,
     )
-    folder = settings.model_dir(dataset, results.summary["model"])
+    folder = settings.storage.model_dir(dataset, results.summary["model"])
     widths = results.summary.get("widths") or model_folder.read_card(folder).widths
     asked = [(metric, k, width) for metric in METRICS for k in ks for width in widths]
     split = _split_of(settings, dataset, {"split": results.summary["split"]})
-    per_user = pd.read_parquet(per_user_path(settings, dataset, results.key))
+    per_user = pd.read_parquet(settings.storage.per_user_file(dataset, results.key))
     test_users = count_test_users(settings, dataset, split)
     return result_facts(table.to_pandas(), per_user, asked, test_users)
 
@@ -291,11 +294,11 @@ def _measure_results(
 def _split_of(settings: Settings, dataset: str, versions: Mapping[str, Any]) -> Commit:
     """The commit of the split that a card or a result names by its stage key."""
     key = versions.get("split") or versions.get("split_key")
-    split = find(settings.table_uri(dataset, "splits"), "splits", str(key))
+    split = find(settings.storage.table_uri(dataset, "splits"), "splits", str(key))
     if split is None:
         raise Mrl4recError(
             f"the split {key} that this was made from is not in the warehouse",
-            where=settings.table_uri(dataset, "splits"),
+            where=settings.storage.table_uri(dataset, "splits"),
             todo="run the split again, then what comes after it",
         )
     return split
@@ -310,7 +313,7 @@ def _sample(engine: Engine, text: Mapping[str, str], expectation: Expectation) -
 
 def latest_as_of(dataset: str, ingest: Commit, settings: Settings) -> datetime:
     """The latest time that any ingest up to this one took for now."""
-    uri = settings.table_uri(dataset, ingest.table)
+    uri = settings.storage.table_uri(dataset, ingest.table)
     before = [c for c in history(uri, ingest.table) if c.version <= ingest.version]
     told = [c.summary.get("as_of") for c in (ingest, *before)]
     moments = [datetime.fromisoformat(text) for text in told if text]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from deltalake import DeltaTable
+
 from flows.config.run import RunConfig
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import Commit, local_rows
+from mrl4rec.core.stage import Commit
+from mrl4rec.core.storage import dataset_of
 
 WHERE = {"times": ("splits", "reviewed_at"), "ratings": ("reviews", "rating")}
 """Table and column in which each need shows."""
@@ -23,7 +26,7 @@ def check(request: RunConfig, ingest: Commit, split: Commit, settings: Settings)
         if not names:
             continue
         commit = split if table == split.table else ingest
-        uri = settings.table_uri(request.dataset, table)
+        uri = settings.storage.table_uri(request.dataset, table)
         if not _has_any(uri, commit.table_version(table), column):
             raise UsageError(
                 f"{' and '.join(dict.fromkeys(names))} needs {NEEDS[need]}, and there are none",
@@ -35,5 +38,5 @@ def check(request: RunConfig, ingest: Commit, split: Commit, settings: Settings)
 def _has_any(uri: str, version: int, column: str) -> bool:
     import pyarrow.compute as pc
 
-    found = local_rows(uri, version).filter(pc.field(column).is_valid()).head(1, columns=[column])
-    return bool(found.num_rows)
+    found = dataset_of(DeltaTable(uri, version))
+    return bool(found.count_rows(filter=pc.field(column).is_valid()))

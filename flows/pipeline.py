@@ -155,7 +155,7 @@ class Pipeline:
         commit = newest_good(self.settings, self.request.dataset, "sources")
         if commit is None:
             raise preflight.unknown(self.request.dataset, self.settings)
-        self.used = f"reviews already in {self.settings.dataset_dir(self.request.dataset)}"
+        self.used = f"reviews already in {self.settings.storage.dataset_dir(self.request.dataset)}"
         return commit
 
     def _authors_form(self, ingest: Commit) -> bool:
@@ -251,7 +251,7 @@ class Pipeline:
             self.settings,
             data=self._training_data,
         )
-        folder = self.settings.model_dir(request.dataset, commit.key)
+        folder = self.settings.storage.model_dir(request.dataset, commit.key)
         self.step(
             f"gate vectors {cell.label}",
             gates.check_vectors,
@@ -268,7 +268,7 @@ class Pipeline:
             return (raw,)
         from mrl4rec.models.model_folder import read_card
 
-        folder = self.settings.model_dir(self.request.dataset, train.key)
+        folder = self.settings.storage.model_dir(self.request.dataset, train.key)
         return (raw, Cut(raw.widths, rotated=True)) if can_rotate(read_card(folder)) else (raw,)
 
     def evaluate(
@@ -310,7 +310,7 @@ class Pipeline:
         from mrl4rec.core.locks import locked
 
         slug = canonical(name).strip('"').replace(" ", "_").replace("·", "").replace("/", "-")
-        path = self.settings.lock_file(self.request.dataset, slug)
+        path = self.settings.storage.lock_file(self.request.dataset, slug)
 
         def stage(*a: Any, **k: Any) -> Any:
             with locked(path):

@@ -48,7 +48,7 @@ def check_spark(dataset: str, settings: Settings) -> None:
     from flows import data_engine
 
     name, _ = data_engine.decide(settings, deployed=False)
-    if name == "duckdb" or (settings.dataset_dir(dataset) / "splits" / "_delta_log").exists():
+    if name == "duckdb" or settings.storage.has_table(dataset, "splits"):
         return
     missing = data_engine.lacking(settings)
     if missing is not None:
@@ -57,12 +57,12 @@ def check_spark(dataset: str, settings: Settings) -> None:
 
 def is_there(dataset: str, settings: Settings) -> bool:
     """Whether something was ingested under this name, good or not."""
-    return (settings.dataset_dir(dataset) / "sources" / "_delta_log").exists()
+    return settings.storage.has_table(dataset, "sources")
 
 
 def unknown(dataset: str, settings: Settings) -> UsageError:
     """The error for a data set that is nowhere."""
-    there = sorted(p.parents[1].name for p in settings.warehouse.glob("*/sources/_delta_log"))
+    there = settings.storage.datasets("sources")
     return UsageError(
         f"there is no data set {dataset!r}",
         where=f"the warehouse {settings.warehouse.absolute()}, or the catalogue",

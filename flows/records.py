@@ -16,7 +16,7 @@ from mrl4rec import reporting as report
 from mrl4rec.checks.gate import Verdict, markdown
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, json_digest
-from mrl4rec.evaluation import evaluate as evaluation
+from mrl4rec.core.storage import read_table
 from mrl4rec.evaluation.cut import Cut
 from mrl4rec.tracking import RunRecord, Tracker, benchmark_run, model_run
 
@@ -90,7 +90,7 @@ class Benchmark:
         names = [p.request.dataset for p in self.pipelines]
         artifacts: list[tuple[Path, str]] = [(page, "")] if page else []
         for name in names:
-            file = self.settings.configs_dir(name) / f"{self.key[:12]}.yaml"
+            file = self.settings.storage.configs_dir(name) / f"{self.key[:12]}.yaml"
             artifacts += [(file, "config")] if len(names) == 1 else [(file, f"config/{name}")]
         with tempfile.TemporaryDirectory(prefix="mrl4rec-plots-") as folder:
             if page and (self.fresh or not self.tracker.known(None, self.key)):
@@ -113,7 +113,7 @@ class Benchmark:
     def _note(self, page: Path | None) -> str:
         lines = [f"Report: `{page.absolute()}` (also under Artifacts)"] if page else []
         for pipeline in self.pipelines:
-            folder = self.settings.dataset_dir(pipeline.request.dataset).absolute() / "gx"
+            folder = self.settings.storage.data_docs_dir(pipeline.request.dataset).absolute()
             lines.append(f"- {pipeline.request.dataset}: {pipeline.used}; Data Docs in `{folder}`")
         return "\n".join(lines)
 
@@ -128,7 +128,7 @@ class Benchmark:
         cut: Cut,
     ) -> RunRecord:
         dataset, prepared = pipeline.request.dataset, pipeline.prepared
-        folder = self.settings.model_dir(dataset, train.key)
+        folder = self.settings.storage.model_dir(dataset, train.key)
         card = json.loads((folder / "model.json").read_text())
         assert prepared.core is not None
         assert prepared.split is not None
@@ -153,7 +153,7 @@ class Benchmark:
                 **({"rotated": True} if cut.rotated else {}),
             },
             datasets=[self._dataset_ref(dataset, prepared.split)],
-            artifacts=[(evaluation.per_user_path(self.settings, dataset, key), "per_user")],
+            artifacts=[(self.settings.storage.per_user_file(dataset, key), "per_user")],
             model_folder=folder,
             start_time=began,
             end_time=time.time() if began else None,
@@ -161,7 +161,12 @@ class Benchmark:
 
     def _dataset_ref(self, dataset: str, split: Commit) -> tuple[str, str, str, str]:
         name = f"{dataset}/splits@v{split.version}"
-        return name, self.settings.table_uri(dataset, split.table), split.key[:16], "training"
+        return (
+            name,
+            self.settings.storage.table_uri(dataset, split.table),
+            split.key[:16],
+            "training",
+        )
 
     def _versions(self, pipeline: Pipeline) -> dict[str, int]:
         prepared = pipeline.prepared
@@ -178,10 +183,10 @@ class Benchmark:
         if dataset not in self._results or key not in {
             row["stage_key"] for row in self._results[dataset]
         }:
-            from mrl4rec.core.stage import open_table
+            from mrl4rec.core.storage import open_table
 
-            delta = open_table(self.settings.table_uri(dataset, "results"))
-            self._results[dataset] = delta.to_pyarrow_table().to_pylist() if delta else []
+            delta = open_table(self.settings.storage.table_uri(dataset, "results"))
+            self._results[dataset] = read_table(delta).to_pylist() if delta else []
         return [row for row in self._results[dataset] if row["stage_key"] == key]
 
     def rows(self, done: Mapping[str, list[Done]]) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ def run_retrain(request: RetrainConfig, settings: Settings, step: Step) -> Outco
 
     Raises GateFailed where nothing new is good, or the models may not be compared.
     """
-    with locked(settings.lock_file(request.dataset, "retrain")):
+    with locked(settings.storage.lock_file(request.dataset, "retrain")):
         return Course(request, settings, step).run()
 
 

@@ -18,6 +18,7 @@ from flows.pipeline import Step, plain
 from mrl4rec.core.errors import GateFailed, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import canonical
+from mrl4rec.core.storage import open_table, read_table
 
 if TYPE_CHECKING:
     from mrl4rec.data.synthetic.deliveries import Landed
@@ -127,7 +128,7 @@ def simulate(asked: Simulation, settings: Settings, step: Step = plain) -> Story
     from mrl4rec.data.synthetic.deliveries import land
     from mrl4rec.serving.registry.agree import bring_into_agreement
 
-    folder = settings.dataset_dir(asked.dataset) / DUMPS
+    folder = settings.storage.dataset_dir(asked.dataset) / DUMPS
     weeks = _Weeks(asked, settings, step, land(asked.spec, folder, asked.weeks))
     weeks.taken()
     for week in range(asked.weeks + 1):
@@ -184,20 +185,19 @@ class _Weeks:
 
     def taken(self) -> frozenset[int]:
         """Which dumps are in the data set now. Raises UsageError where there are others."""
-        from mrl4rec.core import stage
         from mrl4rec.tables import versions
 
         settings, dataset = self.settings, self.asked.dataset
         ingest = versions.newest_good(settings, dataset, "sources")
         if ingest is None:
             return frozenset()
-        delta = stage.open_table(settings.table_uri(dataset, "sources"), ingest.version)
+        delta = open_table(settings.storage.table_uri(dataset, "sources"), ingest.version)
         assert delta is not None  # it is the newest good one
-        there = set(delta.to_pyarrow_table(columns=["source_sha256"])[0].to_pylist())
+        there = set(read_table(delta, ["source_sha256"])[0].to_pylist())
         if there - set(self.digests):
             raise UsageError(
                 f"the data set {dataset!r} holds dumps that are not of this simulation",
-                where=str(settings.dataset_dir(dataset)),
+                where=str(settings.storage.dataset_dir(dataset)),
                 todo="take another --dataset or --warehouse",
             )
         return frozenset(n for n, known in enumerate(self.digests) if known in there)

@@ -50,7 +50,7 @@ class _WithoutPandas(MetaPathFinder):
 
 def newest(settings: Settings, dataset: str, marker: str, lacking: str) -> Commit:
     """The newest commit of a marker. Raises Mrl4recError, which says ``lacking``, without one."""
-    commits = stage.history(settings.table_uri(dataset, marker), marker)
+    commits = stage.history(settings.storage.table_uri(dataset, marker), marker)
     if not commits:
         raise Mrl4recError(lacking)
     return commits[0]

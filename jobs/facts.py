@@ -20,7 +20,7 @@ from mrl4rec.transforms.opening import open_engine
 
 def problems(settings: Settings, dataset: str, versions: Mapping[str, int]) -> list[Amiss]:
     """The columns of table versions that are not as declared."""
-    schemas = {table: _schema(settings.table_uri(dataset, table), version)
+    schemas = {table: _schema(settings.storage.table_uri(dataset, table), version)
                for table, version in versions.items()}  # fmt: skip
     return columns_amiss(schemas)
 
@@ -28,7 +28,7 @@ def problems(settings: Settings, dataset: str, versions: Mapping[str, int]) -> l
 def bind(engine: Engine, settings: Settings, dataset: str, versions: Mapping[str, int]) -> None:
     """Make table versions relations with the tables' names; columns not declared are left out."""
     for table, version in versions.items():
-        uri = settings.table_uri(dataset, table)
+        uri = settings.storage.table_uri(dataset, table)
         there = _schema(uri, version).names
         engine.read(table, uri, version, [name for name in TABLES[table].columns if name in there])
 

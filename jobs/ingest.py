@@ -24,6 +24,7 @@ from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.formats.bounds import Unpacking
 from mrl4rec.formats.describe import describe
 from mrl4rec.formats.detect import Detected, detect
@@ -88,7 +89,7 @@ class _Plan:
     """Version of each table of the stage: what was written, and of `sources` what is there."""
 
     def uri(self, table: str) -> str:
-        return self.settings.table_uri(self.request.dataset, table)
+        return self.settings.storage.table_uri(self.request.dataset, table)
 
 
 def check(
@@ -117,7 +118,7 @@ def run(request: IngestRequest, settings: Settings) -> Commit:
     """
     sources, notes = _distinct(request.files, Unpacking.of(settings))
     key = request.key(sources)
-    done = stage.find(settings.table_uri(request.dataset, SOURCES.name), SOURCES.name, key)
+    done = stage.find(settings.storage.table_uri(request.dataset, SOURCES.name), SOURCES.name, key)
     if done is not None:
         log.info("ingest: these files were taken in before, version %d", done.version)
         return done
@@ -150,8 +151,8 @@ def _known_sources(
 ) -> dict[str, dict[str, Any]]:
     if base is None:
         return {}
-    delta = DeltaTable(settings.table_uri(dataset, SOURCES.name), base.version)
-    rows = sorted(delta.to_pyarrow_table().to_pylist(), key=lambda row: row["source_no"])
+    delta = DeltaTable(settings.storage.table_uri(dataset, SOURCES.name), base.version)
+    rows = sorted(read_table(delta).to_pylist(), key=lambda row: row["source_no"])
     return {row["source_sha256"]: row for row in rows}
 
 
@@ -231,7 +232,7 @@ def _restored(plan: _Plan) -> dict[str, int]:
     if versions.newest_good(*place, SOURCES.name) != plan.base:
         raise stage.LostRace(plan.uri(SOURCES.name))
     versions.restore(*place, SOURCES.name, plan.base)
-    marker = stage.open_table(plan.uri(SOURCES.name))
+    marker = open_table(plan.uri(SOURCES.name))
     heads = common.heads(*place, (QUARANTINE.name, REVIEWS.name))
     return {**heads, SOURCES.name: marker.version() if marker else 0}
 

@@ -47,7 +47,7 @@ class Plan:
         return stage.stage_key(STAGE, CODE, inputs, self.params)
 
     def uri(self, table: str) -> str:
-        return self.settings.table_uri(self.dataset, table)
+        return self.settings.storage.table_uri(self.dataset, table)
 
 
 @stage.again_after_lost_race

@@ -52,7 +52,7 @@ def run(
         said["since"] = moment.isoformat()
     inputs = {"kcore": core.key, "files": author_form.digests(files)}
     key = stage.stage_key(STAGE, CODE, inputs, {**said, "test_share": share})
-    uri = settings.table_uri(dataset, MARKER)
+    uri = settings.storage.table_uri(dataset, MARKER)
     found = stage.find(uri, MARKER, key)
     if found is not None and versions.complete(settings, dataset, found):
         return found
@@ -61,11 +61,11 @@ def run(
     outputs = {name: core.table_version(name) for name in INPUTS}
     with open_engine(settings) as engine:
         for name, version in outputs.items():
-            engine.read(name, settings.table_uri(dataset, name), version)
+            engine.read(name, settings.storage.table_uri(dataset, name), version)
         if strategy in USES_TIME:
-            _need_times(engine, strategy, settings.table_uri(dataset, "interactions"))
+            _need_times(engine, strategy, settings.storage.table_uri(dataset, "interactions"))
         if files:
-            tables = {name: DeltaTable(settings.table_uri(dataset, name), version)
+            tables = {name: DeltaTable(settings.storage.table_uri(dataset, name), version)
                       for name, version in outputs.items()}  # fmt: skip
             given = author_form.read(files)
             author_form.require_same(given, files, tables)

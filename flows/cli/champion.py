@@ -81,7 +81,7 @@ def as_dict(settings: Settings, agreement: Any) -> dict[str, Any]:
     method = None
     if agreement.champion is not None:
         try:
-            folder = settings.model_dir(agreement.dataset, agreement.champion)
+            folder = settings.storage.model_dir(agreement.dataset, agreement.champion)
             method = model_folder.read_card(folder).method_name
         except Mrl4recError:
             method = None  # the folder is gone, which agreement.problems says

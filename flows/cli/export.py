@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> Any:
     settings = Settings()
     folder = _model_folder(settings, arguments.model)
     name = f"{folder.name[:12]}-{arguments.width or 'full'}{'-rotated' if arguments.rotate else ''}"
-    out = Path(arguments.out) if arguments.out else settings.warehouse / "export" / name
+    out = Path(arguments.out) if arguments.out else settings.storage.export_dir(name)
     written = exporting.run(folder, arguments.width, arguments.rotate, arguments.format, out)
     if arguments.json:
         return {"export": str(written)}
@@ -38,13 +38,13 @@ def run(arguments: argparse.Namespace) -> Any:
 def _model_folder(settings: Settings, name: str) -> Path:
     if (Path(name) / "model.json").exists():
         return Path(name)
-    hits = sorted(settings.warehouse.glob(f"*/models/{name}*/model.json")) if name.isalnum() else []
+    hits = sorted(settings.storage.model_dirs(name)) if name.isalnum() else []
     if len(hits) != 1:
-        known = sorted(p.parent.name[:12] for p in settings.warehouse.glob("*/models/*/model.json"))
+        known = sorted(folder.name[:12] for folder in settings.storage.model_dirs())
         raise UsageError(
             f"{len(hits) or 'no'} model folders match {name!r}",
             where=str(settings.warehouse),
             todo="give one of: "
             + (", ".join(known[:20]) or "none yet; train one by `mrl4rec run`"),
         )
-    return hits[0].parent
+    return hits[0]

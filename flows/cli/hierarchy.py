@@ -54,7 +54,7 @@ def _runs(settings: Settings, dataset: str, names: Sequence[str]) -> list[Any]:
 
     chosen(settings, [dataset])
     runs = [run for run in load_runs(settings, dataset) if run.model and not run.rotated]
-    need_runs(runs, str(settings.dataset_dir(dataset)))
+    need_runs(runs, str(settings.storage.dataset_dir(dataset)))
     out = []
     for name in names:
         said = name.strip().lower()

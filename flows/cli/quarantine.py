@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flows import console
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
+from mrl4rec.core.storage import read_table
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
@@ -30,14 +31,14 @@ def run(arguments: Namespace) -> Any:
     has stopped too, until the next ingest.
     """
     from flows.cli.tables import chosen
-    from mrl4rec.core.stage import local_rows, open_table
+    from mrl4rec.core.storage import dataset_of, open_table
 
     settings, (dataset,) = Settings(), chosen(Settings(), arguments.dataset)
     if arguments.rows < 0:
         raise UsageError(f"--rows is {arguments.rows}", todo="give at least 0")
-    uri = settings.table_uri(dataset, "quarantine")
+    uri = settings.storage.table_uri(dataset, "quarantine")
     delta = open_table(uri)
-    found = None if delta is None else local_rows(uri, delta.version())
+    found = None if delta is None else dataset_of(delta)
     rules = {} if found is None else _rules(found)
     if arguments.rule is not None and arguments.rule not in rules:
         raise UsageError(
@@ -73,10 +74,10 @@ def _rows(found: Dataset, rule: str | None, most: int) -> list[dict[str, Any]]:
 
 def _paths(settings: Settings, dataset: str) -> dict[str, str]:
     """Where the sources were, by digest; those of a killed ingest are not known yet."""
-    from mrl4rec.core.stage import open_table
+    from mrl4rec.core.storage import open_table
 
-    delta = open_table(settings.table_uri(dataset, "sources"))
-    rows = delta.to_pyarrow_table(columns=["source_sha256", "path"]).to_pylist() if delta else []
+    delta = open_table(settings.storage.table_uri(dataset, "sources"))
+    rows = read_table(delta, ["source_sha256", "path"]).to_pylist() if delta else []
     return {row["source_sha256"]: row["path"] for row in rows}
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from flows import console
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import history, log_entries, open_table
+from mrl4rec.core.stage import history, log_entries
+from mrl4rec.core.storage import open_table
 from mrl4rec.tables import TABLES
 
 Rows = tuple[list[str], list[list[Any]]]
@@ -35,19 +36,13 @@ def run(arguments: argparse.Namespace) -> Any:
     return None
 
 
-def datasets(settings: Settings) -> list[str]:
-    """Data sets that have at least one table."""
-    found = {path.parents[1].name for path in settings.warehouse.glob("*/*/_delta_log")}
-    return sorted(found)
-
-
 def overview(settings: Settings, dataset: str | None) -> Rows:
     """Every table of every data set: newest version, rows, key of its newest stage."""
     columns = ["dataset", "table", "version", "rows", "stage", "stage key", "meaning"]
     rows = []
     for name in chosen(settings, dataset):
         for table in TABLES.values():
-            uri = settings.table_uri(name, table.name)
+            uri = settings.storage.table_uri(name, table.name)
             delta = open_table(uri)
             if delta is None:
                 continue
@@ -73,7 +68,7 @@ def history_of(settings: Settings, table: str, dataset: str | None) -> Rows:
     columns = ["dataset", "version", "at (UTC)", "operation", "stage", "stage key", "rows"]
     rows = []
     for name in chosen(settings, dataset):
-        uri = settings.table_uri(name, table)
+        uri = settings.storage.table_uri(name, table)
         if open_table(uri) is None:
             continue
         stages = {commit.version: commit for commit in history(uri, table)}
@@ -100,7 +95,7 @@ def history_of(settings: Settings, table: str, dataset: str | None) -> Rows:
 
 def chosen(settings: Settings, dataset: str | None) -> list[str]:
     """The data set that is named, or all of them; UsageError where there is none."""
-    known = datasets(settings)
+    known = settings.storage.datasets()
     if dataset is None:
         if not known:
             raise UsageError(

@@ -67,7 +67,7 @@ def run(arguments: Namespace) -> Any:
     def on_trial(trial: Trial, so_far: Tuning) -> None:
         tracker.log(trial_run(so_far, trial, time.time()))
 
-    with locked(settings.lock_file(request.dataset, f"tune_{asked.study}")):
+    with locked(settings.storage.lock_file(request.dataset, f"tune_{asked.study}")):
         found = tuning.tune(asked, settings, lambda: pipeline.data, on_trial)
     tracker.log(tuning_run(found, began, time.time()))
     return _answer(arguments, found)

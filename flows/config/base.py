@@ -148,7 +148,7 @@ class DataConfig(ReadConfig):
 
     @model_validator(mode="after")
     def _check_data(self) -> Self:
-        from mrl4rec.core.settings import folder_name
+        from mrl4rec.core.storage import folder_name
 
         folder_name(self.dataset, "--dataset")
         self.as_of_time()

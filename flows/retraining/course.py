@@ -21,7 +21,8 @@ from flows.retraining.outcome import Outcome
 from flows.retraining.stages import Stages
 from mrl4rec.core.errors import GateFailed, Mrl4recError
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import Commit, json_digest, open_table
+from mrl4rec.core.stage import Commit, json_digest
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.models import model_folder
 from mrl4rec.serving.promotion import window as windows
 from mrl4rec.serving.promotion.window import Window
@@ -84,7 +85,7 @@ class Course:
         if judged.verdict == REFUSE:
             raise GateFailed(
                 f"{self.dataset}: the challenger is refused: {judged.why}",
-                where=str(self.settings.dataset_dir(self.dataset)),
+                where=str(self.settings.storage.dataset_dir(self.dataset)),
                 todo="see what is wrong with the model that is named, then run this again; until "
                 "then the champion stays",
             )
@@ -170,9 +171,9 @@ class Course:
 
         After a refusal another champion is another question: the refusal may have been about it.
         """
-        delta = open_table(self.settings.table_uri(self.dataset, "sources"), ingest.version)
+        delta = open_table(self.settings.storage.table_uri(self.dataset, "sources"), ingest.version)
         assert delta is not None  # it is the newest good one
-        rows = delta.to_pyarrow_table(columns=["source_sha256", "rows_accepted"]).to_pylist()
+        rows = read_table(delta, ["source_sha256", "rows_accepted"]).to_pylist()
         digests = sorted(row["source_sha256"] for row in rows if row["rows_accepted"])
         asked = {"code": CODE, "sources": digests, "parameters": self.request.parameters()}
         key = json_digest(asked)
@@ -198,10 +199,10 @@ class Course:
             ) from error
 
     def _window(self, core: Commit, champion: Champion | None) -> Window:
-        uri = self.settings.table_uri(self.dataset, "interactions")
+        uri = self.settings.storage.table_uri(self.dataset, "interactions")
         delta = open_table(uri, core.version)
         assert delta is not None  # its gate has just looked at it
-        pairs = delta.to_pyarrow_table(columns=["user_idx", "reviewed_at"])
+        pairs = read_table(delta, ["user_idx", "reviewed_at"])
         times = pairs["reviewed_at"].cast(pa.timestamp("us")).to_numpy()
         found = windows.choose(
             np.asarray(times, dtype="datetime64[us]"),

@@ -16,9 +16,9 @@ from flows.alerting import tell
 from flows.retraining import refusals
 from flows.retraining.refusals import Refusal
 from flows.retraining.stages import Stages
-from mrl4rec.core import stage
 from mrl4rec.core.errors import GateFailed, Mrl4recError, UsageError
 from mrl4rec.core.stage import Commit
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.formats.packing import Unpacking
 from mrl4rec.formats.source_file import SourceFile
 from mrl4rec.formats.sources import digest
@@ -118,8 +118,8 @@ def _set_aside(stages: Stages) -> set[str]:
 
 
 def _digests(stages: Stages, ingest: Commit) -> set[str]:
-    delta = stage.open_table(stages.settings.table_uri(stages.dataset, MARKER), ingest.version)
-    column = delta.to_pyarrow_table(columns=["source_sha256"])[0] if delta else []
+    delta = open_table(stages.settings.storage.table_uri(stages.dataset, MARKER), ingest.version)
+    column = read_table(delta, ["source_sha256"])[0] if delta else []
     return {value.as_py() for value in column}
 
 

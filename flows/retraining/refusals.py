@@ -13,6 +13,7 @@ from mrl4rec.core import stage
 from mrl4rec.core.errors import GateFailed
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, json_digest
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.formats.source_file import SourceFile
 from mrl4rec.serving.registry import ledger
 from mrl4rec.serving.registry.ledger import Entry
@@ -73,7 +74,7 @@ def _unread(refusal: Refusal) -> Entry:
 def failed(settings: Settings, dataset: str) -> list[Commit]:
     """Ingests that a gate failed, oldest first."""
     bad = versions.failed_versions(settings, dataset)
-    commits = stage.history(settings.table_uri(dataset, "sources"), "sources")
+    commits = stage.history(settings.storage.table_uri(dataset, "sources"), "sources")
     return [commit for commit in reversed(commits) if _versions(commit) & bad]
 
 
@@ -125,8 +126,8 @@ def _why(settings: Settings, verdict: gate.Verdict) -> str:
 def _rows(settings: Settings, dataset: str, ingest: Commit | None) -> list[dict[str, Any]]:
     if ingest is None:
         return []
-    delta = stage.open_table(settings.table_uri(dataset, "sources"), ingest.version)
-    rows = delta.to_pyarrow_table().to_pylist() if delta else []
+    delta = open_table(settings.storage.table_uri(dataset, "sources"), ingest.version)
+    rows = read_table(delta).to_pylist() if delta else []
     return sorted(rows, key=lambda row: row["source_no"])
 
 

@@ -48,7 +48,7 @@ def write_duel(settings: Settings, dataset: str, key: str, duel: Duel | None) ->
     if duel is None:
         return None
     path = Path(DUELS) / f"{key}.parquet"
-    duel.write(settings.dataset_dir(dataset) / path)
+    duel.write(settings.storage.dataset_dir(dataset) / path)
     return path.as_posix()
 
 
@@ -80,7 +80,7 @@ def mlflow_record(
     """
     artifacts: list[tuple[Path, str]] = [(page, "")] if page is not None else []
     if row.evidence_file is not None:
-        artifacts.append((settings.dataset_dir(dataset) / row.evidence_file, "per_user"))
+        artifacts.append((settings.storage.dataset_dir(dataset) / row.evidence_file, "per_user"))
     asked = dict(row.evidence.get("asked") or {})
     metrics = _numbers(row.evidence)
     if page is not None:  # else the newest dump's drift need not be this one's

@@ -57,7 +57,7 @@ class Stages(Pipeline):
 
     def _core_of(self, champion: ModelCard | None) -> Commit | None:
         """The core that the champion goes back to; the newest good one where there is none."""
-        uri = self.settings.table_uri(self.dataset, "interactions")
+        uri = self.settings.storage.table_uri(self.dataset, "interactions")
         version = champion.versions.get("interactions") if champion is not None else None
         found = (c for c in stage.history(uri, "interactions") if c.version == version)
         return next(found, None) or versions.newest_good(
@@ -86,7 +86,7 @@ class Stages(Pipeline):
 
     def folder(self, key: str) -> Path:
         """The model folder of this stage key."""
-        return self.settings.model_dir(self.dataset, key)
+        return self.settings.storage.model_dir(self.dataset, key)
 
     def fit(
         self,

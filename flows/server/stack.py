@@ -64,7 +64,7 @@ def up(settings: Settings, prefect_port: int, mlflow_port: int, as_json: bool) -
     Raises Mrl4recError with the end of its log when a service does not answer or ends by itself.
     """
     signal.signal(signal.SIGTERM, _interrupt)
-    logs = settings.warehouse.absolute() / "logs"
+    logs = settings.storage.logs_dir
     logs.mkdir(parents=True, exist_ok=True)
     ports = free_port(prefect_port), free_port(mlflow_port)
     api = f"http://{HOST}:{ports[0]}/api"
@@ -109,7 +109,7 @@ def _prefect_command(port: int) -> list[str]:
 
 
 def _mlflow_command(settings: Settings, port: int) -> list[str]:
-    artifacts = (settings.warehouse.absolute() / "mlartifacts").as_uri()
+    artifacts = settings.storage.mlflow_artifacts.as_uri()
     return [
         sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port),
         "--workers", "1",

@@ -21,11 +21,10 @@ from deltalake import DeltaTable
 
 from flows.config.run import RunConfig
 from flows.pipeline import Pipeline, Step, plain
-from mrl4rec.core import stage
 from mrl4rec.core.hashing import chain
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.evaluation import evaluate as evaluation
+from mrl4rec.core.storage import open_table
 from mrl4rec.models import model_folder
 from mrl4rec.tables import versions
 
@@ -248,7 +247,7 @@ def read(
     settings: Settings, table: str, commit: Commit, dataset: str = DATASET
 ) -> list[dict[str, Any]]:
     """The rows of a table at the version a commit names."""
-    delta = DeltaTable(settings.table_uri(dataset, table), commit.table_version(table))
+    delta = DeltaTable(settings.storage.table_uri(dataset, table), commit.table_version(table))
     return list(delta.to_pyarrow_table().to_pylist())
 
 
@@ -266,7 +265,7 @@ def digest(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _vectors(settings: Settings) -> dict[str, str]:
-    folders = settings.models_dir(DATASET).glob("[0-9a-f]*")
+    folders = settings.storage.models_dir(DATASET).glob("[0-9a-f]*")
     return {
         f"vectors {folder.name[:12]}": model_folder.digest(folder)
         for folder in sorted(folders)
@@ -275,21 +274,21 @@ def _vectors(settings: Settings) -> dict[str, str]:
 
 
 def _results(settings: Settings) -> dict[str, str]:
-    delta = stage.open_table(settings.table_uri(DATASET, "results"))
+    delta = open_table(settings.storage.table_uri(DATASET, "results"))
     if delta is None:
         return {}
     rows = delta.to_pyarrow_table().to_pylist()
     found = {"results": digest({**row, "run_id": None} for row in rows)}
     for key in {row["stage_key"] for row in rows}:
-        users = pq.read_table(evaluation.per_user_path(settings, DATASET, key)).to_pylist()
+        users = pq.read_table(settings.storage.per_user_file(DATASET, key)).to_pylist()
         found[f"per user {key[:12]}"] = digest(users)
     return found
 
 
 def marks(settings: Settings) -> dict[str, int]:
     """Versions of all tables but ``gates``, and which folder on disk each model is."""
-    folder = settings.dataset_dir(DATASET)
+    folder = settings.storage.dataset_dir(DATASET)
     tables = [path.parent.name for path in folder.glob("*/_delta_log")]
     found = {name: versions.version(settings, DATASET, name) for name in tables if name != "gates"}
-    models = settings.models_dir(DATASET).glob("[0-9a-f]*")
+    models = settings.storage.models_dir(DATASET).glob("[0-9a-f]*")
     return found | {f"models/{path.name}": path.stat().st_ino for path in models}

@@ -115,7 +115,7 @@ def under_way(settings: Settings) -> str | None:
 def is_free(settings: Settings, name: str) -> bool:
     """Whether nobody holds the lock of a stage."""
     try:
-        with locked(settings.lock_file(scene.DATASET, name), timeout=0):
+        with locked(settings.storage.lock_file(scene.DATASET, name), timeout=0):
             return True
     except Mrl4recError:
         return False

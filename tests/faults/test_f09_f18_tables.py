@@ -51,7 +51,7 @@ def in_two_orders(folder: Path, one: Settings, other: Settings, then: Settings) 
     early, late, copy = (folder / f"{name}.json" for name in parts)
     scene.jobs(other, [late])
     assert scene.ids_after(one, [early], [late]) == scene.ids_after(then, [copy, early])
-    kept = DeltaTable(one.table_uri(scene.DATASET, "reviews")).count()
+    kept = DeltaTable(one.storage.table_uri(scene.DATASET, "reviews")).count()
     assert kept == len(set(lines))
 
 
@@ -141,7 +141,7 @@ def refused_and_counted(folder: Path, settings: Settings, undisturbed: Undisturb
     total = scene.ingest(settings, [half]).summary["total"]
     counts = [total[f"rows_{name}"] for name in ("read", "accepted", "duplicate", "quarantined")]
     assert counts == [153, 0, 151, 2]
-    kept = DeltaTable(settings.table_uri(scene.DATASET, "quarantine")).to_pyarrow_table()
+    kept = DeltaTable(settings.storage.table_uri(scene.DATASET, "quarantine")).to_pyarrow_table()
     assert sorted(kept["rule"].to_pylist()) == [*["not_json"] * 2, *["not_utf8"] * 2, RANGE]
 
 

@@ -37,7 +37,7 @@ def test_f11_a_table_is_overwritten_under_a_writer(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, record_property: Note
 ) -> None:
     """Between a writer's look at a table and its commit, another overwrites it with a row more"""
-    uri = settings.table_uri("d", RESULTS.name)
+    uri = settings.storage.table_uri("d", RESULTS.name)
     store.commit_rows(uri, RESULTS, results("old"))
     opened: list[int] = []
     look = store.open_table
@@ -194,5 +194,7 @@ def test_f11_another_dump_is_taken_in_meanwhile(
     found = scene.ids_after(settings, [dumps[0]])
     other = settings_of(tmp_path / "other")
     assert found == scene.ids_after(other, [dumps[1]], [dumps[0]])
-    assert DeltaTable(settings.table_uri(scene.DATASET, "reviews")).count() == len(set(lines))
+    assert DeltaTable(settings.storage.table_uri(scene.DATASET, "reviews")).count() == len(
+        set(lines)
+    )
     record_property("came", "noticed, the dump was read again; the rows of both are there")

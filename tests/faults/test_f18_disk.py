@@ -150,7 +150,7 @@ def test_f02_killed_while_memory_is_spilled(
 
 def reviews(settings: Settings, commit: Commit) -> pa.Table:
     """The rows of `reviews` in one order."""
-    uri = settings.table_uri(scene.DATASET, "reviews")
+    uri = settings.storage.table_uri(scene.DATASET, "reviews")
     rows = DeltaTable(uri, commit.table_version("reviews")).to_pyarrow_table()
     return rows.sort_by([("source_sha256", "ascending"), ("record_no", "ascending")])
 

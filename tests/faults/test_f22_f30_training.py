@@ -31,7 +31,7 @@ EVERY_STEP = {"MRL4REC_CHECKPOINT_SECONDS": "0"}
 
 
 def checkpoints(settings: Settings) -> list[Path]:
-    return sorted(settings.dataset_dir(scene.DATASET).glob("checkpoints/*/*.safetensors"))
+    return sorted(settings.storage.dataset_dir(scene.DATASET).glob("checkpoints/*/*.safetensors"))
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def loaded(settings: Settings) -> Settings:
     take_in(settings, HISTORY, "a" * 64)
     key = "c" * 64
     known = WORLD.champion(HISTORY)
-    folder = settings.model_dir(DATASET, key)
+    folder = settings.storage.model_dir(DATASET, key)
     model_folder.save(folder, known.model, known.card, known.ids, known.seen)
     entry = Entry(decision="promoted", champion=key, challenger=key, why="the first", run="r")
     ledger.append(settings, DATASET, entry, None)
@@ -162,7 +162,7 @@ def test_first_load_and_a_handful_of_rows_are_not_judged(settings: Settings) -> 
 def test_a_champion_that_is_gone_costs_its_opinion_alone(
     loaded: Settings, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    folder = loaded.model_dir(DATASET, "c" * 64)
+    folder = loaded.storage.model_dir(DATASET, "c" * 64)
     folder.rename(tmp_path / "away")
     with caplog.at_level(logging.WARNING, "mrl4rec"):
         verdict = drift_gate.check_drift(DATASET, take_in(loaded, WEEK, "b" * 64), loaded)

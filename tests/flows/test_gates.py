@@ -27,7 +27,6 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.data.interactions import load
 from mrl4rec.evaluation import evaluate as evaluation
-from mrl4rec.evaluation.evaluate import per_user_path
 from mrl4rec.evaluation.ranking.metrics import METRICS
 from mrl4rec.kernels.csr import csr
 from mrl4rec.models import model_folder, resolve
@@ -77,7 +76,7 @@ from mrl4rec.core.stage import history
 settings = Settings()
 for check, table in ((gates.check_reviews, "sources"), (gates.check_core, "interactions"),
                      (gates.check_split, "splits")):
-    commit = history(settings.table_uri("{DATASET}", table), table)[0]
+    commit = history(settings.storage.table_uri("{DATASET}", table), table)[0]
     assert check("{DATASET}", commit, settings).known
 heavy = {{"pyspark", "duckdb", "great_expectations", "torch"}} & set(sys.modules)
 assert not heavy, heavy
@@ -116,10 +115,10 @@ def test_a_blank_user_planted_into_reviews_stops_once_and_is_undone(
     assert REVIEWS.schema.names == list(good[0])
 
     caplog.clear()
-    head = DeltaTable(settings.table_uri(DATASET, "reviews")).version()
+    head = DeltaTable(settings.storage.table_uri(DATASET, "reviews")).version()
     assert gates.check_reviews(DATASET, stages.ingest, settings).passed
     assert caplog.text == ""
-    assert DeltaTable(settings.table_uri(DATASET, "reviews")).version() == head
+    assert DeltaTable(settings.storage.table_uri(DATASET, "reviews")).version() == head
 
 
 def test_what_failed_is_listed_by_the_command_the_message_gives(
@@ -162,12 +161,14 @@ def test_a_cut_in_time_is_judged_by_the_time_it_was_told(
         since = (warehouse.DAY + timedelta(days=day)).isoformat()
         commit = replace(stages.split, key=key, version=-1, summary=told | {"since": since})
         write_deltalake(
-            settings.table_uri(DATASET, "splits"),
+            settings.storage.table_uri(DATASET, "splits"),
             pa.table(columns, schema=SPLITS.schema),
             mode="overwrite",
             commit_properties=stage.properties(commit.metadata()),
         )
-        return replace(commit, version=DeltaTable(settings.table_uri(DATASET, "splits")).version())
+        return replace(
+            commit, version=DeltaTable(settings.storage.table_uri(DATASET, "splits")).version()
+        )
 
     verdict = gates.check_split(DATASET, split("k8", 80), settings)
     assert verdict.passed
@@ -179,7 +180,7 @@ def test_a_cut_in_time_is_judged_by_the_time_it_was_told(
 @pytest.mark.fault("F15")
 def test_a_renamed_column_stops_the_gate_by_name(settings: Settings, stages: Stages) -> None:
     """Nothing else can be counted then, so the gate also says that it got no other answer."""
-    uri = settings.table_uri(DATASET, "reviews")
+    uri = settings.storage.table_uri(DATASET, "reviews")
     table = DeltaTable(uri).to_pyarrow_table()
     names = ["reviewer" if name == "user_id" else name for name in table.column_names]
     write_deltalake(uri, table.rename_columns(names), mode="overwrite", schema_mode="overwrite")
@@ -205,7 +206,7 @@ def test_what_stages_and_maintenance_write_is_not_foreign(
 ) -> None:
     """Above the stage's version: another stage run, then one compaction; the same above a plant."""
     verdict = gates.check_split(DATASET, stages.split, settings)
-    uri = settings.table_uri(DATASET, "splits")
+    uri = settings.storage.table_uri(DATASET, "splits")
     other = replace(stages.split, key="k4")
     warehouse.write(settings, "splits", PAIR, other.metadata())
     DeltaTable(uri).optimize.compact()
@@ -235,18 +236,18 @@ def test_a_quarantine_that_is_too_large_fails_until_the_setting_allows_it(
 def test_a_table_that_cannot_be_read_stops_the_gate_and_keeps_no_verdict(
     settings: Settings, stages: Stages
 ) -> None:
-    for path in Path(settings.table_uri(DATASET, "interactions")).glob("*.parquet"):
+    for path in Path(settings.storage.table_uri(DATASET, "interactions")).glob("*.parquet"):
         path.unlink()
     with pytest.raises(GateFailed, match="interactions"):
         gates.check_core(DATASET, stages.core, settings)
-    assert not Path(settings.table_uri(DATASET, "gates")).exists()
+    assert not Path(settings.storage.table_uri(DATASET, "gates")).exists()
 
 
 def test_ratings_are_held_against_the_mapping_of_their_source(
     settings: Settings, stages: Stages
 ) -> None:
     """A source of an older version goes by its format; a mapping without a range allows all."""
-    uri = settings.table_uri(DATASET, "sources")
+    uri = settings.storage.table_uri(DATASET, "sources")
     row = warehouse.rows(settings, "sources")[0]
     for digest, mapping in (("b", '{"rating_range": [0, 100]}'), ("c", "{}")):
         added = {name: [value] for name, value in row.items()}
@@ -261,7 +262,7 @@ def test_ratings_are_held_against_the_mapping_of_their_source(
 
 
 def test_a_version_before_mappings_is_as_declared(settings: Settings, stages: Stages) -> None:
-    uri = settings.table_uri(DATASET, "sources")
+    uri = settings.storage.table_uri(DATASET, "sources")
     older = DeltaTable(uri).to_pyarrow_table().drop_columns(["mapping"])
     write_deltalake(uri, older, mode="overwrite", schema_mode="overwrite",
                     commit_properties=stage.properties(stages.ingest.metadata()))  # fmt: skip
@@ -292,7 +293,7 @@ def model(settings: Settings, split: Commit, **changed: Any) -> Path:
     )
     ids = ([f"u{n}" for n in range(warehouse.USERS)], [f"i{n}" for n in range(warehouse.ITEMS)])
     seen = csr(np.arange(20), np.arange(20) % 5, warehouse.USERS, warehouse.ITEMS)
-    folder = settings.model_dir(DATASET, card.stage_key)
+    folder = settings.storage.model_dir(DATASET, card.stage_key)
     scorer = FactorModel(**{**vectors, **changed}, widths=(4, 8))
     return model_folder.save(folder, scorer, card, ids, seen)
 
@@ -342,14 +343,14 @@ def results(settings: Settings, stages: Stages, users: int = 4) -> Commit:
          "value": 0.5, "run_id": None}
         for metric in METRICS for k, width in places
     ]  # fmt: skip
-    uri = settings.table_uri(DATASET, "results")
+    uri = settings.storage.table_uri(DATASET, "results")
     write_deltalake(
         uri,
         pa.Table.from_pylist(rows, schema=RESULTS.schema),
         mode="append",
         commit_properties=stage.properties(commit.metadata()),
     )
-    path = per_user_path(settings, DATASET, key)
+    path = settings.storage.per_user_file(DATASET, key)
     path.parent.mkdir(parents=True)
     each = {metric: 0.5 for metric in METRICS if metric != "coverage"}
     values = [{"user_idx": u, "k": k, "width": w} | each for u in range(users) for k, w in places]

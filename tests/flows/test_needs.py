@@ -27,7 +27,7 @@ class Rated(Method):
 
 def without(settings: Settings, table: str, column: str) -> int:
     """Overwrite a table with the column empty; its new version."""
-    uri = settings.table_uri(warehouse.DATASET, table)
+    uri = settings.storage.table_uri(warehouse.DATASET, table)
     found = DeltaTable(uri).to_pyarrow_table()
     at = found.column_names.index(column)
     empty = pa.nulls(found.num_rows, found.schema.field(column).type)

@@ -66,7 +66,7 @@ def retrain(settings: Settings, dumps: Path) -> Any:
 
 
 def read(settings: Settings, table: str, version: int, columns: Iterable[str]) -> Rows:
-    delta = DeltaTable(settings.table_uri(DATASET, table), version)
+    delta = DeltaTable(settings.storage.table_uri(DATASET, table), version)
     return list(delta.to_pyarrow_table(columns=list(columns)).to_pylist())
 
 

@@ -123,7 +123,9 @@ def test_which_data_set_is_meant(ask: Ask, store: Settings) -> None:
             ask("registry", "--dataset", wrong)
         with pytest.raises(UsageError, match=repr(wrong)):
             ask("promote", "a", "--why", "w", "--dataset", wrong)
-    shutil.copytree(store.dataset_dir(DATASET) / "users", store.dataset_dir("other") / "users")
+    shutil.copytree(
+        store.storage.dataset_dir(DATASET) / "users", store.storage.dataset_dir("other") / "users"
+    )
     for command in (["registry"], ["ledger"], ["vacuum"], ["rollback", "--why", "w"]):
         with pytest.raises(UsageError, match=r"--dataset d \| other"):
             ask(*command)
@@ -248,7 +250,7 @@ def test_rollback_killed_after_each_step_and_typed_again(
 ) -> None:
     change.promote(store, DATASET, FIRST, "w")
     if forgotten:  # the lists of before: they have to be computed
-        shutil.rmtree(store.dataset_dir(DATASET) / "recommendations")
+        shutil.rmtree(store.storage.dataset_dir(DATASET) / "recommendations")
     change.promote(store, DATASET, SECOND, "w")
     killed_after(step, store, "rollback", "--why", "worse")
     assert ledger.champion(store, DATASET) == FIRST

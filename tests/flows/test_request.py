@@ -11,7 +11,7 @@ import pytest
 
 from flows.config.run import DEFAULT_DATASET, LATER, RunConfig, named_after
 from mrl4rec.core.errors import UsageError
-from mrl4rec.core.settings import folder_name
+from mrl4rec.core.storage import folder_name
 from tests.flows.parsed import run_config
 
 

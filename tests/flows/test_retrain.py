@@ -160,7 +160,7 @@ def test_a_poisoned_week_is_refused_and_the_next_goes_on(story: Story) -> None:
     assert last.dumps["set aside before"] == [str(story.dumps / "week-02.csv")]
     assert last.dumps["taken"] == [str(story.dumps / "week-03.csv")]
     assert len(story.rows["week 3"]) == len(story.rows["poison"]) + 1
-    sources = DeltaTable(story.settings.table_uri(DATASET, "sources")).to_pyarrow_table()
+    sources = DeltaTable(story.settings.storage.table_uri(DATASET, "sources")).to_pyarrow_table()
     names = {Path(path).name for path in sources["path"].to_pylist()}
     assert names == {"week-00.csv", "week-01.csv", "week-03.csv"}
     judged = {row["reviews_version"]: row["judged"] for row in drift.rows(story.settings, DATASET)}
@@ -218,7 +218,7 @@ POINTS = (
 def test_killed_at_several_points_and_run_again(story: Story, tmp_path: Path) -> None:
     settings, dumps = _week_1(story, tmp_path)
     champion = story.rows["first"][-1].champion
-    for folder in settings.models_dir(DATASET).iterdir():
+    for folder in settings.storage.models_dir(DATASET).iterdir():
         if folder.name != champion:
             shutil.rmtree(folder)
     for point in POINTS:
@@ -294,9 +294,9 @@ def _same_as_undisturbed(story: Story, settings: Settings) -> None:
     assert bring_into_agreement(settings, DATASET).repaired == []
     runs = [run["tags"]["seq"] for run in _mlflow_runs(settings)]
     assert sorted(runs) == sorted(str(row.seq) for row in rows)
-    lists = DeltaTable(settings.table_uri(DATASET, "recommendations")).to_pyarrow_table()
+    lists = DeltaTable(settings.storage.table_uri(DATASET, "recommendations")).to_pyarrow_table()
     at = story.tables["week 1"]["recommendations"]
-    wanted = DeltaTable(story.settings.table_uri(DATASET, "recommendations"), at)
+    wanted = DeltaTable(story.settings.storage.table_uri(DATASET, "recommendations"), at)
     order = [(name, "ascending") for name in ("user_id", "width", "rank")]
     assert lists.sort_by(order).equals(wanted.to_pyarrow_table().sort_by(order))
     assert (settings.warehouse / "report.html").exists()
@@ -311,7 +311,7 @@ def _plain(row: Entry) -> Entry:
 
 
 def _folder(settings: Settings, key: str | None) -> Path:
-    return settings.model_dir(DATASET, str(key))
+    return settings.storage.model_dir(DATASET, str(key))
 
 
 def _mlflow_runs(

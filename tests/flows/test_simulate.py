@@ -14,9 +14,9 @@ from deltalake import DeltaTable
 
 from flows.cli.simulate import verdict
 from flows.simulate import Simulation, Story, simulate
-from mrl4rec.core import stage
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
+from mrl4rec.core.storage import open_table
 from mrl4rec.data.synthetic.weeks import Weekly
 from mrl4rec.serving.registry import ledger
 from mrl4rec.serving.registry.agree import bring_into_agreement
@@ -55,7 +55,7 @@ class Month:
 
 def state(settings: Settings) -> dict[str, int]:
     """The versions of the tables there are: a simulation has no results of a benchmark."""
-    opened = {name: stage.open_table(settings.table_uri(MONTH.dataset, name)) for name in TABLES}
+    opened = {name: open_table(settings.storage.table_uri(MONTH.dataset, name)) for name in TABLES}
     return {name: delta.version() for name, delta in opened.items() if delta is not None}
 
 
@@ -101,8 +101,8 @@ def test_the_poison_is_kept_out_and_what_comes_after_goes_in(month: Month) -> No
     assert verdict(story) == (
         "week 3 (shuffled) was kept out: refused, and none of its rows is in reviews"
     )
-    reviews = DeltaTable(settings.table_uri(MONTH.dataset, "reviews")).to_pyarrow_table()
-    sources = DeltaTable(settings.table_uri(MONTH.dataset, "sources")).to_pyarrow_table()
+    reviews = DeltaTable(settings.storage.table_uri(MONTH.dataset, "reviews")).to_pyarrow_table()
+    sources = DeltaTable(settings.storage.table_uri(MONTH.dataset, "sources")).to_pyarrow_table()
     files = {row["source_sha256"]: Path(row["path"]).name for row in sources.to_pylist()}
     assert {files[digest] for digest in set(reviews["source_sha256"].to_pylist())} == {
         f"week-{n:02}.json.gz" for n in (0, 1, 2, 4)
@@ -119,7 +119,9 @@ def test_the_poison_is_kept_out_and_what_comes_after_goes_in(month: Month) -> No
 
 @pytest.mark.slow
 def test_every_row_of_a_good_dump_is_accounted_for(month: Month) -> None:
-    sources = DeltaTable(month.settings.table_uri(MONTH.dataset, "sources")).to_pyarrow_table()
+    sources = DeltaTable(
+        month.settings.storage.table_uri(MONTH.dataset, "sources")
+    ).to_pyarrow_table()
     told = {Path(row["path"]).name: row for row in sources.to_pylist()}
     for number in sorted(month.story.taken):
         truth, row = month.story.landed.dumps[number], told[f"week-{number:02}.json.gz"]
@@ -131,7 +133,7 @@ def test_every_row_of_a_good_dump_is_accounted_for(month: Month) -> None:
 @pytest.mark.slow
 def test_ids_are_appended_and_never_renumbered(month: Month) -> None:
     for side in ("user", "item"):
-        uri = month.settings.table_uri(MONTH.dataset, f"{side}s")
+        uri = month.settings.storage.table_uri(MONTH.dataset, f"{side}s")
         newest = DeltaTable(uri).version()
         ids = [
             DeltaTable(uri, version).to_pyarrow_table().sort_by(f"{side}_idx")

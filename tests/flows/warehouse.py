@@ -76,7 +76,7 @@ def build(settings: Settings) -> Stages:
 
 def write(settings: Settings, table: str, rows: dict[str, Any], metadata: str | None = None) -> int:
     """Append rows, as a stage where there is metadata and by hand where there is none."""
-    uri = settings.table_uri(DATASET, table)
+    uri = settings.storage.table_uri(DATASET, table)
     write_deltalake(
         uri,
         pa.table(rows, schema=TABLES[table].schema),
@@ -94,5 +94,5 @@ def marker(settings: Settings, commit: Commit, rows: dict[str, Any]) -> Commit:
 
 def rows(settings: Settings, table: str) -> list[dict[str, Any]]:
     """The rows at the head of a table."""
-    found = DeltaTable(settings.table_uri(DATASET, table)).to_pyarrow_table().to_pylist()
+    found = DeltaTable(settings.storage.table_uri(DATASET, table)).to_pyarrow_table().to_pylist()
     return list(found)

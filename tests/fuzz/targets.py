@@ -21,7 +21,8 @@ from unittest.mock import patch
 from mrl4rec import models
 from mrl4rec.core import tensor_file
 from mrl4rec.core.errors import Mrl4recError, UsageError
-from mrl4rec.core.settings import Settings, folder_name
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.storage import folder_name
 from mrl4rec.data import split_files
 from mrl4rec.formats.authors import MAX_TOKEN, author_pairs
 from mrl4rec.formats.bounds import MARK, MAX_RECORD, cut_long_lines
@@ -239,7 +240,7 @@ def names(data: bytes) -> None:
         folder_name(name, "--dataset")
     except UsageError:
         return
-    folder = Path(os.path.normpath(settings.table_uri(name, "reviews")))
+    folder = Path(os.path.normpath(settings.storage.table_uri(name, "reviews")))
     assert folder.parts[:4] == ("/", "w", "arehouse", name)
     assert "\0" not in name
 

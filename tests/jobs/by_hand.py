@@ -39,9 +39,9 @@ def ingest(
         pa.array(values, pa.int64() if pa.types.is_timestamp(kind) else kind).cast(kind)
         for values, kind in zip(columns, REVIEWS.schema.types, strict=True)
     ]
-    reviews = settings.table_uri(dataset, "reviews")
+    reviews = settings.storage.table_uri(dataset, "reviews")
     write_deltalake(reviews, pa.Table.from_arrays(arrays, schema=REVIEWS.schema), mode=mode)  # type: ignore[call-overload]
-    uri = settings.table_uri(dataset, "sources")
+    uri = settings.storage.table_uri(dataset, "sources")
     known = DeltaTable(uri).to_pyarrow_table().num_rows if mode == "append" else 0
     table = SOURCES.schema.empty_table().to_pydict() | {
         "source_sha256": digests,
@@ -64,7 +64,7 @@ def ingest(
 
 def table(settings: Settings, name: str, commit: Commit, dataset: str = "d") -> pa.Table:
     """The version of a table that a stage's commit names."""
-    uri = settings.table_uri(dataset, name)
+    uri = settings.storage.table_uri(dataset, name)
     return DeltaTable(uri, commit.table_version(name)).to_pyarrow_table()
 
 

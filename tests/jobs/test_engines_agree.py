@@ -71,7 +71,7 @@ class Both:
 
 def rows_digest(settings: Settings, table: str, commit: Commit) -> tuple[list[str], int, str]:
     """Columns with their types, how many rows, and one hash of all, in whatever order they lie."""
-    delta = DeltaTable(settings.table_uri("d", table), commit.table_version(table))
+    delta = DeltaTable(settings.storage.table_uri("d", table), commit.table_version(table))
     rows = delta.to_pyarrow_table()
     frame = rows.to_pandas()
     for column in frame.select_dtypes("float"):  # -0.0 is 0.0, a null is no number

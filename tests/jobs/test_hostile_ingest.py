@@ -54,7 +54,9 @@ def test_no_record_of_a_hostile_dump_is_lost(settings: Settings, tmp_path: Path)
 
 def rows(settings: Settings, table: str, commit: Commit) -> list[dict[str, Any]]:
     version = commit.table_version(table)
-    found = DeltaTable(settings.table_uri("d", table), version).to_pyarrow_table().to_pylist()
+    found = (
+        DeltaTable(settings.storage.table_uri("d", table), version).to_pyarrow_table().to_pylist()
+    )
     return list(found)
 
 

@@ -41,7 +41,7 @@ TABLES = ("reviews", "quarantine", "sources")
 def rows(settings: Settings, table: str, commit: Commit | None = None) -> list[dict[str, Any]]:
     """A table's rows in one order: at the head, or as the commit has them."""
     version = commit.table_version(table) if commit else None
-    found = DeltaTable(settings.table_uri("d", table), version=version).to_pyarrow_table()
+    found = DeltaTable(settings.storage.table_uri("d", table), version=version).to_pyarrow_table()
     return sorted(found.to_pylist(), key=lambda row: json.dumps(row, default=str, sort_keys=True))
 
 
@@ -192,7 +192,7 @@ def test_strange_and_failed_versions_are_left_behind(
 ) -> None:
     first, second = dumps
     good = ingest(settings, first)
-    uri = settings.table_uri("d", "reviews")
+    uri = settings.storage.table_uri("d", "reviews")
     planted = DeltaTable(uri).to_pyarrow_table().slice(0, 1).to_pylist()[0] | {"user_id": " "}
     write_deltalake(uri, pa.Table.from_pylist([planted], schema=REVIEWS.schema), mode="append")
     third = csv(tmp_path / "third.csv", [(C, X, "1.0", 3)])
@@ -215,7 +215,7 @@ def test_strange_and_failed_versions_are_left_behind(
 def fail(settings: Settings, table: str, version: int) -> None:
     row = {name: "" for name, c in GATES.columns.items() if c.type == pa.string()}
     row |= {"table": table, "version": str(version), "suite": "reviews", "verdict": "fail"}
-    uri = settings.table_uri("d", "gates")
+    uri = settings.storage.table_uri("d", "gates")
     write_deltalake(uri, pa.Table.from_pylist([row], schema=GATES.schema), mode="append")
 
 
@@ -315,7 +315,7 @@ def test_notes_count_what_was_compared(settings: Settings, many: list[Path]) -> 
 
 def test_the_table_tells_its_times_in_utc(settings: Settings, many: list[Path]) -> None:
     ingest(settings, many[0])
-    found = DeltaTable(settings.table_uri("d", "reviews")).to_pyarrow_table()
+    found = DeltaTable(settings.storage.table_uri("d", "reviews")).to_pyarrow_table()
     assert str(found.schema.field("reviewed_at").type) == "timestamp[us, tz=UTC]"
     assert min(r["reviewed_at"] for r in found.to_pylist()) == datetime.fromtimestamp(T, UTC)
 
@@ -554,7 +554,7 @@ def test_an_empty_dump_is_a_source_without_rows(settings: Settings, tmp_path: Pa
     assert (source["path"], source["format"]) == (str(empty), "empty")
     assert counts(commit) == [[0, 0, 0, 0]]
     assert rows(settings, "reviews", commit) == []
-    configuration = DeltaTable(settings.table_uri("d", "sources")).metadata().configuration
+    configuration = DeltaTable(settings.storage.table_uri("d", "sources")).metadata().configuration
     assert configuration["delta.logRetentionDuration"].startswith("interval")
     assert ingest(settings, empty).found
 
@@ -719,9 +719,9 @@ def test_the_phones_dump_and_the_authors_files(
     assert (total["rows_accepted"], total["users"], total["items"]) == (194439, 27879, 10429)
     assert commit.summary["ids"] == "first_appearance"
     assert datetime.fromisoformat(commit.summary["as_of"]).tzinfo is not None
-    reviews = DeltaTable(settings.table_uri("d", "reviews")).to_pyarrow_table()
+    reviews = DeltaTable(settings.storage.table_uri("d", "reviews")).to_pyarrow_table()
     assert reviews["rating"].null_count == 194439  # this dump has no `overall`
-    assert len(DeltaTable(settings.table_uri("d", "reviews")).file_uris()) == 1
+    assert len(DeltaTable(settings.storage.table_uri("d", "reviews")).file_uris()) == 1
     first = min(reviews.to_pylist(), key=lambda row: row["record_no"])
     assert (first["record_no"], first["user_id"]) == (0, "A30TL5EWN6DFXT")
 
@@ -730,9 +730,9 @@ def test_the_phones_dump_and_the_authors_files(
     total = commit.summary["total"]
     assert (total["rows_accepted"], total["users"], total["items"]) == (194439, 27879, 10429)
     assert commit.summary["ids"] == "integer"
-    reviews = DeltaTable(lists.table_uri("d", "reviews")).to_pyarrow_table()
+    reviews = DeltaTable(lists.storage.table_uri("d", "reviews")).to_pyarrow_table()
     assert reviews["reviewed_at"].null_count == 194439
-    assert [c.table for c in history(lists.table_uri("d", SOURCES.name), SOURCES.name)] == [
+    assert [c.table for c in history(lists.storage.table_uri("d", SOURCES.name), SOURCES.name)] == [
         "sources"
     ]
     assert "quarantine" in commit.outputs

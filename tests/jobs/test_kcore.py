@@ -79,7 +79,7 @@ def odd(n: int, seed: int) -> list[Row]:
 def rerun(settings: Settings, ingested: Commit, **how: object) -> Commit:
     """Forget the stage's tables, then run it."""
     for name in TABLES:
-        shutil.rmtree(settings.table_uri("d", name), ignore_errors=True)
+        shutil.rmtree(settings.storage.table_uri("d", name), ignore_errors=True)
     return run("d", ingested, settings=settings, **how)  # type: ignore[arg-type]
 
 
@@ -290,7 +290,7 @@ def test_found_done_without_an_engine(settings: Settings, monkeypatch: pytest.Mo
 def test_lost_files_are_made_again(settings: Settings) -> None:
     ingested = ingest(settings, [tangled(20, 10, 100, 3)])
     core = run("d", ingested, k=2, settings=settings)
-    for file in Path(settings.table_uri("d", "users")).glob("*.parquet"):
+    for file in Path(settings.storage.table_uri("d", "users")).glob("*.parquet"):
         file.unlink()
     again = run("d", ingested, k=2, settings=settings)
     assert not again.found
@@ -307,7 +307,9 @@ def test_numbers_do_not_go_on_from_a_core_that_failed(settings: Settings) -> Non
         "table": "interactions", "version": str(second.version), "verdict": "fail",
         "declared": 1, "evaluated": 1, "failed": 1, "judged_at": datetime.now(UTC),
     }  # fmt: skip
-    write_deltalake(settings.table_uri("d", "gates"), pa.Table.from_pylist([verdict], GATES.schema))
+    write_deltalake(
+        settings.storage.table_uri("d", "gates"), pa.Table.from_pylist([verdict], GATES.schema)
+    )
     healed: list[Row] = [(u, i, None, 2) for u in "ac" for i in "xy"]
     third = run("d", ingest(settings, [[*good, *healed]], name="c"), k=2, settings=settings)
     assert ids(settings, "users", second) == ["a", "b", "p", "q"]
@@ -320,7 +322,7 @@ def test_a_commit_in_between_is_noticed(
 ) -> None:
     """Somebody writes the marker while the stage computes: nothing is laid over it."""
     ingested = ingest(settings, [tangled(20, 10, 100, 3)])
-    build, uri = kcore.build, settings.table_uri("d", "interactions")
+    build, uri = kcore.build, settings.storage.table_uri("d", "interactions")
 
     def overtaken(*args: Any, **how: Any) -> kcore.Core:
         write_deltalake(uri, INTERACTIONS.schema.empty_table(), mode="append")

@@ -318,7 +318,7 @@ def test_a_cut_with_nothing_on_one_side_is_refused(settings: Settings) -> None:
             run("d", core, strategy="since", since=moment, settings=settings)
         assert caught.value.where == "--since"
         assert re.search("1970-01-02.*1970-02-05", str(caught.value))
-    assert not stage.history(settings.table_uri("d", "splits"), "splits")
+    assert not stage.history(settings.storage.table_uri("d", "splits"), "splits")
     assert run("d", core, strategy="since", since=day(35), settings=settings).summary["test"] == 1
 
 

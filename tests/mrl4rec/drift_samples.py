@@ -14,6 +14,7 @@ from mrl4rec.core import stage
 from mrl4rec.core.hashing import chain
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
+from mrl4rec.core.storage import open_table
 from mrl4rec.kernels.csr import csr
 from mrl4rec.models.model_folder import Ids, Loaded
 from mrl4rec.models.scorers import FactorModel
@@ -76,7 +77,7 @@ def take_in(
     outputs["quarantine"] = _append(settings, "quarantine", {})
     counts = {"rows_read": n + quarantined + duplicate, "rows_accepted": n,
               "rows_duplicate": duplicate, "rows_quarantined": quarantined}  # fmt: skip
-    delta = stage.open_table(settings.table_uri(DATASET, "sources"))
+    delta = open_table(settings.storage.table_uri(DATASET, "sources"))
     number = delta.count() if delta else 0
     commit = Commit("ingest", f"key of {digest}", "sources", -1, outputs, {"total": counts})
     row = {"source_sha256": [digest], "source_no": [number], "path": [f"{digest}.csv"],
@@ -89,7 +90,7 @@ def take_in(
 def _append(
     settings: Settings, table: str, columns: dict[str, object], metadata: str | None = None
 ) -> int:
-    uri, schema = settings.table_uri(DATASET, table), TABLES[table].schema
+    uri, schema = settings.storage.table_uri(DATASET, table), TABLES[table].schema
     data = pa.table(columns, schema=schema) if columns else schema.empty_table()
     write_deltalake(
         uri, data, mode="append",

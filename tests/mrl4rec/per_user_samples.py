@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from mrl4rec.core.settings import Settings
-from mrl4rec.evaluation.evaluate import _write_per_user, per_user_path
+from mrl4rec.evaluation.evaluate import _write_per_user
 from mrl4rec.evaluation.ranking.metrics import PER_USER
 from mrl4rec.reporting.runs import Run
 
@@ -36,4 +36,4 @@ def write(
         **{name: np.tile(column, len(places)) for name in PER_USER},
         **{name: np.tile(np.asarray(v, float), len(places)) for name, v in (extra or {}).items()},
     }
-    _write_per_user(per_user_path(settings, run.dataset, run.stage_key), pa.table(table))
+    _write_per_user(settings.storage.per_user_file(run.dataset, run.stage_key), pa.table(table))

@@ -86,7 +86,7 @@ def core(
 
 def overwrite(settings: Settings, table: str, rows: dict[str, list[Any]], said: Any) -> int:
     """Replace a table's rows; its version."""
-    uri = settings.table_uri(DATASET, table)
+    uri = settings.storage.table_uri(DATASET, table)
     write_deltalake(
         uri,
         pa.table(rows, schema=TABLES[table].schema),
@@ -119,7 +119,7 @@ def model(settings: Settings, letter: str = "a", scorer: Scorer | None = None, *
 
 def folder(settings: Settings, key: str) -> Path:
     """Where a model lies."""
-    return settings.model_dir(DATASET, key)
+    return settings.storage.model_dir(DATASET, key)
 
 
 def lists(settings: Settings, width: int | None = None) -> dict[str, list[tuple[str, Any]]]:
@@ -137,4 +137,4 @@ def lists(settings: Settings, width: int | None = None) -> dict[str, list[tuple[
 
 def table(settings: Settings) -> DeltaTable:
     """The table of recommendations."""
-    return DeltaTable(settings.table_uri(DATASET, "recommendations"))
+    return DeltaTable(settings.storage.table_uri(DATASET, "recommendations"))

@@ -51,7 +51,7 @@ def commit(
     settings: Settings, dataset: str, table: str, rows: list[dict[str, Any]], said: Commit | None
 ) -> int:
     """Append rows to a table in one commit; answer the version."""
-    uri = settings.table_uri(dataset, table)
+    uri = settings.storage.table_uri(dataset, table)
     data = pa.Table.from_pylist(rows, schema=TABLES[table].schema)
     extra = {"commit_properties": properties(said.metadata())} if said else {}
     write_deltalake(uri, data, mode="append", **extra)
@@ -132,7 +132,7 @@ def results(settings: Settings, dataset: str, models: Sequence[Model]) -> list[d
         said = {"model": train, "split": "3" * 64, "users": 2}
         commit(settings, dataset, "results", rows, stage("evaluate", "results", key, {}, said))
         if model.folder:
-            _folder(settings.model_dir(dataset, train), model)
+            _folder(settings.storage.model_dir(dataset, train), model)
         written += rows
     return written
 

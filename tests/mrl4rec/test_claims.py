@@ -12,7 +12,6 @@ from report_warehouse import Model, dump, results
 
 from mrl4rec import reporting as report
 from mrl4rec.core.settings import Settings
-from mrl4rec.evaluation.evaluate import per_user_path
 from mrl4rec.models import resolve
 from mrl4rec.reporting import claims, markdown
 from mrl4rec.reporting.claims import CLAIMS, Finding, Verdict
@@ -87,7 +86,7 @@ def test_nothing_is_said_without_both_sides(settings: Settings) -> None:
 def test_nothing_is_said_where_the_users_values_are_gone(settings: Settings) -> None:
     assert told(settings, {("MRL-M", FULL): [0.1], ("BPR-D", None): [0.0]})
     runs = load_runs(settings, "tools")
-    per_user_path(settings, "tools", runs[-1].stage_key).unlink()
+    settings.storage.per_user_file("tools", runs[-1].stage_key).unlink()
     assert claims.findings(settings, group(runs)) == []
 
 

@@ -40,7 +40,7 @@ def look(settings: Settings, model: Commit, cut: Cut) -> Commit:
 
 
 def rows(settings: Settings, commit: Commit) -> list[dict[str, object]]:
-    table = DeltaTable(settings.table_uri("toy", "results")).to_pyarrow_table()
+    table = DeltaTable(settings.storage.table_uri("toy", "results")).to_pyarrow_table()
     return [row for row in table.to_pylist() if row["stage_key"] == commit.key]
 
 

@@ -71,7 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def _spend(settings: Settings, model: str | None, seconds: float) -> None:
-    path = settings.model_dir("tools", str(model)) / "model.json"
+    path = settings.storage.model_dir("tools", str(model)) / "model.json"
     card = json.loads(path.read_text())
     card["cost"] = {"seconds": seconds, "cpu_seconds": 2 * seconds, "peak_mb": 400.0}
     card["files"] = {"model.safetensors": {"bytes": 3 << 20, "sha256": ""}}
@@ -166,7 +166,7 @@ def test_tuned_tells_default_by_hand_and_trials(settings: Settings) -> None:
         {**base, "trial": n, "settings": json.dumps({**ease, "lam": lam}), "value": value}
         for n, (lam, value) in enumerate(((200.0, 0.1), (50.0, 0.3), (90.0, 0.2)))
     ]
-    uri = settings.table_uri("tools", "tunings")
+    uri = settings.storage.table_uri("tools", "tunings")
     commit_rows(uri, TUNINGS, pa.Table.from_pylist(rows, schema=TUNINGS.schema))
     studies = tunings(settings, "tools")
     said = {one.variant: costs.tuned(one, studies) for one in group(load_runs(settings, "tools"))}

@@ -183,7 +183,7 @@ def test_limits_in_words(low: float | None, high: float | None, words: str) -> N
 
 def test_a_verdict_is_kept_for_every_table_and_found_again(settings: Settings) -> None:
     given = judged(settings, GOOD)
-    rows = DeltaTable(settings.table_uri("d", "gates")).to_pyarrow_table().to_pylist()
+    rows = DeltaTable(settings.storage.table_uri("d", "gates")).to_pyarrow_table().to_pylist()
     assert {(r["table"], r["version"], r["verdict"]) for r in rows} == {
         ("reviews", "1", "pass"),
         ("sources", "1", "pass"),
@@ -217,7 +217,7 @@ def test_another_question_is_judged_anew(settings: Settings) -> None:
 
 def test_an_incomplete_verdict_is_kept_as_a_failure_and_judged_again(settings: Settings) -> None:
     judged(settings, {"blanks": 0, "rows": 5})
-    rows = DeltaTable(settings.table_uri("d", "gates")).to_pyarrow_table().to_pylist()
+    rows = DeltaTable(settings.storage.table_uri("d", "gates")).to_pyarrow_table().to_pylist()
     assert {(row["verdict"], row["declared"], row["evaluated"]) for row in rows} == {("fail", 3, 2)}
     assert known(settings) is None
     judged(settings, GOOD)
@@ -231,7 +231,7 @@ def test_a_table_that_passed_stays_good_when_its_companion_fails_later(settings:
     judged(settings, GOOD)
     bad = Facts(pd.DataFrame([GOOD | {"share": 1.0}]))
     gate.judge(settings, "d", SUITE, {"reviews": "1", "sources": "2"}, bad, values=VALUES)
-    rows = DeltaTable(settings.table_uri("d", "gates")).to_pyarrow_table().to_pylist()
+    rows = DeltaTable(settings.storage.table_uri("d", "gates")).to_pyarrow_table().to_pylist()
     verdicts = {(row["table"], row["version"]): row["verdict"] for row in rows}
     assert verdicts == {
         ("reviews", "1"): "pass",
@@ -261,7 +261,7 @@ def test_writers_at_once_lose_no_verdict(settings: Settings) -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
-    table = DeltaTable(settings.table_uri("d", GATES.name)).to_pyarrow_table()
+    table = DeltaTable(settings.storage.table_uri("d", GATES.name)).to_pyarrow_table()
     assert sorted(table["version"].to_pylist()) == [str(n) for n in range(8)]
 
 

@@ -28,7 +28,9 @@ ROWS = [(1, 0, "train"), (0, 2, "valid"), (0, 0, "train"), (2, 1, "test"), (0, 1
 
 
 def write(settings: Settings, table: Any, columns: dict[str, Any]) -> None:
-    write_deltalake(settings.table_uri("toy", table.name), pa.table(columns, schema=table.schema))
+    write_deltalake(
+        settings.storage.table_uri("toy", table.name), pa.table(columns, schema=table.schema)
+    )
 
 
 def write_split(
@@ -84,7 +86,7 @@ def test_load_places_ids_by_index_and_sorts_pairs(settings: Settings) -> None:
 def test_an_older_version_is_read_when_the_split_names_it(settings: Settings) -> None:
     write_split(settings)
     extra = pa.table({"user_idx": [3], "user_id": ["eve"]}, schema=USERS.schema)
-    write_deltalake(settings.table_uri("toy", "users"), extra, mode="append")
+    write_deltalake(settings.storage.table_uri("toy", "users"), extra, mode="append")
     assert load(settings, "toy", COMMIT).n_users == 3
 
 

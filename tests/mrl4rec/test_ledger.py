@@ -38,7 +38,7 @@ def promoted(model: str, run: str = "", **more: Any) -> Entry:
 
 
 def table(settings: Settings) -> DeltaTable:
-    return DeltaTable(settings.table_uri(DATASET, "promotions"))
+    return DeltaTable(settings.storage.table_uri(DATASET, "promotions"))
 
 
 @pytest.mark.fault("F36")
@@ -171,7 +171,7 @@ def test_rows_that_a_restore_took_away_are_missed(settings: Settings) -> None:
 @pytest.mark.parametrize("damage", ["cut", "gone", "evidence"])
 def test_a_ledger_that_cannot_be_read_is_said(settings: Settings, damage: str) -> None:
     ledger.append(settings, DATASET, promoted("a"), None)
-    (file,) = Path(settings.table_uri(DATASET, "promotions")).glob("*.parquet")
+    (file,) = Path(settings.storage.table_uri(DATASET, "promotions")).glob("*.parquet")
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-50])
     elif damage == "gone":

@@ -172,4 +172,4 @@ def test_what_an_earlier_holder_left_does_not_matter(path: Path, body: bytes) ->
 
 def test_the_setting_of_the_former_lease_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MRL4REC_LEASE_STALE_SECONDS", "2")
-    assert Settings().lock_file("d", "ingest").name == "ingest.lock"
+    assert Settings().storage.lock_file("d", "ingest").name == "ingest.lock"

@@ -94,7 +94,7 @@ def test_a_plain_loop_comes_to_what_the_engine_does(real_data: Path, settings: S
     data = interactions("split", str(real_data / "author-splits" / "tool"))
     asked = TrainRequest(resolve("BCE"), seed=1, protocol="paper", epochs=26)
     commit = training.run("bce", SPLIT, asked, settings, data=lambda: data)
-    ours = model_folder.load(settings.model_dir("bce", commit.key))[0]
+    ours = model_folder.load(settings.storage.model_dir("bce", commit.key))[0]
     plain = Plain(data, seed=1)
     *_, theirs = search(plain, 26)
     vectors = {name: getattr(ours, name) for name in NAMES}

@@ -152,7 +152,7 @@ def test_it_is_not_evaluated_on_the_pairs_it_was_trained_on(settings: Settings) 
 
     with pytest.raises(UsageError, match="the test fold of this split too"):
         evaluate(toy.SPLIT, refit)
-    assert not list(settings.dataset_dir("toy").glob("results*"))
+    assert not list(settings.storage.dataset_dir("toy").glob("results*"))
     later = dataclasses.replace(toy.SPLIT, key="ef" * 32)
     assert evaluate(later, refit).summary["users"] > 0
     plain = toy.train(settings, toy.request(epochs=2))

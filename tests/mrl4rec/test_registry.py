@@ -165,7 +165,7 @@ def test_a_rollback_that_cannot_be_is_refused(store: Settings) -> None:
 def test_nothing_was_ever_promoted(store: Settings) -> None:
     found = bring_into_agreement(store, DATASET)
     assert found == Agreement(DATASET, None, alias_ok=True, recommendations_ok=True)
-    assert not (store.dataset_dir(DATASET) / "promotions").exists()
+    assert not (store.storage.dataset_dir(DATASET) / "promotions").exists()
     ledger.append(store, DATASET, Entry(decision="refused", why="NaN", challenger="x"), None)
     found = bring_into_agreement(store, DATASET)
     assert (found.ok, found.champion, found.repaired) == (True, None, [])
@@ -320,7 +320,7 @@ def test_no_core_goes_on_from_the_champion(store: Settings) -> None:
     key = world.model(store)
     change.promote(store, DATASET, key, "w")
     for table in ("interactions", "users", "items"):
-        shutil.rmtree(store.dataset_dir(DATASET) / table)
+        shutil.rmtree(store.storage.dataset_dir(DATASET) / table)
     world.core(store, users=list(reversed(world.USERS)), key="other")
     found = bring_into_agreement(store, DATASET)
     assert not found.ok
@@ -375,7 +375,7 @@ def test_what_is_not_fit_to_serve_is_not_promoted(settings: Settings, what: str,
     with pytest.raises(GateFailed, match=f"eeeeeeeeeeee was not made champion: .*{said}"):
         change.promote(settings, DATASET, key, "w")
     assert [row.champion for row in ledger.entries(settings, DATASET)] == [first]
-    assert not (settings.dataset_dir(DATASET) / "recommendations").exists()
+    assert not (settings.storage.dataset_dir(DATASET) / "recommendations").exists()
 
 
 @pytest.mark.fault("F34")

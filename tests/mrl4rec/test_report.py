@@ -85,7 +85,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = Settings(warehouse=tmp_path_factory.mktemp("tools"))
     dump(settings, "tools", TOOLS)
     results(settings, "tools", MODELS)
-    docs = settings.dataset_dir("tools") / "docs" / "index.html"
+    docs = settings.storage.dataset_dir("tools") / "docs" / "index.html"
     docs.parent.mkdir(parents=True)
     docs.write_text("<p>docs</p>")
     gate(settings, "tools", "pass", "reviews", Path("docs/index.html"))
@@ -253,7 +253,7 @@ def test_leaderboard_rows_are_exactly_the_tables(tools: Settings) -> None:
     rows = report.leaderboard(tools, "tools")
     assert set(rows[0]) == {"dataset", "method", "levels", "seed", "protocol", "epoch", "width",
                             "k", "metric", "value"}  # fmt: skip
-    uri = tools.table_uri("tools", "results")
+    uri = tools.storage.table_uri("tools", "results")
     table = DeltaTable(uri).to_pyarrow_table(columns=list(rows[0])).to_pylist()
     assert sorted(map(str, rows)) == sorted(map(str, table))
 

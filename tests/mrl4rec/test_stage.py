@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mrl4rec.core import stage
 from mrl4rec.core.stage import Commit, stage_key
+from mrl4rec.core.storage import open_table
 
 INPUTS = {"ingest": "a" * 64, "files": ["b", "c"]}
 PARAMS = {"k": 5, "min_rating": None, "share": 0.2}
@@ -101,7 +102,7 @@ def test_of_one_key_twice_the_newest_commit_is_found(tmp_path: Path) -> None:
 def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
     assert stage.find(str(tmp_path / "none"), "t", "one") is None
     assert stage.history(str(tmp_path / "none"), "t") == []
-    assert stage.open_table(str(tmp_path / "none")) is None
+    assert open_table(str(tmp_path / "none")) is None
     write(str(tmp_path / "t"), commit("one").metadata())
     assert stage.find(str(tmp_path / "t"), "t", "other") is None
 

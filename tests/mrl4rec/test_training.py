@@ -73,7 +73,7 @@ def test_a_trained_model_is_found_again(settings: Settings) -> None:
     again = run("toy", SPLIT, request(), settings, data=lambda: pytest.fail("data was read"))
     assert again.found
     assert {**again.summary, "seconds": 0} == {**first.summary, "seconds": 0}
-    assert not list(settings.dataset_dir("toy").glob("checkpoints/*"))
+    assert not list(settings.storage.dataset_dir("toy").glob("checkpoints/*"))
 
 
 def test_the_card_says_how_the_model_was_made(settings: Settings) -> None:
@@ -467,7 +467,7 @@ def test_a_flipped_byte_in_a_real_run_costs_an_epoch_and_nothing_else(tmp_path: 
     rough = Settings(warehouse=tmp_path / "rough", checkpoint_seconds=0)
     with pytest.raises(Cut):
         train(rough, request(), cut_at(8))
-    flip(max(rough.dataset_dir("toy").glob("checkpoints/*/*.safetensors")))
+    flip(max(rough.storage.dataset_dir("toy").glob("checkpoints/*/*.safetensors")))
     epochs: list[int] = []
     resumed = train(rough, request(), lambda report: epochs.append(report.epoch))
     assert epochs[0] == 7

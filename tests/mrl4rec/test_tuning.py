@@ -100,8 +100,8 @@ def test_a_trained_method_is_searched_without_a_refit(settings: Settings) -> Non
     assert all("test_recall@10" not in row for trial in tried for row in trial.history)
     assert found.levels == "2,8"
     assert found.searched == ("lr", "candidates")
-    assert not list((settings.dataset_dir("d") / "tuning" / "checkpoints").glob("*/*/*"))
-    assert not settings.models_dir("d").exists()
+    assert not list((settings.storage.dataset_dir("d") / "tuning" / "checkpoints").glob("*/*/*"))
+    assert not settings.storage.models_dir("d").exists()
 
     parent, child = tuning_run(found, 0.0, 1.0), trial_run(found, tried[1], 1.0)
     assert child.parent_key == parent.key == found.study

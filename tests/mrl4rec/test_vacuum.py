@@ -82,7 +82,7 @@ def promoted(settings: Settings, key: str) -> None:
 def readable(settings: Settings, table: str, version: int) -> bool:
     """Whether the rows of a version can really be read."""
     try:
-        found = DeltaTable(settings.table_uri(DATASET, table), version).to_pyarrow_table()
+        found = DeltaTable(settings.storage.table_uri(DATASET, table), version).to_pyarrow_table()
     except FileNotFoundError:
         return False
     return found.num_rows > 0
@@ -140,7 +140,7 @@ def test_a_dry_run_says_and_removes_nothing(settings: Settings, rounds: list[Com
     before = files(settings)
     said = vacuum(settings, DATASET, keep_days=0, dry_run=True)
     assert files(settings) == before
-    assert DeltaTable(settings.table_uri(DATASET, "splits")).version() == 5
+    assert DeltaTable(settings.storage.table_uri(DATASET, "splits")).version() == 5
     done = vacuum(settings, DATASET, keep_days=0)
     assert done == said
     gone = before - files(settings)
@@ -154,7 +154,7 @@ def test_a_dry_run_says_and_removes_nothing(settings: Settings, rounds: list[Com
 def test_after_it_stages_go_on_and_roll_back(settings: Settings, rounds: list[Commit]) -> None:
     vacuum(settings, DATASET, keep_days=0)
     for marker, key in (("splits", "split r5"), ("interactions", "core r5")):
-        newest = stage.history(settings.table_uri(DATASET, marker), marker)[0]
+        newest = stage.history(settings.storage.table_uri(DATASET, marker), marker)[0]
         assert newest.key == key
     now = recommendations.state(settings, DATASET)
     assert now is not None
@@ -201,7 +201,9 @@ def test_what_a_killed_writer_left_goes_after_a_day(settings: Settings) -> None:
     import time
 
     round_of(settings, "r0")
-    left = [Path(settings.table_uri(DATASET, "splits")) / f"{name}.parquet" for name in "ab"]
+    left = [
+        Path(settings.storage.table_uri(DATASET, "splits")) / f"{name}.parquet" for name in "ab"
+    ]
     for path in left:
         path.write_bytes(b"half a file")
     old = time.time() - 3 * 86_400
@@ -217,9 +219,9 @@ def test_what_a_killed_writer_left_goes_after_a_day(settings: Settings) -> None:
 def test_a_damaged_ledger_stops_it(settings: Settings, rounds: list[Commit]) -> None:
     before = files(settings)
     row = ledger.entries(settings, DATASET)[0]
-    rows = DeltaTable(settings.table_uri(DATASET, "promotions")).to_pyarrow_table()
+    rows = DeltaTable(settings.storage.table_uri(DATASET, "promotions")).to_pyarrow_table()
     odd = rows.slice(0, 1).set_column(0, "seq", [[9]]).cast(PROMOTIONS.schema)
-    write_deltalake(settings.table_uri(DATASET, "promotions"), odd, mode="append")
+    write_deltalake(settings.storage.table_uri(DATASET, "promotions"), odd, mode="append")
     assert row.seq == 0
     with pytest.raises(Mrl4recError, match="row 3 is missing"):
         vacuum(settings, DATASET, keep_days=0)

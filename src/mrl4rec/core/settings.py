@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mrl4rec.core.choices import DataEngine, Device
-from mrl4rec.core.errors import UsageError
+from mrl4rec.core.storage import Storage
 
 CACHE = Path("~/.cache/mrl4rec").expanduser()
-FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""What a data set or a table may be called: never a path that leads out of the warehouse."""
-NO_PATH = re.compile(r"[#?\[\]|^\\]|%[0-9A-Fa-f]{2}")
 
 
 class Settings(BaseSettings):
@@ -128,56 +124,12 @@ class Settings(BaseSettings):
         description="widths that recommendations has lists of too, as 8,16; empty: full only",
     )
 
-    def configs_dir(self, dataset: str) -> Path:
-        """The folder of the option files that repeat a data set's benchmarks."""
-        return self.dataset_dir(dataset) / "runs"
-
-    def dataset_dir(self, dataset: str) -> Path:
-        """The folder of one data set: its tables, models and gate reports.
-
-        Raises UsageError where the name is none of one folder inside the warehouse.
-        """
-        return self.warehouse / folder_name(dataset, "--dataset")
-
-    def table_uri(self, dataset: str, table: str) -> str:
-        """The path of one Delta table, absolute, as Spark and delta-rs both take it.
-
-        Raises UsageError where the warehouse's path holds what delta-rs takes as part of an address
-        instead: it would see a table without history there.
-        """
-        uri = str((self.dataset_dir(dataset) / folder_name(table, "table")).absolute())
-        if (odd := NO_PATH.search(uri)) is not None:
-            raise UsageError(
-                f"the warehouse's path holds {odd[0]!r}: no Delta table can lie there",
-                where=uri,
-                todo="name a folder without it: set MRL4REC_WAREHOUSE, or --warehouse",
-            )
-        return uri
-
-    def models_dir(self, dataset: str) -> Path:
-        """The folder of the data set's model folders."""
-        return self.dataset_dir(dataset) / "models"
-
-    def model_dir(self, dataset: str, key: str) -> Path:
-        """The model folder of one training stage key."""
-        return self.models_dir(dataset) / key
-
-    def lock_file(self, dataset: str, name: str) -> Path:
-        """The file to lock (``locks.locked``) while ``name`` is done on the data set."""
-        return self.dataset_dir(dataset) / ".locks" / f"{name}.lock"
+    @property
+    def storage(self) -> Storage:
+        """Where everything in the warehouse lies."""
+        return Storage(self.warehouse)
 
     def mlflow_uri(self) -> str:
         """The tracking server: the one set here, else MLflow's own setting, else SQLite."""
         named = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-        return named or f"sqlite:///{(self.warehouse / 'mlflow.db').absolute()}"
-
-
-def folder_name(name: str, what: str) -> str:
-    """The name, where it can name one folder. Raises UsageError, calling it ``what``."""
-    if not FOLDER_NAME.fullmatch(name):
-        raise UsageError(
-            f"{what} {name!r} cannot name a folder",
-            todo="use letters, digits, '-', '_' and '.', beginning with a letter or digit, "
-            "100 in all",
-        )
-    return name
+        return named or f"sqlite:///{self.storage.mlflow_database}"

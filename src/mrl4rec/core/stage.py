@@ -14,15 +14,12 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import Any, ParamSpec
 
 from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import TableNotFoundError
 
 from mrl4rec.core.errors import Mrl4recError
-
-if TYPE_CHECKING:
-    from pyarrow.dataset import Dataset
+from mrl4rec.core.storage import open_table
 
 log = logging.getLogger("mrl4rec")
 
@@ -105,26 +102,6 @@ def stage_key(stage: str, code: int, inputs: Mapping[str, Any], params: Mapping[
     code version, raised whenever its output changes for the same inputs.
     """
     return json_digest({"stage": stage, "code": code, "inputs": inputs, "params": params})
-
-
-def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
-    """The Delta table at ``uri``, or None where there is none yet."""
-    try:
-        return DeltaTable(uri, version=version)
-    except TableNotFoundError:
-        return None
-
-
-def local_rows(uri: str, version: int) -> Dataset:
-    """A version of a table as a data set that Arrow's own threads read.
-
-    Through delta-rs' own file system these threads run Python; one of them that is late when the
-    process ends takes it down by SIGABRT, and what was done looks as if it had failed.
-    """
-    from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
-
-    place = SubTreeFileSystem(uri, LocalFileSystem())
-    return DeltaTable(uri, version=version).to_pyarrow_dataset(filesystem=place)
 
 
 def properties(metadata: str) -> CommitProperties:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import Commit, open_table
+from mrl4rec.core.stage import Commit
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.kernels.csr import Csr, csr
 from mrl4rec.tables.splits import FOLDS
 
@@ -107,7 +108,7 @@ def load(settings: Settings, dataset: str, split: Commit) -> Interactions:
     Raises Mrl4recError where a table or version is missing, an index is not dense or points
     outside its table, a fold is unknown, or a pair occurs twice.
     """
-    where = settings.table_uri(dataset, "splits")
+    where = settings.storage.table_uri(dataset, "splits")
     columns = ["user_idx", "item_idx", "fold", "reviewed_at"]
     table = _read(settings, dataset, "splits", split.table_version("splits"), columns)
     user_ids = _ids(settings, dataset, "users", "user", split)
@@ -169,7 +170,7 @@ def _build(
 def _read(
     settings: Settings, dataset: str, name: str, version: int, columns: list[str]
 ) -> pa.Table:
-    uri = settings.table_uri(dataset, name)
+    uri = settings.storage.table_uri(dataset, name)
     try:
         delta = open_table(uri, version)
     except Exception as error:  # delta-rs has no one type for a version that is not there
@@ -182,7 +183,7 @@ def _read(
         raise Mrl4recError(
             "the table does not exist", where=uri, todo=f"run `mrl4rec split --dataset {dataset}`"
         )
-    return delta.to_pyarrow_table(columns=columns)
+    return read_table(delta, columns)
 
 
 def _ids(
@@ -191,7 +192,7 @@ def _ids(
     """The external ids of one side, placed by their index."""
     columns = [f"{kind}_idx", f"{kind}_id"]
     table = _read(settings, dataset, name, split.table_version(name), columns)
-    where = settings.table_uri(dataset, name)
+    where = settings.storage.table_uri(dataset, name)
     index = _index(table[columns[0]], table.num_rows, kind, where)
     if len(np.unique(index)) != len(index):
         raise Mrl4recError(

@@ -11,6 +11,7 @@ from deltalake import DeltaTable
 
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.files import sha256
+from mrl4rec.core.storage import read_table
 from mrl4rec.formats.authors import Piece, author_pieces
 from mrl4rec.formats.packing import unpacked
 
@@ -80,11 +81,11 @@ def require_same(
 
     ``tables`` also has ``users`` and ``items``, to name the first that differ.
     """
-    pairs = tables["interactions"].to_pyarrow_table(columns=["user_idx", "item_idx"])
+    pairs = read_table(tables["interactions"], ["user_idx", "item_idx"])
     core_only, files_only = differences(given, pairs)
     if not len(core_only) and not len(files_only):
         return
-    ids = {name: dict(zip(*tables[name].to_pyarrow_table().to_pydict().values(), strict=True))
+    ids = {name: dict(zip(*read_table(tables[name]).to_pydict().values(), strict=True))
            for name in ("users", "items")}  # fmt: skip
     parts = []
     for only, holder, other in (

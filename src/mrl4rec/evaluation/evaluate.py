@@ -51,11 +51,6 @@ def key(
     return stage_key("evaluate", CODE, {"split": split.key, "model": train.key}, asked)
 
 
-def per_user_path(settings: Settings, dataset: str, stage_key_: str) -> Path:
-    """Where the per-user values of one evaluation lie."""
-    return settings.dataset_dir(dataset) / "results_per_user" / f"{stage_key_}.parquet"
-
-
 def run(
     dataset: str,
     split: Commit,
@@ -76,15 +71,15 @@ def run(
     is asked for and there is none, or where the model was fitted on the test fold of this split.
     """
     device = resolve_device(device, settings)
-    uri = settings.table_uri(dataset, RESULTS.name)
-    folder = settings.model_dir(dataset, train.key)
+    uri = settings.storage.table_uri(dataset, RESULTS.name)
+    folder = settings.storage.model_dir(dataset, train.key)
     if cut != AS_TRAINED:
         from mrl4rec.models.model_folder import read_card
 
         cut = cut.of(read_card(folder))
     this = key(split, train, ks, device, cut)
     done = find(uri, RESULTS.name, this)
-    if done is not None and per_user_path(settings, dataset, this).exists():
+    if done is not None and settings.storage.per_user_file(dataset, this).exists():
         return done
 
     from mrl4rec.evaluation.ranking.evaluate import evaluate
@@ -104,7 +99,7 @@ def run(
         memory_mb=settings.ranking_memory_mb,
         slices=truth_by_popularity(seen, truth),
     )
-    path = per_user_path(settings, dataset, this)
+    path = settings.storage.per_user_file(dataset, this)
     _write_per_user(path, with_slices(evaluation, seen.degrees[evaluation.users]))
     run_id = on_evaluated(evaluation, card, this, path) if on_evaluated else None
     commit = Commit(

@@ -25,7 +25,7 @@ def digest(settings: Settings, names: Sequence[str], beside: Path) -> str:
     content.
     """
     said = [mrl4rec.__version__, str(settings.warehouse.absolute()), str(beside), list(names)]
-    found = [list(_inputs(settings.dataset_dir(name))) for name in names]
+    found = [list(_inputs(settings.storage.dataset_dir(name))) for name in names]
     return json_digest([said, found, list(_code())])
 
 

@@ -39,7 +39,7 @@ def build(
     the page cannot be written.
     """
     names = chosen(settings, datasets)
-    path = (out or settings.warehouse / "report.html").absolute()
+    path = (out or settings.storage.report_file).absolute()
     wanted = inputs.digest(settings, names, path.parent)
     if inputs.made_of(path) != wanted:
         sections = [_dataset(settings, name, path.parent) for name in names]
@@ -68,7 +68,7 @@ def _dataset(settings: Settings, name: str, beside: Path) -> dict[str, Any]:
 
 def _configs(settings: Settings, name: str) -> list[tuple[str, str]]:
     """Path and text of the option files that repeat the benchmarks, the newest first."""
-    folder = settings.configs_dir(name)
+    folder = settings.storage.configs_dir(name)
     files = sorted(folder.glob("*.yaml"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     return [(str(file), file.read_text(encoding="utf-8")) for file in files]
 
@@ -186,7 +186,7 @@ def _facts(
     made = views.created_with(context)
     if made:
         facts.append(("made with", made))
-    facts.append(("warehouse", str(settings.dataset_dir(context.dataset).absolute())))
+    facts.append(("warehouse", str(settings.storage.dataset_dir(context.dataset).absolute())))
     return facts
 
 
@@ -212,7 +212,7 @@ def _gates(settings: Settings, dataset: str, beside: Path) -> views.Table | None
         return None
     head = ["table", "version", "suite", "verdict", "expectations met", "judged (UTC)", "Data Docs"]
     table = views.Table(head, numeric=frozenset({4}))
-    folder = settings.dataset_dir(dataset).absolute()
+    folder = settings.storage.dataset_dir(dataset).absolute()
     for number, row in enumerate(rows):
         met = f"{row['evaluated'] - row['failed']} of {row['declared']}"
         version = str(row["version"])[: views.KEY]

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.core.settings import Settings
-from mrl4rec.evaluation.evaluate import per_user_path
 from mrl4rec.evaluation.ranking.metrics import PER_USER
 from mrl4rec.reporting.runs import Group, Run
 
@@ -111,7 +110,7 @@ def read(
     settings: Settings, run: Run, columns: Sequence[str], chosen: pc.Expression
 ) -> dict[str, NDArray[np.float64]]:
     """Columns of the chosen rows, by user. Raises Mrl4recError where the file is not there."""
-    path = per_user_path(settings, run.dataset, run.stage_key)
+    path = settings.storage.per_user_file(run.dataset, run.stage_key)
     try:
         table = pq.read_table(path, columns=["user_idx", *columns], filters=chosen)
     except FileNotFoundError:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from deltalake import QueryBuilder
 
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import open_table
+from mrl4rec.core.storage import open_table
 from mrl4rec.reporting.warehouse import Context
 from mrl4rec.tables.versions import readable
 
@@ -81,7 +81,7 @@ class _Asker:
     def __init__(self, settings: Settings, dataset: str, versions: Mapping[str, int]) -> None:
         self.builder, self.tables = QueryBuilder(), set()
         for name in ("reviews", "interactions", "quarantine"):
-            delta = open_table(settings.table_uri(dataset, name), versions.get(name))
+            delta = open_table(settings.storage.table_uri(dataset, name), versions.get(name))
             if delta is not None and readable(settings, dataset, name, delta.version()):
                 self.builder = self.builder.register(name, delta)
                 self.tables.add(name)

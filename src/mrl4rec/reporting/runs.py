@@ -11,7 +11,8 @@ from typing import Any
 
 from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import history, open_table
+from mrl4rec.core.stage import history
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.evaluation.cut import ROTATED
 from mrl4rec.tables.versions import failed_versions
 
@@ -128,8 +129,7 @@ class Group:
 
 
 def datasets(settings: Settings) -> list[str]:
-    """Data sets of the warehouse that have at least one table."""
-    return sorted({path.parents[1].name for path in settings.warehouse.glob("*/*/_delta_log")})
+    return settings.storage.datasets()
 
 
 def chosen(settings: Settings, names: Sequence[str] | None) -> list[str]:
@@ -154,14 +154,14 @@ def chosen(settings: Settings, names: Sequence[str] | None) -> list[str]:
 
 def load_runs(settings: Settings, dataset: str) -> list[Run]:
     """The evaluated models of a data set, oldest first; those a gate failed are left out."""
-    uri = settings.table_uri(dataset, "results")
+    uri = settings.storage.table_uri(dataset, "results")
     delta = open_table(uri)
     if delta is None:
         return []
     failed = failed_versions(settings, dataset)
     commits = {commit.key: commit for commit in reversed(history(uri, "results"))}
     by_key: dict[str, list[dict[str, Any]]] = {}
-    for row in delta.to_pyarrow_table().to_pylist():
+    for row in read_table(delta).to_pylist():
         by_key.setdefault(row["stage_key"], []).append(row)
     runs = []
     for key, rows in by_key.items():
@@ -170,7 +170,7 @@ def load_runs(settings: Settings, dataset: str) -> list[Run]:
             continue
         summary = dict(commit.summary) if commit else {}
         model = summary.get("model")
-        card = read_card(settings.model_dir(dataset, str(model))) if model else None
+        card = read_card(settings.storage.model_dir(dataset, str(model))) if model else None
         runs.append(
             Run(
                 stage_key=key,
@@ -201,8 +201,8 @@ def read_card(folder: Path) -> Mapping[str, Any] | None:
 
 def gate_rows(settings: Settings, dataset: str) -> list[dict[str, Any]]:
     """The verdicts of a data set, oldest first."""
-    delta = open_table(settings.table_uri(dataset, "gates"))
-    rows = delta.to_pyarrow_table().to_pylist() if delta else []
+    delta = open_table(settings.storage.table_uri(dataset, "gates"))
+    rows = read_table(delta).to_pylist() if delta else []
     return sorted(rows, key=lambda row: (row["judged_at"], row["table"], row["suite"]))
 
 

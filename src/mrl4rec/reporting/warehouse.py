@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import Commit, history, log_entries, open_table
+from mrl4rec.core.stage import Commit, history, log_entries
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.reporting.runs import Run
 
 
@@ -44,11 +45,11 @@ def contexts(settings: Settings, dataset: str, runs: Sequence[Run]) -> list[Cont
 
     Runs whose split is not known go with the newest; without runs there is the newest alone.
     """
-    splits = history(settings.table_uri(dataset, "splits"), "splits")
-    cores = history(settings.table_uri(dataset, "interactions"), "interactions")
-    ingests = history(settings.table_uri(dataset, "sources"), "sources")
+    splits = history(settings.storage.table_uri(dataset, "splits"), "splits")
+    cores = history(settings.storage.table_uri(dataset, "interactions"), "interactions")
+    ingests = history(settings.storage.table_uri(dataset, "sources"), "sources")
     times = {
-        table: commit_times(settings.table_uri(dataset, table))
+        table: commit_times(settings.storage.table_uri(dataset, table))
         for table in ("sources", "interactions")
     }
     by_key = {commit.key: commit for commit in reversed(splits)}
@@ -100,7 +101,7 @@ def source_rows(settings: Settings, context: Context) -> list[dict[str, Any]]:
     """The files that were read, in their order of arrival, with digest, size and counts."""
     if context.ingest is None:
         return []
-    uri = settings.table_uri(context.dataset, "sources")
+    uri = settings.storage.table_uri(context.dataset, "sources")
     delta = open_table(uri, context.ingest.version)
-    rows = delta.to_pyarrow_table().to_pylist() if delta else []
+    rows = read_table(delta).to_pylist() if delta else []
     return sorted(rows, key=lambda row: row.get("source_no") or 0)

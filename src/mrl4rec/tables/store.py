@@ -9,7 +9,8 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.core.stage import METADATA, LostRace, open_table, properties
+from mrl4rec.core.stage import METADATA, LostRace, properties
+from mrl4rec.core.storage import open_table
 from mrl4rec.tables.table import DELTA_PROPERTIES, Table
 
 ATTEMPTS = 10

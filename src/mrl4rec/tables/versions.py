@@ -18,6 +18,7 @@ from deltalake import DeltaTable, write_deltalake
 from mrl4rec.core import stage
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.tables import TABLES
 from mrl4rec.tables.table import DELTA_PROPERTIES
 
@@ -40,7 +41,7 @@ def newest_good(settings: Settings, dataset: str, marker: str) -> Commit | None:
 
 def good(settings: Settings, dataset: str, marker: str) -> Iterator[Commit]:
     """The commits of ``marker`` that ``newest_good`` is the first of, newest first."""
-    commits = stage.history(settings.table_uri(dataset, marker), marker)
+    commits = stage.history(settings.storage.table_uri(dataset, marker), marker)
     failed = failed_versions(settings, dataset) if commits else set()
     for commit in commits:
         versions = {marker: commit.version, **commit.outputs}
@@ -58,10 +59,10 @@ def complete(settings: Settings, dataset: str, commit: Commit) -> bool:
 
 def failed_versions(settings: Settings, dataset: str) -> set[tuple[str, str]]:
     """The (table, version) pairs that a gate has failed."""
-    gates = stage.open_table(settings.table_uri(dataset, "gates"))
+    gates = open_table(settings.storage.table_uri(dataset, "gates"))
     if gates is None:
         return set()
-    rows = gates.to_pyarrow_table(columns=["table", "version", "verdict"]).to_pylist()
+    rows = read_table(gates, ["table", "version", "verdict"]).to_pylist()
     return {(row["table"], row["version"]) for row in rows if row["verdict"] == "fail"}
 
 
@@ -72,7 +73,7 @@ def restore(settings: Settings, dataset: str, marker: str, commit: Commit | None
     there stays in the history.
     """
     for table in (*OUTPUTS[marker], marker):
-        delta = stage.open_table(settings.table_uri(dataset, table))
+        delta = open_table(settings.storage.table_uri(dataset, table))
         if delta is None:
             continue
         if commit is None:
@@ -83,8 +84,8 @@ def restore(settings: Settings, dataset: str, marker: str, commit: Commit | None
 
 def create(settings: Settings, dataset: str, table: str) -> DeltaTable:
     """The table, created empty with the project's Delta properties where it is not there yet."""
-    uri = settings.table_uri(dataset, table)
-    delta = stage.open_table(uri)
+    uri = settings.storage.table_uri(dataset, table)
+    delta = open_table(uri)
     if delta is None:
         declared = TABLES[table]
         delta = DeltaTable.create(
@@ -100,7 +101,7 @@ def create(settings: Settings, dataset: str, table: str) -> DeltaTable:
 
 def version(settings: Settings, dataset: str, table: str) -> int:
     """The newest version number of a table that exists."""
-    return DeltaTable(settings.table_uri(dataset, table)).version()
+    return DeltaTable(settings.storage.table_uri(dataset, table)).version()
 
 
 def _go_back(delta: DeltaTable, target: int) -> None:
@@ -131,7 +132,7 @@ def _empty(delta: DeltaTable, table: str) -> None:
 def readable(settings: Settings, dataset: str, table: str, number: int) -> bool:
     """Whether a version of a table can be opened and has all its files."""
     try:
-        delta = stage.open_table(settings.table_uri(dataset, table), number)
+        delta = open_table(settings.storage.table_uri(dataset, table), number)
     except Exception:  # deltalake raises bare DeltaError for a version whose log is gone
         return False
     return delta is not None and all(_there(uri) for uri in delta.file_uris())

@@ -97,7 +97,7 @@ class Pusher:
             return str(found.experiment_id)
         place = None  # a server decides for itself
         if not self.settings.tracking_uri:
-            place = (self.settings.warehouse / "mlartifacts").absolute().as_uri()
+            place = self.settings.storage.mlflow_artifacts.as_uri()
         tags = {"mlflow.experimentKind": "custom_model_development", **views}
         return str(self.client.create_experiment(name, place, tags))
 

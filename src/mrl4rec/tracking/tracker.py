@@ -40,7 +40,7 @@ class Tracker:
         self.uri = settings.mlflow_uri()
         self.place = masked(self.uri)
         """The server as it may be told: in log lines, and in the spool."""
-        self.spool = Spool(settings.warehouse / "spool")
+        self.spool = Spool(settings.storage.spool_dir)
         self._asked_again_at, self._pause = 0.0, AWAY_SECONDS
         self._warned = False
         self._pusher: Pusher | None = None

@@ -47,7 +47,7 @@ def run(
     """
     made = plan(request, settings)
     key = plan_key(split, made)
-    folder = settings.model_dir(dataset, key)
+    folder = settings.storage.model_dir(dataset, key)
     if model_folder.is_complete(folder):
         return _commit(folder, model_folder.read_card(folder), 0.0, found=True)
     began = time.monotonic()
@@ -59,7 +59,7 @@ def run(
     epoch: int | None
     history: list[dict[str, Any]]
     interactions = data() if data is not None else load(settings, dataset, split)
-    store_folder = settings.dataset_dir(dataset) / "checkpoints" / key
+    store_folder = settings.storage.checkpoints_dir(dataset, key)
     # A process imports once: that is nothing of this model's cost.
     if not made.method.closed_form:
         import_module("mrl4rec.training.job")

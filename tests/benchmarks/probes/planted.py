@@ -90,13 +90,13 @@ def respelled(dump: str, file: str, syntax: str) -> dict[str, Any]:
 def reviews(warehouse: str, dataset: str, rows: int) -> dict[str, Any]:
     """The tables ``reviews`` and ``sources`` of so many pairs; most users have only a few."""
     settings = Settings(warehouse=Path(warehouse))  # type: ignore[call-arg]
-    shutil.rmtree(settings.dataset_dir(dataset), ignore_errors=True)
+    shutil.rmtree(settings.storage.dataset_dir(dataset), ignore_errors=True)
     spec = Planted(
         users=max(rows // 6, 600), items=max(rows // 20, 600), reviews=rows, least=1,
         branching=(8, 8, 8),
     )  # fmt: skip
     made = world.build(spec)
-    uri = settings.table_uri(dataset, "reviews")
+    uri = settings.storage.table_uri(dataset, "reviews")
     stream = pa.RecordBatchReader.from_batches(REVIEWS.schema, _batches(spec, made))
     write_deltalake(uri, stream, configuration=DELTA_PROPERTIES)
     files = len(DeltaTable(uri).file_uris())
@@ -135,7 +135,7 @@ def _sources(settings: Settings, dataset: str, rows: int, version: int) -> None:
     key = stage.stage_key("ingest", 2, {"planted": rows}, {})
     commit = Commit("ingest", key, "sources", -1, {"reviews": version}, {"rows": rows})
     write_deltalake(
-        settings.table_uri(dataset, "sources"),
+        settings.storage.table_uri(dataset, "sources"),
         pa.table(values, SOURCES.schema),
         commit_properties=stage.properties(commit.metadata()),
     )

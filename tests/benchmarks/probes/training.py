@@ -77,6 +77,6 @@ def _train(
     with tempfile.TemporaryDirectory(prefix="mrl4rec-bench-") as folder:
         settings = Settings(warehouse=Path(folder), checkpoint_seconds=3600)  # type: ignore[call-arg]
         commit = training.run("bench", SPLIT, request, settings, reports.append, data=lambda: pairs)
-        model = model_folder.load(settings.model_dir("bench", commit.key))[0]
+        model = model_folder.load(settings.storage.model_dir("bench", commit.key))[0]
     fitted = len(pairs.pairs("train", "valid")[0])
     return {"reports": reports, "data": pairs, "model": model, "pairs": fitted}

@@ -18,7 +18,8 @@ from mrl4rec.checks.drift.portrait import Portrait, portray
 from mrl4rec.checks.drift.taste import Taste, taste
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import Commit, open_table
+from mrl4rec.core.stage import Commit
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.models.model_folder import Loaded
 from mrl4rec.tables import REVIEWS
 
@@ -103,12 +104,12 @@ def measure(
 def _new_sources(
     settings: Settings, dataset: str, ingest: Commit, base: Commit | None
 ) -> list[dict[str, Any]]:
-    uri = settings.table_uri(dataset, ingest.table)
+    uri = settings.storage.table_uri(dataset, ingest.table)
     old = set()
     if base is not None:
-        table = _open(uri, base.version).to_pyarrow_table(columns=["source_sha256"])
+        table = read_table(_open(uri, base.version), ["source_sha256"])
         old = set(table.column(0).to_pylist())
-    rows = _open(uri, ingest.version).to_pyarrow_table().to_pylist()
+    rows = read_table(_open(uri, ingest.version)).to_pylist()
     fresh = [row for row in rows if row["source_sha256"] not in old]
     return sorted(fresh, key=lambda row: row["source_no"])
 
@@ -119,7 +120,7 @@ class _Asker:
     def __init__(
         self, settings: Settings, dataset: str, ingest: Commit, base: Commit | None
     ) -> None:
-        uri = settings.table_uri(dataset, "reviews")
+        uri = settings.storage.table_uri(dataset, "reviews")
         self.builder = QueryBuilder().register("new", _open(uri, ingest.table_version("reviews")))
         self.has_old = base is not None
         if base is not None:

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from mrl4rec.checks.drift.measure import Drift
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import Commit, canonical, open_table
+from mrl4rec.core.stage import Commit, canonical
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.tables.drift import DRIFT
 from mrl4rec.tables.store import commit_rows
 
@@ -42,13 +43,13 @@ def record(settings: Settings, dataset: str, drift: Drift) -> None:
         "change": canonical(asdict(drift.change)),
     }
     rows_ = pa.Table.from_pylist([row], schema=DRIFT.schema)
-    commit_rows(settings.table_uri(dataset, DRIFT.name), DRIFT, rows_)
+    commit_rows(settings.storage.table_uri(dataset, DRIFT.name), DRIFT, rows_)
 
 
 def rows(settings: Settings, dataset: str) -> list[dict[str, Any]]:
     """Every dump that was measured, oldest first; the JSON columns as values."""
-    delta = open_table(settings.table_uri(dataset, DRIFT.name))
-    found = delta.to_pyarrow_table().to_pylist() if delta else []
+    delta = open_table(settings.storage.table_uri(dataset, DRIFT.name))
+    found = read_table(delta).to_pylist() if delta else []
     found = [{**row, **{name: json.loads(row[name]) for name in JSON}} for row in found]
     return sorted(found, key=lambda row: row["reviews_version"])
 

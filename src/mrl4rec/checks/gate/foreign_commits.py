@@ -14,7 +14,8 @@ from typing import Any
 from deltalake import DeltaTable
 
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import METADATA, Commit, open_table
+from mrl4rec.core.stage import METADATA, Commit
+from mrl4rec.core.storage import open_table
 from mrl4rec.tables import versions
 
 HARMLESS = ("OPTIMIZE", "VACUUM", "SET TBLPROPERTIES", "UPGRADE PROTOCOL", "FSCK")
@@ -28,7 +29,7 @@ def foreign_heads(
     """Table → head version, for those somebody changed by hand right above the stage's version."""
     heads = {}
     for table in tables:
-        delta = open_table(settings.table_uri(dataset, table))
+        delta = open_table(settings.storage.table_uri(dataset, table))
         if delta is not None and _is_foreign(delta, commit.table_version(table)):
             heads[table] = delta.version()
     return heads

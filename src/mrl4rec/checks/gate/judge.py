@@ -54,7 +54,7 @@ def judge(
     from mrl4rec.checks.gate.suite_run import run_suite
 
     values = values or {}
-    folder = settings.dataset_dir(dataset) / "gx"
+    folder = settings.storage.data_docs_dir(dataset)
     first = next(iter(marks.items()))
     try:
         findings, page = run_suite(suite, values, facts.frame, folder, "-v".join(first))
@@ -66,6 +66,7 @@ def judge(
             where=", ".join(f"{table} version {version}" for table, version in marks.items()),
             todo="see the cause above, then run the same command again",
         ) from error
+    home = settings.storage.dataset_dir(dataset).absolute()
     verdict = Verdict(
         dataset=dataset,
         suite=suite.name,
@@ -74,7 +75,7 @@ def judge(
         declared=len(suite.expectations),
         asked=suite.digest(values),
         judged_at=datetime.now(UTC),
-        data_docs=str(page.relative_to(settings.dataset_dir(dataset).absolute())) if page else None,
+        data_docs=str(page.relative_to(home)) if page else None,
         read=dict(read or marks),
     )
     return verdicts.record(settings, verdict)

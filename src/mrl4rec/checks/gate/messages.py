@@ -16,7 +16,7 @@ def require(settings: Settings, verdict: Verdict) -> Verdict:
         return verdict
     raise GateFailed(
         "\n  ".join(_lines(settings, verdict)),
-        where=str(verdict.page(settings) or settings.table_uri(verdict.dataset, "gates")),
+        where=str(verdict.page(settings) or settings.storage.table_uri(verdict.dataset, "gates")),
         todo="repair the dump, the table or the setting; the next run goes on from the last good "
         "version, and what failed stays in the table's history to look at",
     )

@@ -22,6 +22,7 @@ from mrl4rec.core import tensor_file
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
+from mrl4rec.core.storage import read_table
 from mrl4rec.models import model_folder
 from mrl4rec.tables.results import GROWING
 from mrl4rec.tables.vectors import RANK_FLOOR
@@ -87,8 +88,8 @@ def _ids(path: Path) -> NDArray[np.object_]:
 
 def read_ids(settings: Settings, dataset: str, split: Commit, side: str) -> NDArray[np.object_]:
     """External ids of one side (user, item) of a split, by their number."""
-    uri = settings.table_uri(dataset, f"{side}s")
-    table = DeltaTable(uri, split.table_version(f"{side}s")).to_pyarrow_table()
+    uri = settings.storage.table_uri(dataset, f"{side}s")
+    table = read_table(DeltaTable(uri, split.table_version(f"{side}s")))
     ordered = table.sort_by(f"{side}_idx")[f"{side}_id"]
     ids: NDArray[np.object_] = ordered.to_numpy(zero_copy_only=False)
     return ids
@@ -96,8 +97,8 @@ def read_ids(settings: Settings, dataset: str, split: Commit, side: str) -> NDAr
 
 def count_test_users(settings: Settings, dataset: str, split: Commit) -> int:
     """Users of a split that have test pairs."""
-    delta = DeltaTable(settings.table_uri(dataset, "splits"), split.table_version("splits"))
-    users = delta.to_pyarrow_table(columns=["user_idx"], filters=[("fold", "=", "test")])
+    delta = DeltaTable(settings.storage.table_uri(dataset, "splits"), split.table_version("splits"))
+    users = read_table(delta, ["user_idx"], pc.field("fold") == "test")
     return int(pc.count_distinct(users["user_idx"]).as_py())
 
 

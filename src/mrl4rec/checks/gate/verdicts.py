@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import open_table
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.tables.gates import GATES
 from mrl4rec.tables.store import commit_rows
 
@@ -96,7 +97,7 @@ class Verdict:
         """The Data Docs page, absolute, wherever the warehouse lies now."""
         if self.data_docs is None:
             return None
-        return (settings.dataset_dir(self.dataset) / self.data_docs).absolute()
+        return (settings.storage.dataset_dir(self.dataset) / self.data_docs).absolute()
 
 
 def number(value: float | None) -> str:
@@ -115,7 +116,7 @@ def find(
 
     A failure of any of them is the verdict; an incomplete one, or one on another question, is none.
     """
-    delta = open_table(settings.table_uri(dataset, GATES.name))
+    delta = open_table(settings.storage.table_uri(dataset, GATES.name))
     rows = _rows(delta, suite) if delta is not None else {}
     verdicts = [_verdict(dataset, rows[mark]) for mark in marks.items() if mark in rows]
     known = [v for v in verdicts if v.complete and v.asked == asked]
@@ -130,7 +131,7 @@ def given(settings: Settings, dataset: str, suite: str, marks: Mapping[str, str]
 
     For gates on how a version came about: what was let in is not thrown out by a limit set later.
     """
-    delta = open_table(settings.table_uri(dataset, GATES.name))
+    delta = open_table(settings.storage.table_uri(dataset, GATES.name))
     rows = _rows(delta, suite) if delta is not None else {}
     found = [_verdict(dataset, rows[mark]) for mark in marks.items() if mark in rows]
     return next((replace(v, known=True) for v in found if v.complete), None)
@@ -140,7 +141,7 @@ def last_failure(
     settings: Settings, dataset: str, suite: str, expectation: str
 ) -> tuple[Verdict, Finding]:
     """The newest verdict in which an expectation was not met; UsageError where there is none."""
-    delta = open_table(settings.table_uri(dataset, GATES.name))
+    delta = open_table(settings.storage.table_uri(dataset, GATES.name))
     rows = _rows(delta, suite).values() if delta is not None else []
     for row in sorted(rows, key=lambda row: row["judged_at"], reverse=True):
         verdict = _verdict(dataset, row)
@@ -149,7 +150,7 @@ def last_failure(
                 return verdict, finding
     raise UsageError(
         f"no verdict of the gate {suite!r} on {dataset!r} has {expectation!r} not met",
-        where=settings.table_uri(dataset, GATES.name),
+        where=settings.storage.table_uri(dataset, GATES.name),
     )
 
 
@@ -158,7 +159,7 @@ def record(settings: Settings, verdict: Verdict) -> Verdict:
 
     Raises Mrl4recError where other writers of ``gates`` win again and again.
     """
-    uri = settings.table_uri(verdict.dataset, GATES.name)
+    uri = settings.storage.table_uri(verdict.dataset, GATES.name)
     delta = open_table(uri)
     rows = _rows(delta, verdict.suite) if delta is not None else {}
     kept = {
@@ -200,7 +201,7 @@ def _table(verdict: Verdict, marks: Sequence[tuple[str, str]]) -> pa.Table:
 
 
 def _rows(delta: DeltaTable, suite: str) -> dict[tuple[str, str], dict[str, Any]]:
-    rows = delta.to_pyarrow_table(filters=[("suite", "=", suite)]).to_pylist()
+    rows = read_table(delta, where=pc.field("suite") == suite).to_pylist()
     return {(row["table"], row["version"]): row for row in rows}
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import open_table
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.data.synthetic.truth import Truth, read_truth
 from mrl4rec.evaluation.hierarchy.measure import measure, planted_groups
 from mrl4rec.models import model_folder
@@ -25,7 +25,7 @@ def measured(
     known = _of_model(settings, dataset, model, rotated)
     if known:
         return known
-    loaded = model_folder.load(settings.model_dir(dataset, model))
+    loaded = model_folder.load(settings.storage.model_dir(dataset, model))
     truth = truth_of(settings, dataset)
     groups = planted_groups(loaded, truth) if truth else None
     card = loaded.card
@@ -38,7 +38,7 @@ def measured(
     }
     rows = [{**said, **asdict(row)} for row in measure(loaded, groups, rotated=rotated)]
     table = pa.Table.from_pylist(rows, schema=HIERARCHY.schema)
-    commit_rows(settings.table_uri(dataset, HIERARCHY.name), HIERARCHY, table)
+    commit_rows(settings.storage.table_uri(dataset, HIERARCHY.name), HIERARCHY, table)
     return _of_model(settings, dataset, model, rotated)
 
 
@@ -49,15 +49,15 @@ def _of_model(settings: Settings, dataset: str, model: str, rotated: bool) -> li
 
 def rows_of(settings: Settings, dataset: str) -> list[dict[str, Any]]:
     """All rows of a data set, in a fixed order."""
-    delta = open_table(settings.table_uri(dataset, HIERARCHY.name))
-    rows = delta.to_pyarrow_table().to_pylist() if delta else []
+    delta = open_table(settings.storage.table_uri(dataset, HIERARCHY.name))
+    rows = read_table(delta).to_pylist() if delta else []
     return sorted(rows, key=lambda row: tuple(str(row[name]) for name in HIERARCHY.key))
 
 
 def truth_of(settings: Settings, dataset: str) -> Truth | None:
     """What was planted in the dump of a data set; None for one that was not planted."""
-    delta = open_table(settings.table_uri(dataset, "sources"))
-    paths = delta.to_pyarrow_table(columns=["path"])["path"].to_pylist() if delta else []
+    delta = open_table(settings.storage.table_uri(dataset, "sources"))
+    paths = read_table(delta, ["path"])["path"].to_pylist() if delta else []
     for path in paths:
         try:
             return read_truth(Path(path))

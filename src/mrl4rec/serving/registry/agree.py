@@ -66,7 +66,7 @@ def bring_into_agreement(
     rows = ledger.entries(settings, dataset)
     if not rows:
         return Agreement(dataset, None, alias_ok=True, recommendations_ok=True)
-    with locked(settings.lock_file(dataset, "registry")):
+    with locked(settings.storage.lock_file(dataset, "registry")):
         rows = ledger.entries(settings, dataset)
         champion = rows[-1].champion
         wanted = {"champion": champion, "challenger": challenger(settings, dataset, rows)}
@@ -95,7 +95,7 @@ def challenger(settings: Settings, dataset: str, rows: Sequence[Entry]) -> str |
         if row.changes:
             return None
         if row.decision == "kept" and row.challenger is not None:
-            there = model_folder.is_complete(settings.model_dir(dataset, row.challenger))
+            there = model_folder.is_complete(settings.storage.model_dir(dataset, row.challenger))
             return row.challenger if there and row.challenger != row.champion else None
     return None
 

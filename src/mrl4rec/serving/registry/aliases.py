@@ -80,7 +80,7 @@ class Aliases:
         raises.
         """
         known = self.version(key)
-        folder = self.settings.model_dir(self.dataset, key)
+        folder = self.settings.storage.model_dir(self.dataset, key)
         if known is not None or not model_folder.is_complete(folder):
             return known
         card = model_folder.read_card(folder)

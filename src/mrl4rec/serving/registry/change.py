@@ -128,7 +128,7 @@ def fit_to_serve(settings: Settings, dataset: str, key: str) -> Loaded:
     It must load (every digest, shape and value), be of this data set, and its ids must be the
     first of the users and items of a core that passed its gate.
     """
-    folder = settings.model_dir(dataset, key)
+    folder = settings.storage.model_dir(dataset, key)
     try:
         loaded = recommendations.load(folder)
     except ModelAmiss as error:
@@ -143,7 +143,7 @@ def fit_to_serve(settings: Settings, dataset: str, key: str) -> Loaded:
         raise _refused(
             key,
             "its users and items are not the first of any k-core that passed its gate",
-            settings.table_uri(dataset, "users"),
+            settings.storage.table_uri(dataset, "users"),
         )
     return loaded
 

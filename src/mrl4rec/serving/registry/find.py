@@ -38,23 +38,23 @@ def model(settings: Settings, text: str, dataset: str | None = None) -> Named:
     known = sorted(named.key[:12] for named in _by_folder(settings, "", dataset))
     raise UsageError(
         f"{len(found) or 'no'} models match {text!r}",
-        where=str(settings.dataset_dir(dataset) if dataset else settings.warehouse),
+        where=str(settings.storage.dataset_dir(dataset) if dataset else settings.warehouse),
         todo="give more of the stage key, an MLflow run id, or one of: "
         + (", ".join(known[:20]) or "none yet; train one by `mrl4rec run`"),
     )
 
 
 def _by_folder(settings: Settings, text: str, dataset: str | None) -> set[Named]:
-    cards = settings.warehouse.glob(f"{dataset or '*'}/models/{text}*/model.json")
-    return {_named(card.parent) for card in cards if not card.parent.name.startswith(".")}
+    return {_named(folder) for folder in settings.storage.model_dirs(text, dataset)}
 
 
 def _by_result(settings: Settings, text: str, dataset: str | None) -> set[Named]:
     found = set()
-    for table in settings.warehouse.glob(f"{dataset or '*'}/results"):
-        for commit in stage.history(str(table.absolute()), table.name):
-            if commit.key.startswith(text):
-                found.add(Named(table.parent.name, str(commit.summary["model"])))
+    for name in settings.storage.datasets("results"):
+        if dataset in {None, name}:
+            for commit in stage.history(settings.storage.table_uri(name, "results"), "results"):
+                if commit.key.startswith(text):
+                    found.add(Named(name, str(commit.summary["model"])))
     return found
 
 

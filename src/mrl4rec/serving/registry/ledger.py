@@ -20,7 +20,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import METADATA, canonical, local_rows, numbered, open_table
+from mrl4rec.core.stage import METADATA, canonical, numbered
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.tables.promotions import DECISIONS, PROMOTIONS, PROMOTIONS_PROPERTIES, Decision
 
 CHANGES = ("promoted", "rolled_back", "by_hand")
@@ -215,7 +216,7 @@ def _read(uri: str) -> tuple[DeltaTable, list[Entry]]:
     try:
         while True:
             delta = _open(uri)
-            table = local_rows(uri, delta.version()).to_table()
+            table = read_table(delta)
             rows = table.sort_by("seq").to_pylist()
             history = numbered(delta)
             if history is not None:  # else another row came meanwhile
@@ -280,4 +281,4 @@ def short(key: str | None) -> str:
 
 
 def _uri(settings: Settings, dataset: str) -> str:
-    return settings.table_uri(dataset, PROMOTIONS.name)
+    return settings.storage.table_uri(dataset, PROMOTIONS.name)

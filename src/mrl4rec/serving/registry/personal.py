@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+from deltalake import DeltaTable
 
 from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
+from mrl4rec.core.storage import dataset_of, read_table
 from mrl4rec.serving.registry import ledger, recommendations
 from mrl4rec.serving.registry.ledger import short
 from mrl4rec.serving.registry.lists import Lists, Shape, dim
@@ -83,11 +85,12 @@ def _look_up(
 ) -> Answer | None:
     (width,) = shape.widths or (None,)
     asked = None if width == table.summary["dim"] else width
-    uri = settings.table_uri(dataset, recommendations.NAME)
+    uri = settings.storage.table_uri(dataset, recommendations.NAME)
     same_width = ds.field("width").is_null() if asked is None else ds.field("width") == asked
-    rows = stage.local_rows(uri, table.version).to_table(
-        columns=[*COLUMNS, "by"],
-        filter=(ds.field("user_id") == user_id) & same_width & (ds.field("rank") <= shape.n),
+    rows = read_table(
+        DeltaTable(uri, table.version),
+        [*COLUMNS, "by"],
+        (ds.field("user_id") == user_id) & same_width & (ds.field("rank") <= shape.n),
     )
     if not rows.num_rows:  # came after the table was made, or has had everything
         return None
@@ -98,11 +101,11 @@ def _look_up(
 def _is_user(settings: Settings, dataset: str, table: Commit, user_id: str) -> bool:
     """Whether the core the table was made for, or the newest, has this user."""
     newest = versions.newest_good(settings, dataset, "interactions")
-    uri = settings.table_uri(dataset, "interactions")
+    uri = settings.storage.table_uri(dataset, "interactions")
     for core in (newest, stage.find(uri, "interactions", table.summary["core"])):
         if core is not None and versions.complete(settings, dataset, core):
-            place = settings.table_uri(dataset, "users")
-            users = stage.local_rows(place, core.table_version("users"))
+            place = settings.storage.table_uri(dataset, "users")
+            users = dataset_of(DeltaTable(place, core.table_version("users")))
             if users.count_rows(filter=ds.field("user_id") == user_id):
                 return True
     return False
@@ -119,7 +122,7 @@ def _stranger(table: Commit, user_id: str, shape: Shape) -> Answer:
 
 
 def _compute(settings: Settings, dataset: str, champion: str, user_id: str, shape: Shape) -> Answer:
-    loaded = recommendations.load(settings.model_dir(dataset, champion))
+    loaded = recommendations.load(settings.storage.model_dir(dataset, champion))
     if shape.beyond(loaded.card):
         raise UsageError(
             f"width {shape.widths[0]} is not possible: {loaded.card.method_name} has "
@@ -131,7 +134,7 @@ def _compute(settings: Settings, dataset: str, champion: str, user_id: str, shap
         raise Mrl4recError(
             f"no k-core that passed its gate goes on from the users and items of the champion "
             f"{short(champion)}",
-            where=settings.table_uri(dataset, "users"),
+            where=settings.storage.table_uri(dataset, "users"),
             todo="run the k-core with the parameters the champion was trained on",
         )
     _, people = found

@@ -22,6 +22,7 @@ from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, stage_key
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import Ids, Loaded, ModelCard
 from mrl4rec.serving.registry.lists import Lists, People, Shape, dim, in_order_of_ids
@@ -44,7 +45,7 @@ class ModelAmiss(Mrl4recError):
 
 def version(settings: Settings, dataset: str) -> int | None:
     """The table's newest version, or None where there is no table."""
-    delta = stage.open_table(settings.table_uri(dataset, NAME))
+    delta = open_table(settings.storage.table_uri(dataset, NAME))
     return None if delta is None else int(delta.version())
 
 
@@ -53,7 +54,7 @@ def state(settings: Settings, dataset: str) -> Commit | None:
 
     None where there is no table, its files are not all there, or somebody else wrote to it.
     """
-    for entry in stage.log_entries(settings.table_uri(dataset, NAME)):
+    for entry in stage.log_entries(settings.storage.table_uri(dataset, NAME)):
         if str(entry.get("operation", "")).startswith(HARMLESS):
             continue
         found = stage.commit_of(entry, NAME)
@@ -86,7 +87,7 @@ def run(settings: Settings, dataset: str, model: str, shape: Shape) -> Commit | 
     It is made for the users of the newest good core that goes on from the model's ids; None where
     there is no such core. Raises ModelAmiss where the model's folder does not load.
     """
-    folder = settings.model_dir(dataset, model)
+    folder = settings.storage.model_dir(dataset, model)
     card = _sound(model_folder.read_card, folder)
     newest = versions.newest_good(settings, dataset, "interactions")
     now = state(settings, dataset)
@@ -184,7 +185,7 @@ def _done(settings: Settings, dataset: str, key: str) -> Commit | None:
     now = state(settings, dataset)
     if now is not None and now.key == key:
         return replace(now, found=True)
-    uri = settings.table_uri(dataset, NAME)
+    uri = settings.storage.table_uri(dataset, NAME)
     for old in stage.history(uri, NAME):
         if old.key == key and old.summary["model"] and versions.complete(settings, dataset, old):
             note = stage.properties(old.metadata())
@@ -232,11 +233,11 @@ def _write(
 
 
 def _committed(settings: Settings, dataset: str, key: str) -> Commit:
-    found = stage.find(settings.table_uri(dataset, NAME), NAME, key)
+    found = stage.find(settings.storage.table_uri(dataset, NAME), NAME, key)
     if found is None:
         raise Mrl4recError(
             "the commit just made is not in the table's history",
-            where=settings.table_uri(dataset, NAME),
+            where=settings.storage.table_uri(dataset, NAME),
         )
     return replace(found, found=False)
 
@@ -261,5 +262,5 @@ def _ids(settings: Settings, dataset: str, core: Commit, side: str) -> pa.String
 def _table(
     settings: Settings, dataset: str, core: Commit, name: str, columns: list[str]
 ) -> pa.Table:
-    uri = settings.table_uri(dataset, name)
-    return stage.local_rows(uri, core.table_version(name)).to_table(columns=columns)
+    uri = settings.storage.table_uri(dataset, name)
+    return read_table(DeltaTable(uri, core.table_version(name)), columns)

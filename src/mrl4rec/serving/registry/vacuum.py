@@ -21,7 +21,8 @@ from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.locks import locked
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import Commit, open_table
+from mrl4rec.core.stage import Commit
+from mrl4rec.core.storage import open_table
 from mrl4rec.models import model_folder
 from mrl4rec.serving.registry import ledger, recommendations
 from mrl4rec.serving.registry.ledger import Entry
@@ -68,12 +69,12 @@ def vacuum(
         raise UsageError(f"--keep-days is {keep_days:g}", todo="give 0 or more")
     with ExitStack() as stack:
         for name in ("retrain", "registry"):
-            stack.enter_context(locked(settings.lock_file(dataset, name)))
+            stack.enter_context(locked(settings.storage.lock_file(dataset, name)))
         kept = needed(settings, dataset, keep_days)
         return [
             _sweep(settings, dataset, table, sorted(kept.get(table, ())), keep_days, dry_run)
             for table in TABLES
-            if open_table(settings.table_uri(dataset, table)) is not None
+            if open_table(settings.storage.table_uri(dataset, table)) is not None
         ]
 
 
@@ -131,7 +132,7 @@ def _made_from(
             yield dict(row.versions)
     for key in champions:
         try:
-            folder = settings.model_dir(dataset, key)
+            folder = settings.storage.model_dir(dataset, key)
             yield model_folder.read_card(folder).versions
         except Mrl4recError:  # gone: the ledger's word has to do
             continue
@@ -146,19 +147,19 @@ def _ingest_of(settings: Settings, dataset: str, core: Commit) -> Iterator[Commi
 
 
 def _history(settings: Settings, dataset: str, table: str) -> list[Commit]:
-    return stage.history(settings.table_uri(dataset, table), table)
+    return stage.history(settings.storage.table_uri(dataset, table), table)
 
 
 def _times(settings: Settings, dataset: str, table: str) -> dict[int, int]:
     """Milliseconds since 1970 of each version of a table."""
-    entries = stage.log_entries(settings.table_uri(dataset, table))
+    entries = stage.log_entries(settings.storage.table_uri(dataset, table))
     return {int(e["version"]): int(e.get("timestamp", 0)) for e in entries}
 
 
 def _sweep(
     settings: Settings, dataset: str, table: str, kept: list[int], keep_days: float, dry_run: bool
 ) -> Swept:
-    uri = settings.table_uri(dataset, table)
+    uri = settings.storage.table_uri(dataset, table)
     delta = DeltaTable(uri)
     gone = [version for version in kept if not versions.readable(settings, dataset, table, version)]
     if gone:

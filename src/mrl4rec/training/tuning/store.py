@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import open_table
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.tables import TUNINGS
 from mrl4rec.tables.store import commit_rows
 
@@ -86,7 +86,7 @@ def write(settings: Settings, dataset: str, rows: Sequence[Mapping[str, Any]]) -
     known = {(row["study"], row["trial"]) for row in _rows(settings, dataset)}
     fresh = [dict(row) for row in rows if (row["study"], row["trial"]) not in known]
     if fresh:
-        uri = settings.table_uri(dataset, TUNINGS.name)
+        uri = settings.storage.table_uri(dataset, TUNINGS.name)
         commit_rows(uri, TUNINGS, pa.Table.from_pylist(fresh, schema=TUNINGS.schema))
 
 
@@ -115,8 +115,8 @@ def _read(settings: Settings, dataset: str, study: str | None) -> list[Tuning]:
 
 
 def _rows(settings: Settings, dataset: str) -> list[dict[str, Any]]:
-    delta = open_table(settings.table_uri(dataset, TUNINGS.name))
-    rows = delta.to_pyarrow_table().to_pylist() if delta else []
+    delta = open_table(settings.storage.table_uri(dataset, TUNINGS.name))
+    rows = read_table(delta).to_pylist() if delta else []
     return sorted(rows, key=lambda row: (row["study"], row["trial"]))
 
 

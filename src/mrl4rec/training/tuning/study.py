@@ -60,7 +60,7 @@ def tune(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     spans = space(asked.request.method)
-    folder = settings.dataset_dir(asked.dataset) / "tuning"
+    folder = settings.storage.tuning_dir(asked.dataset)
     folder.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         study_name=asked.study,

@@ -1,0 +1,172 @@
+"""The warehouse: where every table, model folder, report and lock lies, and how tables are opened.
+
+Nothing else joins the warehouse's paths. It is a folder of this machine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlparse
+
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+from mrl4rec.core.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow.compute import Expression
+    from pyarrow.dataset import Dataset
+
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""What a data set or a table may be called: never a path that leads out of the warehouse."""
+NO_PATH = re.compile(r"[#?\[\]|^\\]|%[0-9A-Fa-f]{2}")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The layout of one warehouse: ``<root>/<dataset>/<table>`` and what lies beside the tables."""
+
+    root: Path
+
+    # ------------------------------------------------------------------- of the whole warehouse
+
+    def datasets(self, table: str = "*") -> list[str]:
+        """The data sets that have this table, or any at all, sorted."""
+        return sorted({log.parents[1].name for log in self.root.glob(f"*/{table}/_delta_log")})
+
+    def model_dirs(self, key: str = "", dataset: str | None = None) -> Iterator[Path]:
+        """The complete model folders whose stage key begins like this."""
+        cards = self.root.glob(f"{dataset or '*'}/models/{key}*/model.json")
+        return (card.parent for card in cards if not card.parent.name.startswith("."))
+
+    @property
+    def report_file(self) -> Path:
+        """The HTML report."""
+        return self.root / "report.html"
+
+    @property
+    def spool_dir(self) -> Path:
+        """What MLflow could not take while it was away."""
+        return self.root / "spool"
+
+    @property
+    def mlflow_database(self) -> Path:
+        """The SQLite file of MLflow where no server is named."""
+        return self.root.absolute() / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """The artifacts of MLflow where no server is named."""
+        return self.root.absolute() / "mlartifacts"
+
+    @property
+    def logs_dir(self) -> Path:
+        """What the servers of ``mrl4rec up`` print."""
+        return self.root.absolute() / "logs"
+
+    def export_dir(self, name: str) -> Path:
+        """An exported model."""
+        return self.root / "export" / name
+
+    # ------------------------------------------------------------------------ of one data set
+
+    def dataset_dir(self, dataset: str) -> Path:
+        """The folder of one data set: its tables, models and gate reports.
+
+        Raises UsageError where the name is none of one folder inside the warehouse.
+        """
+        return self.root / folder_name(dataset, "--dataset")
+
+    def table_uri(self, dataset: str, table: str) -> str:
+        """The path of one Delta table, absolute, as Spark and delta-rs both take it.
+
+        Raises UsageError where the warehouse's path holds what delta-rs takes as part of an address
+        instead: it would see a table without history there.
+        """
+        uri = str((self.dataset_dir(dataset) / folder_name(table, "table")).absolute())
+        if (odd := NO_PATH.search(uri)) is not None:
+            raise UsageError(
+                f"the warehouse's path holds {odd[0]!r}: no Delta table can lie there",
+                where=uri,
+                todo="name a folder without it: set MRL4REC_WAREHOUSE, or --warehouse",
+            )
+        return uri
+
+    def has_table(self, dataset: str, table: str) -> bool:
+        """Whether something was ever committed to the table."""
+        return (self.dataset_dir(dataset) / table / "_delta_log").exists()
+
+    def model_dir(self, dataset: str, key: str) -> Path:
+        """The model folder of one training stage key."""
+        return self.models_dir(dataset) / key
+
+    def models_dir(self, dataset: str) -> Path:
+        """The folder of the data set's model folders."""
+        return self.dataset_dir(dataset) / "models"
+
+    def checkpoints_dir(self, dataset: str, key: str) -> Path:
+        """The checkpoints of one training stage key."""
+        return self.dataset_dir(dataset) / "checkpoints" / key
+
+    def per_user_file(self, dataset: str, key: str) -> Path:
+        """The per-user values of one evaluation."""
+        return self.dataset_dir(dataset) / "results_per_user" / f"{key}.parquet"
+
+    def tuning_dir(self, dataset: str) -> Path:
+        """The studies of hyper-parameters."""
+        return self.dataset_dir(dataset) / "tuning"
+
+    def configs_dir(self, dataset: str) -> Path:
+        """The option files that repeat a data set's benchmarks."""
+        return self.dataset_dir(dataset) / "runs"
+
+    def data_docs_dir(self, dataset: str) -> Path:
+        """The pages of the gates."""
+        return self.dataset_dir(dataset) / "gx"
+
+    def lock_file(self, dataset: str, name: str) -> Path:
+        """The file to lock (``locks.locked``) while ``name`` is done on the data set."""
+        return self.dataset_dir(dataset) / ".locks" / f"{name}.lock"
+
+
+def folder_name(name: str, what: str) -> str:
+    """The name, where it can name one folder. Raises UsageError, calling it ``what``."""
+    if not FOLDER_NAME.fullmatch(name):
+        raise UsageError(
+            f"{what} {name!r} cannot name a folder",
+            todo="use letters, digits, '-', '_' and '.', beginning with a letter or digit, "
+            "100 in all",
+        )
+    return name
+
+
+def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
+    """The Delta table at ``uri``, or None where there is none yet."""
+    try:
+        return DeltaTable(uri, version=version)
+    except TableNotFoundError:
+        return None
+
+
+def dataset_of(delta: DeltaTable) -> Dataset:
+    """The opened version of a table as a data set that Arrow's own threads read.
+
+    Through delta-rs' own file system these threads run Python; one of them that is late when the
+    process ends takes it down by SIGABRT, and what was done looks as if it had failed.
+    """
+    from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+    folder = SubTreeFileSystem(unquote(urlparse(delta.table_uri).path), LocalFileSystem())
+    return delta.to_pyarrow_dataset(filesystem=folder)
+
+
+def read_table(
+    delta: DeltaTable, columns: Sequence[str] | None = None, where: Expression | None = None
+) -> pa.Table:
+    """The rows of the opened version in memory: these columns, where the expression holds."""
+    return dataset_of(delta).to_table(columns=None if columns is None else [*columns], filter=where)
