@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
-from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
-
 from mrl4rec.core.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from deltalake import DeltaTable
     from pyarrow.compute import Expression
     from pyarrow.dataset import Dataset
 
@@ -147,6 +145,9 @@ def folder_name(name: str, what: str) -> str:
 
 def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
     """The Delta table at ``uri``, or None where there is none yet."""
+    from deltalake import DeltaTable  # settings, and so every --help, import this file
+    from deltalake.exceptions import TableNotFoundError
+
     try:
         return DeltaTable(uri, version=version)
     except TableNotFoundError:
