@@ -38,5 +38,5 @@ def check(request: RunConfig, ingest: Commit, split: Commit, settings: Settings)
 def _has_any(uri: str, version: int, column: str) -> bool:
     import pyarrow.compute as pc
 
-    found = dataset_of(DeltaTable(uri, version))
-    return bool(found.count_rows(filter=pc.field(column).is_valid()))
+    rows = dataset_of(DeltaTable(uri, version)).filter(pc.field(column).is_valid())
+    return bool(rows.head(1, columns=[column]).num_rows)

@@ -16,7 +16,7 @@ from mrl4rec import reporting as report
 from mrl4rec.checks.gate import Verdict, markdown
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, json_digest
-from mrl4rec.core.storage import read_table
+from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.evaluation.cut import Cut
 from mrl4rec.tracking import RunRecord, Tracker, benchmark_run, model_run
 
@@ -161,12 +161,8 @@ class Benchmark:
 
     def _dataset_ref(self, dataset: str, split: Commit) -> tuple[str, str, str, str]:
         name = f"{dataset}/splits@v{split.version}"
-        return (
-            name,
-            self.settings.storage.table_uri(dataset, split.table),
-            split.key[:16],
-            "training",
-        )
+        uri = self.settings.storage.table_uri(dataset, split.table)
+        return name, uri, split.key[:16], "training"
 
     def _versions(self, pipeline: Pipeline) -> dict[str, int]:
         prepared = pipeline.prepared
@@ -183,8 +179,6 @@ class Benchmark:
         if dataset not in self._results or key not in {
             row["stage_key"] for row in self._results[dataset]
         }:
-            from mrl4rec.core.storage import open_table
-
             delta = open_table(self.settings.storage.table_uri(dataset, "results"))
             self._results[dataset] = read_table(delta).to_pylist() if delta else []
         return [row for row in self._results[dataset] if row["stage_key"] == key]

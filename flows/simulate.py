@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from mrl4rec.data.synthetic.weeks import Weekly
     from mrl4rec.serving.registry.ledger import Entry
 
-DUMPS = "dumps"
-"""Folder of the weekly dumps, within the data set's."""
 DUMP = "dump"
 """Kind of evidence of a dump that was refused."""
 log = logging.getLogger("mrl4rec")
@@ -128,7 +126,7 @@ def simulate(asked: Simulation, settings: Settings, step: Step = plain) -> Story
     from mrl4rec.data.synthetic.deliveries import land
     from mrl4rec.serving.registry.agree import bring_into_agreement
 
-    folder = settings.storage.dataset_dir(asked.dataset) / DUMPS
+    folder = settings.storage.dumps_dir(asked.dataset)
     weeks = _Weeks(asked, settings, step, land(asked.spec, folder, asked.weeks))
     weeks.taken()
     for week in range(asked.weeks + 1):

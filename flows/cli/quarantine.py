@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flows import console
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.storage import read_table
+from mrl4rec.core.storage import dataset_of, open_table, read_table
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
@@ -31,7 +31,6 @@ def run(arguments: Namespace) -> Any:
     has stopped too, until the next ingest.
     """
     from flows.cli.tables import chosen
-    from mrl4rec.core.storage import dataset_of, open_table
 
     settings, (dataset,) = Settings(), chosen(Settings(), arguments.dataset)
     if arguments.rows < 0:
@@ -74,8 +73,6 @@ def _rows(found: Dataset, rule: str | None, most: int) -> list[dict[str, Any]]:
 
 def _paths(settings: Settings, dataset: str) -> dict[str, str]:
     """Where the sources were, by digest; those of a killed ingest are not known yet."""
-    from mrl4rec.core.storage import open_table
-
     delta = open_table(settings.storage.table_uri(dataset, "sources"))
     rows = read_table(delta, ["source_sha256", "path"]).to_pylist() if delta else []
     return {row["source_sha256"]: row["path"] for row in rows}

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from mrl4rec.core.choices import DataEngine, Device
 from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.core.storage import folder_name
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,6 @@ class DataConfig(ReadConfig):
 
     @model_validator(mode="after")
     def _check_data(self) -> Self:
-        from mrl4rec.core.storage import folder_name
-
         folder_name(self.dataset, "--dataset")
         self.as_of_time()
         return self

@@ -1,6 +1,7 @@
 """The warehouse: where every table, model folder, report and lock lies, and how tables are opened.
 
-Nothing else joins the warehouse's paths. It is a folder of this machine.
+Every folder and file in the warehouse has its path from here, but for what a page's digest is made
+of (``reporting.inputs``) and the evidence a ledger's row names. It is a folder of this machine.
 """
 
 from __future__ import annotations
@@ -67,6 +68,11 @@ class Storage:
         """What the servers of ``mrl4rec up`` print."""
         return self.root.absolute() / "logs"
 
+    @property
+    def spill_dir(self) -> Path:
+        """What DuckDB holds on disk for want of memory: a folder a process, while it runs."""
+        return self.root.absolute() / ".spill"
+
     def export_dir(self, name: str) -> Path:
         """An exported model."""
         return self.root / "export" / name
@@ -127,6 +133,10 @@ class Storage:
         """The pages of the gates."""
         return self.dataset_dir(dataset) / "gx"
 
+    def dumps_dir(self, dataset: str) -> Path:
+        """The dumps that a simulation lands."""
+        return self.dataset_dir(dataset) / "dumps"
+
     def lock_file(self, dataset: str, name: str) -> Path:
         """The file to lock (``locks.locked``) while ``name`` is done on the data set."""
         return self.dataset_dir(dataset) / ".locks" / f"{name}.lock"
@@ -160,6 +170,7 @@ def dataset_of(delta: DeltaTable) -> Dataset:
     Through delta-rs' own file system these threads run Python; one of them that is late when the
     process ends takes it down by SIGABRT, and what was done looks as if it had failed.
     """
+    # as in open_table: what loads settings must not load Arrow
     from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
     folder = SubTreeFileSystem(unquote(urlparse(delta.table_uri).path), LocalFileSystem())

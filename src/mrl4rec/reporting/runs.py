@@ -128,13 +128,9 @@ class Group:
         return Stat.of([v for run in self.runs if (v := run.get(metric, k, width)) is not None])
 
 
-def datasets(settings: Settings) -> list[str]:
-    return settings.storage.datasets()
-
-
 def chosen(settings: Settings, names: Sequence[str] | None) -> list[str]:
     """The data sets asked for, or all. Raises UsageError where there is nothing of the kind."""
-    known = datasets(settings)
+    known = settings.storage.datasets()
     where = str(settings.warehouse.absolute())
     if not known:
         raise UsageError(

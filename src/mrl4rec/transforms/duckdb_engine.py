@@ -176,11 +176,11 @@ class Spill:
     @classmethod
     def of(cls, settings: Settings) -> Spill:
         """A folder of this process; those of processes that were killed are removed."""
-        warehouse = settings.warehouse.absolute()
-        for old in warehouse.glob(".spill/*-*"):
+        spill = settings.storage.spill_dir
+        for old in spill.glob("*-*"):
             if not processes.is_running(int(old.name.split("-")[0])):
                 shutil.rmtree(old, ignore_errors=True)
-        folder = warehouse / ".spill" / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        folder = spill / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         folder.parent.mkdir(parents=True, exist_ok=True)  # DuckDB makes the last folder only
         set_by_hand = (settings.memory_gb or 0) * 1e9
         memory = set_by_hand or psutil.virtual_memory().total / 2
