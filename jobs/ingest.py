@@ -25,14 +25,13 @@ from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.core.storage import open_table, read_table
-from mrl4rec.formats.bounds import Unpacking
 from mrl4rec.formats.describe import describe
 from mrl4rec.formats.detect import Detected, detect
 from mrl4rec.formats.known import FORMATS
 from mrl4rec.formats.mapping import Mapping
 from mrl4rec.formats.options import ReadOptions
-from mrl4rec.formats.source_file import SourceFile
-from mrl4rec.formats.sources import digest, expand, undigested
+from mrl4rec.formats.packing import Unpacking
+from mrl4rec.formats.sources import SourceFile, digest, expand, undigested
 from mrl4rec.tables import QUARANTINE, REVIEWS, SOURCES, Table, store, versions
 from mrl4rec.transforms import reviews
 from mrl4rec.transforms.engine import Engine, Mode

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mrl4rec.formats.detect import Detected
     from mrl4rec.formats.mapping import Mapping
     from mrl4rec.formats.options import ReadOptions
-    from mrl4rec.formats.source_file import SourceFile
+    from mrl4rec.formats.sources import SourceFile
 
 SHOWN = 10
 """Records that are listed."""
@@ -116,8 +116,8 @@ def _sample(
     source: SourceFile, mapping: Mapping, settings: Settings, rows: int
 ) -> list[dict[str, Any]]:
     """The first records with the rule that each breaks, if any."""
-    from mrl4rec.formats.bounds import Unpacking
     from mrl4rec.formats.decode import Input, sample
+    from mrl4rec.formats.packing import Unpacking
 
     if mapping.syntax == "none":
         return []

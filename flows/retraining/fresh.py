@@ -20,8 +20,7 @@ from mrl4rec.core.errors import GateFailed, Mrl4recError, UsageError
 from mrl4rec.core.stage import Commit
 from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.formats.packing import Unpacking
-from mrl4rec.formats.source_file import SourceFile
-from mrl4rec.formats.sources import digest
+from mrl4rec.formats.sources import SourceFile, digest
 from mrl4rec.tables import versions
 
 log = logging.getLogger("mrl4rec")

@@ -14,7 +14,7 @@ from mrl4rec.core.errors import GateFailed
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, json_digest
 from mrl4rec.core.storage import open_table, read_table
-from mrl4rec.formats.source_file import SourceFile
+from mrl4rec.formats.sources import SourceFile
 from mrl4rec.serving.registry import ledger
 from mrl4rec.serving.registry.ledger import Entry
 from mrl4rec.tables import DRIFT_SUITE, REVIEWS_SUITE, versions

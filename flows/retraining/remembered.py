@@ -15,7 +15,7 @@ from flows.retraining.judging import Judged
 from mrl4rec.checks import drift
 from mrl4rec.core.settings import Settings
 from mrl4rec.evaluation import valid
-from mrl4rec.formats.source_file import SourceFile
+from mrl4rec.formats.sources import SourceFile
 from mrl4rec.serving.promotion.per_user import Duel
 from mrl4rec.serving.promotion.window import Window
 from mrl4rec.serving.registry import ledger

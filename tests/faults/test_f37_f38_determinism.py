@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mrl4rec.core.settings import Settings
-from mrl4rec.formats import framing
+from mrl4rec.formats import lines
 from mrl4rec.transforms import duckdb_engine, spark_engine
 from tests.faults import scene
 from tests.faults.conftest import Note, Start, Undisturbed, settings_of
@@ -56,7 +56,7 @@ def test_f37_the_number_of_threads(
     """Ingest, k-core and split by seven threads of DuckDB, a dump in pieces, against one thread"""
     dump, expected = pieces
     monkeypatch.setattr(duckdb_engine, "CORES", 7)
-    monkeypatch.setattr(framing, "BLOCK_BYTES", CHUNK)
+    monkeypatch.setattr(lines, "BLOCK_BYTES", CHUNK)
     assert tables(settings, dump) == expected
     record_property("came", "same core, ids and folds")
 

@@ -15,8 +15,7 @@ from flows.retraining.refusals import Refusal
 from flows.retraining.stages import Stages
 from mrl4rec.core.errors import GateFailed, Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
-from mrl4rec.formats.source_file import SourceFile
-from mrl4rec.formats.sources import digest
+from mrl4rec.formats.sources import SourceFile, digest
 from mrl4rec.serving.registry import ledger
 from mrl4rec.tables import versions
 from tests.flows.test_drift_gate import unhappy

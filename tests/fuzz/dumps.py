@@ -16,7 +16,7 @@ from typing import Any
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.formats import FORMATS, Mapping, ReadOptions, detect
 from mrl4rec.formats.framing import frame
-from mrl4rec.formats.source_file import SourceFile
+from mrl4rec.formats.sources import SourceFile
 from tests.mrl4rec.formats.readings import agree, pieces
 
 JSON, LOOSE = FORMATS["amazon-2018-json"], FORMATS["amazon-2014-loose"]

@@ -25,7 +25,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import folder_name
 from mrl4rec.data import split_files
 from mrl4rec.formats.authors import MAX_TOKEN, author_pairs
-from mrl4rec.formats.bounds import MARK, MAX_RECORD, cut_long_lines
+from mrl4rec.formats.lines import MARK, MAX_RECORD, cut_long_lines
 from mrl4rec.formats.literal import literal_fields, read_literal
 from mrl4rec.models.model_folder import ModelCard, card
 from tests.fuzz import dumps, seeds

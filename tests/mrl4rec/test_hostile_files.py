@@ -26,7 +26,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.data import downloads
 from mrl4rec.data.catalog import CATALOG, Entry, Web
 from mrl4rec.data.downloads import web
-from mrl4rec.formats import bounds, expand
+from mrl4rec.formats import expand, packing
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import card as cards
 
@@ -80,7 +80,7 @@ def known(monkeypatch: pytest.MonkeyPatch, name: str, member: str | None, body: 
     monkeypatch.setattr(downloads.bring, "retrieve", retrieve)
     source = Web(f"https://example.org/{name}", None, member=member)
     monkeypatch.setitem(CATALOG, "t", Entry("t", "a test", (source,), "none", 0, "random"))
-    monkeypatch.setattr(bounds, "SMALL", 1 << 20)
+    monkeypatch.setattr(packing, "SMALL", 1 << 20)
     return Settings(downloads=Path.cwd() / "downloads")
 
 

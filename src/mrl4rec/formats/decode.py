@@ -9,27 +9,30 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.formats import quick, strict
-from mrl4rec.formats.bounds import Unpacking, cut_long_lines
-from mrl4rec.formats.framing import Block, frame, line_blocks
+from mrl4rec.formats.framing import frame
+from mrl4rec.formats.lines import Block, cut_long_lines, line_blocks
 from mrl4rec.formats.mapping import Mapping
-from mrl4rec.formats.packing import chunks, packing_of
+from mrl4rec.formats.packing import Unpacking, packing_of
 from mrl4rec.formats.rules import judged, plainly_good
-from mrl4rec.formats.source_file import SourceFile
+from mrl4rec.formats.sources import SourceFile
+from mrl4rec.formats.text import chunks
 
 GOOD = pa.schema([
     ("source_no", pa.int32()),
@@ -47,9 +50,9 @@ rating in a format that has ratings, whose rule is null: their source decides.
 TABLE_ROWS = 1 << 17
 TELL_EVERY = 15.0
 """Seconds between two lines of progress."""
-log = logging.getLogger("mrl4rec")
 BACKLOG = 3
 """Blocks that wait for each worker."""
+log = logging.getLogger("mrl4rec")
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,14 @@ class Input:
     """First byte, end, and number of the first record: of a plain file with a record a line."""
 
 
-def blocks(given: Input) -> Iterator[Block | pa.Table]:
+class Rows(NamedTuple):
+    """Consecutive records of a table; ``first`` is the number of the first, from 0."""
+
+    first: int
+    table: pa.Table
+
+
+def blocks(given: Input) -> Iterator[Block | Rows]:
     """The records of an input in blocks, in order.
 
     Raises Mrl4recError where it cannot be read to its end.
@@ -75,7 +85,7 @@ def blocks(given: Input) -> Iterator[Block | pa.Table]:
     if given.mapping.syntax == "none":
         return iter(())
     if given.table is not None or given.mapping.syntax == "parquet":
-        return _table_blocks(given)
+        return _rows(given)
     if given.part is not None:
         start, end, first = given.part
         return line_blocks(cut_long_lines(_range(given.source.path, start, end)), first)
@@ -83,11 +93,13 @@ def blocks(given: Input) -> Iterator[Block | pa.Table]:
     return frame(text, given.mapping, given.source.shown)
 
 
-def _table_blocks(given: Input) -> Iterator[pa.Table]:
+def _rows(given: Input) -> Iterator[Rows]:
+    first = 0
     try:
         for batch in _batches(given):
             batch.validate(full=True)  # that its texts are UTF-8, above all
-            yield pa.Table.from_batches([batch])
+            yield Rows(first, pa.Table.from_batches([batch]))
+            first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise Mrl4recError(
             f"the table is damaged ({error})",
@@ -97,8 +109,6 @@ def _table_blocks(given: Input) -> Iterator[pa.Table]:
 
 
 def _batches(given: Input) -> Iterator[pa.RecordBatch]:
-    import pyarrow.parquet as pq
-
     if given.table is not None:
         yield from given.table.to_batches(TABLE_ROWS)
         return
@@ -122,6 +132,27 @@ def can_split(given: Input) -> bool:
     return plain and packing_of(given.source.path) == "plain"
 
 
+class _Thread(threading.local):
+    """What each thread has of its own."""
+
+    @cached_property
+    def con(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB of one thread: rows keep their order."""
+        config = {
+            "threads": 1,
+            "memory_limit": "1GB",
+            "autoload_known_extensions": False,
+            "enable_external_file_cache": False,  # one path holds many texts
+        }
+        con = duckdb.connect(config=config)
+        con.execute("SET TimeZone = 'UTC'")
+        return con
+
+    @cached_property
+    def scratch(self) -> quick.Scratch:
+        return quick.Scratch()
+
+
 class Decoder:
     """Decodes blocks of one mapping; threads may share it."""
 
@@ -129,89 +160,54 @@ class Decoder:
         if mapping.syntax == "lists":  # framed as pairs
             mapping = replace(mapping, syntax="csv", separator=" ", columns=("1", "2"))
         self._mapping = mapping
-        self._local = threading.local()
-        unrated = "false" if mapping.rating is None else "stars IS NULL"
+        self._thread = _Thread()
+        self._judged = judged(mapping, as_of, "{texts}")
         self._quick = {
-            control: plainly_good(mapping, as_of, "{fields}", control) for control in (True, False)
+            control: plainly_good(mapping, as_of, "{texts}", control) for control in (True, False)
         }
-        self._all = (
-            "SELECT record_no, user_id, item_id, stars AS rating, micros AS reviewed_at, "
-            f"rule, detail, {unrated} AS unrated FROM ({judged(mapping, as_of, '{fields}')})"
-        )
 
-    def decode(self, block: Block | pa.Table, number: int, first: int = 0) -> tuple[Any, Any]:
-        """Tables GOOD and ASIDE of a block; ``first`` numbers the rows of a table."""
-        if isinstance(block, pa.Table):
-            return self._decode_table(block, number, first)
-        control = quick.may_hold_control(block, self._mapping)
-        run = partial(self._query, self._quick[control])
-        con = self._connection()
-        good = quick.read(con, self._local.scratch, block, self._mapping, run)
-        rest = np.ones(len(block.ends), bool)
-        if good is not None:
-            rest[good["record_no"].to_numpy()] = False
-        at = strict.records_at(block, self._mapping, np.flatnonzero(rest))
-        again, aside = self._strictly(block, at)
-        found = [part for part in (good, again) if part is not None]
+    def decode(self, block: Block | Rows, number: int) -> tuple[pa.Table, pa.Table]:
+        """Tables GOOD and ASIDE of a block of the source that has the number."""
+        if isinstance(block, Rows):
+            good, aside = self._of_table(block.table)
+        else:
+            good, aside = self._of_text(block)
         return (
-            _numbered(pa.concat_tables(found), GOOD, number, block.first),
+            _numbered(good, GOOD, number, block.first),
             _numbered(aside, ASIDE, number, block.first),
         )
 
-    def _strictly(self, block: Block, at: NDArray[np.int64]) -> tuple[pa.Table, pa.Table]:
-        fields = strict.fields(block, self._mapping, at)
-        con = self._connection()
-        con.register("raw", fields)
-        rows = self._query(self._all, strict.sql(self._mapping))
-        con.unregister("raw")
-        return _apart(rows, strict.raw_texts(fields))
+    def _of_text(self, block: Block) -> tuple[pa.Table, pa.Table]:
+        mapping, mine = self._mapping, self._thread
+        sql = self._quick[quick.may_hold_control(block, mapping)]
+        quickly = quick.read(mine.con, mine.scratch, block, mapping, sql)
+        rest = np.ones(len(block.ends), bool)
+        if quickly is not None:
+            rest[quickly["record_no"].to_numpy()] = False
+        raw = strict.raw_records(block, mapping, np.flatnonzero(rest))
+        good, aside = self._judge(raw, strict.texts(mapping))
+        return pa.concat_tables([good, *([] if quickly is None else [quickly])]), aside
 
-    def _decode_table(self, table: pa.Table, number: int, first: int) -> tuple[Any, Any]:
-        con = self._connection()
+    def _of_table(self, table: pa.Table) -> tuple[pa.Table, pa.Table]:
         try:
-            con.register("raw", strict.raw_table(table, self._mapping))
-            rows = self._query(self._all, strict.table_sql(self._mapping))
-            con.unregister("raw")
+            raw = strict.raw_table(table, self._mapping)
+            good, aside = self._judge(raw, strict.table_texts(self._mapping))
         except duckdb.NotImplementedException as error:
             raise Mrl4recError(f"a column is of a type that is not read: {error}",
                                todo="write it as text or as a number") from error  # fmt: skip
-        aside = rows.filter(_aside(rows))["record_no"].to_numpy()
-        good, bad = _apart(rows, strict.row_texts(table, aside))
-        return _numbered(good, GOOD, number, first), _numbered(bad, ASIDE, number, first)
+        texts = strict.row_texts(table.take(aside["record_no"]))
+        return good, aside.drop_columns("record").append_column(
+            "record", pa.array(texts, pa.string())
+        )
 
-    def _query(self, sql: str, fields: str) -> pa.Table:
-        return self._connection().sql(sql.replace("{fields}", fields)).to_arrow_table()
-
-    def _connection(self) -> duckdb.DuckDBPyConnection:
-        """This thread's own DuckDB, of one thread: rows keep their order."""
-        if not hasattr(self._local, "con"):
-            config = {
-                "threads": 1,
-                "memory_limit": "1GB",
-                "autoload_known_extensions": False,
-                "enable_external_file_cache": False,
-            }  # one path holds many texts
-            self._local.con, self._local.scratch = duckdb.connect(config=config), quick.Scratch()
-            self._local.con.execute("SET TimeZone = 'UTC'")
-        return self._local.con  # type: ignore[no-any-return]
-
-
-def _aside(rows: pa.Table) -> NDArray[np.bool_]:
-    unrated = rows["unrated"].to_numpy(zero_copy_only=False)
-    valid: NDArray[np.bool_] = rows["rule"].is_valid().to_numpy(zero_copy_only=False)
-    return valid | unrated.astype(bool)
-
-
-def _apart(rows: pa.Table, texts: dict[int, str]) -> tuple[pa.Table, pa.Table]:
-    """Good rows, and all others with the raw text that belongs to their number."""
-    aside = _aside(rows)
-    bad = rows.filter(pa.array(aside))
-    raw = pa.array([texts[n][: strict.KEPT] for n in bad["record_no"].to_pylist()], pa.string())
-    names = [name for name in GOOD.names if name != "source_no"]
-    return (
-        rows.filter(pa.array(~aside)).select(names),
-        bad.drop_columns("unrated").append_column("record", raw),
-    )
+    def _judge(self, raw: pa.Table, texts: str) -> tuple[pa.Table, pa.Table]:
+        """Good records and all others, by the rules."""
+        con = self._thread.con
+        con.register("raw", raw)
+        rows = con.sql(self._judged.replace("{texts}", texts)).to_arrow_table()
+        con.unregister("raw")
+        good, aside = (rows.filter(mask) for mask in (rows["is_good"], pc.invert(rows["is_good"])))
+        return good.select([name for name in GOOD.names if name != "source_no"]), aside
 
 
 def _numbered(rows: pa.Table, schema: pa.Schema, number: int, first: int) -> pa.Table:
@@ -222,24 +218,33 @@ def _numbered(rows: pa.Table, schema: pa.Schema, number: int, first: int) -> pa.
     return rows.append_column("source_no", source).select(schema.names).cast(schema)
 
 
-Insert = Callable[[pa.Table, pa.Table], None]
-
-
-def decode_all(inputs: Iterable[Input], as_of: datetime, insert: Insert, workers: int) -> None:
+def decode_all(
+    inputs: Iterable[Input],
+    as_of: datetime,
+    insert: Callable[[pa.Table, pa.Table], None],
+    workers: int,
+) -> None:
     """Decode every input, blocks side by side, and hand the two tables of each to ``insert``.
 
     Raises what reading raises; then nothing more is inserted.
     """
-    insert = _telling(insert)
+
+    def work(decoder: Decoder, block: Block | Rows, number: int) -> int:
+        good, aside = decoder.decode(block, number)
+        insert(good, aside)
+        return int(good.num_rows + aside.num_rows)
+
+    records, told = 0, time.monotonic()
     with ThreadPoolExecutor(workers) as pool:
-        waiting: set[Future[None]] = set()
+        waiting: deque[Future[int]] = deque()
         try:
-            for task in _tasks(inputs, as_of, insert):
-                waiting.add(pool.submit(task))
+            for decoder, block, number in _work(inputs, as_of):
+                waiting.append(pool.submit(work, decoder, block, number))
                 if len(waiting) >= BACKLOG * workers:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        future.result()
+                    records += waiting.popleft().result()
+                if time.monotonic() - told > TELL_EVERY:
+                    told = time.monotonic()
+                    log.info("%s records decoded so far", f"{records:,}")
             for future in waiting:
                 future.result()
         finally:
@@ -247,50 +252,22 @@ def decode_all(inputs: Iterable[Input], as_of: datetime, insert: Insert, workers
                 future.cancel()
 
 
-def _telling(insert: Insert) -> Insert:
-    """``insert`` that logs how far it came."""
-    records, told = 0, time.monotonic()
-
-    def insert_and_tell(good: pa.Table, aside: pa.Table) -> None:
-        nonlocal records, told
-        insert(good, aside)
-        records += good.num_rows + aside.num_rows
-        if time.monotonic() - told > TELL_EVERY:
-            told = time.monotonic()
-            log.info("%s records decoded so far", f"{records:,}")
-
-    return insert_and_tell
-
-
-def _tasks(
-    inputs: Iterable[Input], as_of: datetime, insert: Insert
-) -> Iterator[Callable[[], None]]:
+def _work(inputs: Iterable[Input], as_of: datetime) -> Iterator[tuple[Decoder, Block | Rows, int]]:
     decoders: dict[Mapping, Decoder] = {}
     for given in inputs:
         decoder = decoders.setdefault(given.mapping, Decoder(given.mapping, as_of))
-        first = 0
         for block in blocks(given):
-            yield partial(_decode_into, decoder, block, given.number, first, insert)
-            first += block.num_rows if isinstance(block, pa.Table) else 0
-
-
-def _decode_into(
-    decoder: Decoder, block: Block | pa.Table, number: int, first: int, insert: Insert
-) -> None:
-    insert(*decoder.decode(block, number, first))
+            yield decoder, block, given.number
 
 
 def sample(given: Input, as_of: datetime, rows: int) -> pa.Table:
     """The first ``rows`` records (about) as ASIDE has them, good ones with a null rule."""
-    decoder, found, first = Decoder(given.mapping, as_of), [], 0
+    decoder, found, held = Decoder(given.mapping, as_of), [ASIDE.empty_table()], 0
     for block in blocks(given):
-        good, aside = decoder.decode(block, given.number, first)
-        nothing = [pa.nulls(good.num_rows, pa.string())] * 3
-        full = pa.table([*good.columns, *nothing], schema=ASIDE)
-        found += [full, aside]
-        first += good.num_rows + aside.num_rows
-        if first >= rows:
+        parts = decoder.decode(block, given.number)
+        found += parts
+        held += sum(part.num_rows for part in parts)
+        if held >= rows:
             break
-    if not found:
-        return ASIDE.empty_table()
-    return pa.concat_tables(found).sort_by("record_no").slice(0, rows)
+    together = pa.concat_tables(found, promote_options="default")
+    return together.sort_by("record_no").slice(0, rows)

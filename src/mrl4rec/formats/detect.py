@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.formats.csv_sample import csv_sample, lists_or_triples
 from mrl4rec.formats.describe import describe
-from mrl4rec.formats.head import SAMPLE_BYTES, read_head
 from mrl4rec.formats.json_sample import json_sample
 from mrl4rec.formats.known import EMPTY, FORMATS, MARKS_2018, NEED_RATING
 from mrl4rec.formats.mapping import BLANKS, ROLES, UNITS, Mapping
@@ -19,7 +18,8 @@ from mrl4rec.formats.options import ReadOptions
 from mrl4rec.formats.packing import packing_of
 from mrl4rec.formats.roles import are_numbers, candidates, guess, user_first
 from mrl4rec.formats.sample import MOST_COLUMNS, Sample, no_table, short
-from mrl4rec.formats.source_file import SourceFile
+from mrl4rec.formats.sources import SourceFile
+from mrl4rec.formats.text import SAMPLE_BYTES, read_head
 from mrl4rec.formats.times import Unclear, is_number, parses, time_of
 
 if TYPE_CHECKING:

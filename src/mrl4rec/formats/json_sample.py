@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from mrl4rec.core.errors import UsageError
+from mrl4rec.formats.framing import frame
 from mrl4rec.formats.literal import MOST_BITS, read_literal
 from mrl4rec.formats.mapping import BLANKS, ROLES, Mapping, Syntax
 from mrl4rec.formats.roles import SYNONYMS, plain
@@ -87,8 +88,6 @@ def _loads(line: str) -> dict[str, Any] | None:
 
 def _framed(text: str, layout: Mapping, where: str) -> Iterator[dict[str, Any]]:
     """The objects of text that spans lines, cut as they will be when it is read."""
-    from mrl4rec.formats.framing import frame
-
     for block in frame([text.encode()], layout, where):
         yield from filter(None, map(_loads, block.data.decode("utf-8", "replace").split("\n")))
 

@@ -52,35 +52,12 @@ def read_literal(text: str) -> dict[Any, Any] | None:
     return value
 
 
-def field_text(value: Any) -> str | None:
-    """A field as the JSON reader gives it: text as it is, numbers spelled out, None as None."""
-    if value is None:
-        return value
-    if isinstance(value, str):
-        return _whole(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= MOST_BITS):
-        return repr(value)
-    return NO_TEXT  # no id, time or rating is a list, a dict or so long
-
-
-def _whole(text: str) -> str:
-    """The text; old dumps spell a character beyond the first 65,536 as two halves."""
-    if text.isascii():
-        return text
-    try:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
-    except UnicodeDecodeError:
-        return NO_TEXT  # half a pair is no character
-
-
-def literal_fields(text: str | None, names: tuple[str | None, ...]) -> list[str | None] | None:
-    """The named fields of a literal record, in order; None where the text is no record."""
-    record = None if text is None else read_literal(text)
+def literal_fields(text: str, names: tuple[str | None, ...]) -> list[str | None] | None:
+    """The fields of a literal record at dotted paths, in order; None where it is no record."""
+    record = read_literal(text)
     if record is None:
         return None
-    return [None if name is None else field_text(_at(record, name)) for name in names]
+    return [None if name is None else _field_text(_at(record, name)) for name in names]
 
 
 def _at(record: dict[Any, Any], path: str) -> Any:
@@ -89,3 +66,23 @@ def _at(record: dict[Any, Any], path: str) -> Any:
     for name in path.split("."):
         value = value.get(name) if isinstance(value, dict) else None
     return value
+
+
+def _field_text(value: Any) -> str | None:
+    """A field as the JSON reader gives it: text as it is, numbers spelled out, None as None."""
+    if isinstance(value, str):
+        return _whole(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= MOST_BITS):
+        return repr(value)
+    # No id, time or rating is a list, a dict or so long.
+    return None if value is None else NO_TEXT
+
+
+def _whole(text: str) -> str:
+    """The text; old dumps spell a character beyond the first 65,536 as two halves."""
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        return NO_TEXT  # half a pair is no character

@@ -68,6 +68,11 @@ class Mapping:
         named = {role: getattr(self, role) for role in ROLES}
         return {role: column for role, column in named.items() if column}
 
+    @property
+    def read(self) -> list[str]:
+        """The columns that are read, each once."""
+        return list(dict.fromkeys(self.roles.values()))
+
     def to_json(self) -> dict[str, Any]:
         """A value that ``json.dumps`` takes: the fields that are not their defaults."""
         given = {k: v for k, v in vars(self).items() if v != getattr(Mapping, k, None)}

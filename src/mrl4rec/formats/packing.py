@@ -1,29 +1,30 @@
-"""The text of a file, unpacked: gzip, bzip2, xz, Zstandard and zip are known by their content."""
+"""The bytes of a file, unpacked: gzip, bzip2, xz, Zstandard and zip are known by their content."""
 
 from __future__ import annotations
 
 import bz2
-import codecs
 import gzip
 import lzma
 import shlex
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, Any, Literal
+
+import pyarrow as pa
 
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.formats.bounds import Unpacking
-
-if TYPE_CHECKING:
-    from mrl4rec.formats.source_file import SourceFile
+from mrl4rec.core.settings import Settings
 
 Packing = Literal["plain", "gzip", "bz2", "xz", "zstd", "zip", "parquet"]
 
 BLOCK = 1 << 20
+SMALL = 256 << 20
+"""Bytes that any file may unpack to: only above is the ratio looked at."""
 MOST_DIRECTORY = 4 << 20
 """Bytes of a zip archive's directory, some 60,000 members."""
 MAGIC: dict[bytes, Packing] = {
@@ -35,9 +36,46 @@ MAGIC: dict[bytes, Packing] = {
     b"PK\x05\x06": "zip",
     b"PAR1": "parquet",
 }
-DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError, zipfile.BadZipFile, RuntimeError)
-TAIL = "Not a gzipped file"
+_DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError, zipfile.BadZipFile, RuntimeError)
+_TAIL = "Not a gzipped file"
 """How ``gzip`` calls what follows the last member."""
+
+
+@dataclass(frozen=True)
+class Unpacking:
+    """How much a file may unpack to."""
+
+    most_gb: float = 200.0
+    most_times: float = 100.0
+    """Its own size, so many times."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Unpacking:
+        """As the settings say."""
+        return cls(settings.max_unpacked_gb, settings.max_unpacked_ratio)
+
+    def bounded(self, chunks: Iterable[bytes], path: Path, done: int = 0) -> Iterator[bytes]:
+        """The same chunks, ``done`` bytes of the file having been unpacked before.
+
+        Raises Mrl4recError once they are more than the file may unpack to.
+        """
+        size = path.stat().st_size
+        by_size, by_ratio = self.most_gb * 1e9, max(SMALL, self.most_times * size)
+        for chunk in chunks:
+            done += len(chunk)
+            if done <= min(by_size, by_ratio):
+                yield chunk
+                continue
+            name, said = "RATIO", f"{self.most_times:g} times its size"
+            if done > by_size:
+                name, said = "GB", f"{self.most_gb:g} GB"
+            raise Mrl4recError(
+                f"the file unpacks to more than {said} ({done / 1e6:,.0f} MB of "
+                f"{size / 1e6:,.1f} MB so far): no dump packs so well",
+                where=str(path),
+                todo=f"if it is a dump, allow it: set MRL4REC_MAX_UNPACKED_{name}; "
+                "nothing was taken in",
+            )
 
 
 def packing_of(path: Path) -> Packing:
@@ -50,52 +88,13 @@ def _by_magic(start: bytes) -> Packing:
     return next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), "plain")
 
 
-def chunks(
-    source: SourceFile, limits: Unpacking | None = None, encoding: str = "utf-8"
-) -> Iterator[bytes]:
-    """The file's text as UTF-8 without a byte order mark, in pieces of at most 1 MiB.
-
-    What is no text in ``encoding`` stays as it is (bytes that are no UTF-8). Raises Mrl4recError
-    where the packing is damaged, cut off, or unpacks to more than ``limits``.
-    """
-    raw = unpacked(source.path, source.member, limits)
-    if encoding != "utf-8":
-        yield from _transcoded(raw, encoding, source.shown)
-        return
-    if first := next(raw, b"").removeprefix(codecs.BOM_UTF8):
-        yield first
-    yield from raw
-
-
-def _transcoded(raw: Iterator[bytes], encoding: str, shown: str) -> Iterator[bytes]:
-    decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
-    try:
-        for chunk in chain(raw, [b""]):
-            made = decoder.decode(chunk, final=not chunk).encode("utf-8", "surrogateescape")
-            yield from (made[at : at + BLOCK] for at in range(0, len(made), BLOCK))
-    except UnicodeError as error:
-        raise Mrl4recError(
-            f"the file is no {encoding} text: {error}",
-            where=shown,
-            todo="name the encoding it has with --encoding; nothing was taken in",
-        ) from error
-
-
-def head(source: SourceFile, size: int, encoding: str = "utf-8") -> tuple[bytes, bool]:
-    """The first ``size`` bytes of ``chunks``, and whether that is all of it."""
-    held = bytearray()
-    with closing(chunks(source, None, encoding)) as pieces:  # type: ignore[type-var]
-        for piece in pieces:
-            held += piece
-            if len(held) > size:
-                return bytes(held[:size]), False
-    return bytes(held), True
-
-
 def unpacked(
     path: Path, member: str | None = None, limits: Unpacking | None = None
 ) -> Iterator[bytes]:
-    """The bytes of the file, or of a member of a zip archive, unpacked."""
+    """The bytes of the file, or of a member of a zip archive, unpacked.
+
+    Raises Mrl4recError where the packing is damaged, cut off, or unpacks to more than ``limits``.
+    """
     with opened(path, member) as stream:
         kind = _by_magic(stream.read(8))
         stream.seek(0)
@@ -112,11 +111,8 @@ def _unpack(stream: Any, kind: Packing, shown: str) -> Iterator[bytes]:
         if kind == "gzip":  # of several members, with zeros behind them
             stream = gzip.GzipFile(fileobj=stream)
         elif kind == "zstd":
-            import pyarrow as pa
-
             stream = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
-        while block := stream.read(BLOCK):
-            yield block
+        yield from iter(partial(stream.read, BLOCK), b"")
 
 
 def _streams(stream: IO[bytes], kind: Packing) -> Iterator[bytes]:
@@ -124,7 +120,7 @@ def _streams(stream: IO[bytes], kind: Packing) -> Iterator[bytes]:
     data = stream.read(BLOCK)
     while data:
         if _by_magic(data) != kind:
-            raise OSError(TAIL)
+            raise OSError(_TAIL)
         one: Any = bz2.BZ2Decompressor() if kind == "bz2" else lzma.LZMADecompressor()
         while True:
             if made := one.decompress(data, BLOCK):
@@ -144,12 +140,12 @@ def _damage(kind: Packing, shown: str) -> Iterator[None]:
     """Failures of unpacking as Mrl4recError."""
     try:
         yield
-    except DAMAGE as error:
+    except _DAMAGE as error:
         if kind in ("plain", "parquet"):
             raise
         name, said = kind.replace("bz2", "bzip2"), str(error)
         todo = "fetch or copy it again; nothing was taken in"
-        if said.startswith(TAIL):
+        if said.startswith(_TAIL):
             what = f"bytes that are no {name} follow the end of the {name} stream"
             todo = "fetch or copy it again; if what is before them is whole, unpack that: " + (
                 f"{name} -dc {shlex.quote(shown)} > reviews.txt; nothing was taken in"
@@ -180,10 +176,8 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         stream.seek(max(path.stat().st_size - (1 << 16) - 22, 0))
         _, found, end = stream.read().rpartition(b"PK\x05\x06")
         if found and int.from_bytes(end[8:12], "little") > MOST_DIRECTORY:
-            raise Mrl4recError(
-                "the archive's directory is longer than 4 MiB",
-                where=str(path),
-                todo="unpack it, and name the folder",
-            )
+            todo = "unpack it, and name the folder"
+            what = "the archive's directory is longer than 4 MiB"
+            raise Mrl4recError(what, where=str(path), todo=todo)
         with zipfile.ZipFile(stream) as archive:
             yield archive

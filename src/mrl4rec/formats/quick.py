@@ -7,26 +7,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mrl4rec.formats.bounds import MAX_RECORD
-from mrl4rec.formats.mapping import BLANKS, ROLES
+from mrl4rec.formats.lines import MAX_RECORD, Block
+from mrl4rec.formats.mapping import BLANKS, Mapping
 from mrl4rec.formats.requote import HIDDEN, as_json
-from mrl4rec.formats.rules import names, roles, text
+from mrl4rec.formats.rules import roles, text
 
-if TYPE_CHECKING:
-    import duckdb
-
-    from mrl4rec.formats.framing import Block
-    from mrl4rec.formats.mapping import Mapping
-
-Run = Callable[[str], pa.Table]
-"""Runs SQL of record_no, problem, seen, user, item, rating, time; adds ``is_good``."""
 _CONTROL = bytes(code for code in range(32) if code not in b"\n\r")
 
 
@@ -50,54 +42,50 @@ class Scratch:
 
 
 def read(
-    con: duckdb.DuckDBPyConnection, scratch: Scratch, block: Block, mapping: Mapping, run: Run
+    con: duckdb.DuckDBPyConnection, scratch: Scratch, block: Block, mapping: Mapping, sql: str
 ) -> pa.Table | None:
-    """The good rows of a block, ``record_no`` counted in it; None where all are read strictly."""
-    if mapping.syntax == "json":
-        return _read_json(scratch, block, mapping, run, _field)
-    if mapping.syntax == "python":
-        return _read_json(scratch, as_json(block), mapping, run, _of_literal)
-    texts = string_array(block)
-    con.register("texts", pa.table({"record_no": np.arange(len(texts)), "text": texts}))
-    try:
-        rows = run(_csv(block, mapping))
-    finally:
+    """The good rows of a block, ``record_no`` counted in it; None where all are read strictly.
+
+    ``sql`` adds ``is_good`` to what stands for ``{texts}`` in it.
+    """
+    if mapping.syntax == "csv":
+        texts = pa.table({"record_no": np.arange(len(block.ends)), "text": _strings(block)})
+        con.register("texts", texts)
+        rows = con.sql(sql.replace("{texts}", _csv(block, mapping))).to_arrow_table()
         con.unregister("texts")
-    return _good(rows)
-
-
-def _good(rows: pa.Table) -> pa.Table:
+    else:
+        data, spelled = block.data, _field
+        if mapping.syntax == "python":
+            data, spelled = as_json(block), _of_literal
+        columns = _json_columns(mapping)
+        if columns is None:
+            return None
+        texts = _json(scratch.holding(data), columns, roles(mapping, spelled))
+        rows = con.sql(sql.replace("{texts}", texts)).to_arrow_table()
+        # DuckDB gives a row for each line that is not blank, nulls where it is broken.
+        filled = _with_text(block)
+        if rows.num_rows != len(filled):
+            return None
+        place = rows.schema.get_field_index("record_no")
+        rows = rows.set_column(place, "record_no", pa.array(filled[rows["record_no"].to_numpy()]))
     return rows.filter(rows["is_good"]).drop_columns("is_good")
 
 
-def _read_json(
-    scratch: Scratch, block: Block, mapping: Mapping, run: Run, field: Callable[[str], str]
-) -> pa.Table | None:
-    """DuckDB's reader gives a row for each line that is not blank, nulls where it is broken."""
-    read = names(mapping)
-    outer = dict.fromkeys(name.partition(".")[0] for name in read)
-    around = {name.partition(".")[0] for name in read if "." in name}
-    if around & set(read) or len({name.lower() for name in outer}) < len(outer):
+def _json_columns(mapping: Mapping) -> str | None:
+    """The outermost fields that are read; None where only the strict reading tells them apart."""
+    outer = dict.fromkeys(name.partition(".")[0] for name in mapping.read)
+    around = {name.partition(".")[0] for name in mapping.read if "." in name}
+    if around & set(mapping.read) or len({name.lower() for name in outer}) < len(outer):
         return None  # only the strict reading tells small letters from capitals
-    columns = ", ".join(f"{text(n)}: '{'JSON' if n in around else 'VARCHAR'}'" for n in outer)
-    lines = lines_with_text(block)
-    rows = run(
-        f"SELECT row_number() OVER () - 1 AS record_no, NULL AS problem, NULL AS seen, "
-        f"{roles(mapping, field)} FROM read_json({text(scratch.holding(block.data))}, "
+    return ", ".join(f"{text(n)}: '{'JSON' if n in around else 'VARCHAR'}'" for n in outer)
+
+
+def _json(path: str, columns: str, by_role: str) -> str:
+    return (
+        f"SELECT row_number() OVER () - 1 AS record_no, {by_role} FROM read_json({text(path)}, "
         "format = 'newline_delimited', ignore_errors = true, auto_detect = false, "
         f"columns = {{{columns}}}, maximum_object_size = {4 * MAX_RECORD})"
     )
-    if rows.num_rows != len(lines):
-        return None
-    if len(lines) < len(block.ends):
-        place = rows.schema.get_field_index("record_no")
-        rows = rows.set_column(place, "record_no", pa.array(lines[rows["record_no"].to_numpy()]))
-    return _good(rows)
-
-
-def quoted(name: str) -> str:
-    """A column's name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _csv(block: Block, mapping: Mapping) -> str:
@@ -124,7 +112,7 @@ def _csv(block: Block, mapping: Mapping) -> str:
         wrong = f"contains(line, chr(13)) OR len(list_filter(cells, lambda c: {odd})) > 0"
         asked.append(f"CASE WHEN contains(line, '\"') THEN NOT ({wrong}) ELSE true END")
     return (
-        f"SELECT record_no, NULL AS problem, NULL AS seen, {roles(mapping, cell)} FROM ("
+        f"SELECT record_no, {roles(mapping, cell)} FROM ("
         f"SELECT *, string_split(line, {text(mapping.separator or ',')}) AS cells FROM ("
         f"SELECT record_no, {line} AS line FROM texts)) WHERE {' AND '.join(asked)}"
     )
@@ -133,9 +121,8 @@ def _csv(block: Block, mapping: Mapping) -> str:
 def _field(column: str) -> str:
     """A field of a JSON object, by its dotted path."""
     outer, _, path = column.partition(".")
-    return (
-        f"json_extract_string({quoted(outer)}, {text(json_path(path))})" if path else quoted(outer)
-    )
+    outer = '"' + outer.replace('"', '""') + '"'
+    return f"json_extract_string({outer}, {text(json_path(path))})" if path else outer
 
 
 def _of_literal(column: str) -> str:
@@ -160,52 +147,35 @@ def may_hold_control(block: Block, mapping: Mapping) -> bool:
     return alone or len(block.data.translate(None, found)) < len(block.data)
 
 
-def string_array(block: Block) -> pa.Array:
+def _strings(block: Block) -> pa.Array:
     """The records as Arrow strings, line breaks included; blanks for one that is no UTF-8."""
-    offsets = np.zeros(len(block.ends) + 1, np.int32)
-    offsets[1:] = block.ends
-
-    def made(data: bytes) -> pa.Array:
-        return pa.StringArray.from_buffers(
-            len(block.ends), pa.py_buffer(offsets), pa.py_buffer(data)
-        )
-
+    offsets = pa.py_buffer(np.append(0, block.ends).astype(np.int32))
+    found = pa.StringArray.from_buffers(len(block.ends), offsets, pa.py_buffer(block.data))
     try:
-        found = made(block.data)
         found.validate(full=True)
     except pa.ArrowInvalid:
-        return made(_utf8_only(block))
+        data = pa.py_buffer(_utf8_only(block))
+        return pa.StringArray.from_buffers(len(block.ends), offsets, data)
     return found
 
 
 def _utf8_only(block: Block) -> bytes:
     """The data, blanks for the records that are no UTF-8."""
-    data = bytearray(block.data)
+    data, starts = bytearray(block.data), block.starts
     beyond = np.flatnonzero(np.frombuffer(block.data, np.uint8) > 127)
-    starts = np.concatenate([[0], block.ends[:-1]])
     for n in np.unique(np.searchsorted(block.ends, beyond, side="right")).tolist():
         try:
-            data[starts[n] : block.ends[n]].decode()
+            block.record(n).decode()
         except UnicodeDecodeError:
             data[starts[n] : block.ends[n]] = b" " * int(block.ends[n] - starts[n])
     return bytes(data)
 
 
-def lines_with_text(block: Block) -> NDArray[np.int64]:
+def _with_text(block: Block) -> NDArray[np.int64]:
     """The places of records that are not blank."""
-    starts = np.concatenate([[0], block.ends[:-1]])
-    data = np.frombuffer(block.data, np.uint8)
-    first = data[starts]
+    first = np.frombuffer(block.data, np.uint8)[block.starts]
     # A line that begins with a character is not blank; few begin with anything else.
     filled = ~np.isin(first, np.frombuffer(b" \t\r\n\v\f", np.uint8))
-    for at in np.flatnonzero(~filled):
-        filled[at] = bool(block.data[starts[at] : block.ends[at]].strip())
+    for n in np.flatnonzero(~filled).tolist():
+        filled[n] = bool(block.record(n).strip())
     return np.flatnonzero(filled)
-
-
-def fields_schema() -> pa.Schema:
-    """Columns that a strict reading gives: the texts of a record, or the rule that it breaks; the
-    record itself, and where it is JSON what is to be read of it.
-    """
-    texts: Any = [(name, pa.string()) for name in ("problem", "seen", *ROLES, "text", "json")]
-    return pa.schema([("record_no", pa.int64()), *texts])

@@ -14,8 +14,7 @@ from mrl4rec.formats.decode import ASIDE, GOOD, Input, decode_all
 from mrl4rec.formats.detect import Detected, detect, detect_table
 from mrl4rec.formats.mapping import Mapping
 from mrl4rec.formats.options import ReadOptions
-from mrl4rec.formats.source_file import SourceFile
-from mrl4rec.formats.sources import digest
+from mrl4rec.formats.sources import SourceFile, digest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mrl4rec.formats.framing import Block
+from mrl4rec.formats.lines import Block
 
 HIDDEN = 127
 """A character for what was there; a value that holds one has to be read from the literal."""
@@ -22,8 +22,8 @@ _HEX = {ord("x"): 2, ord("u"): 4}
 Places = NDArray[np.int64]
 
 
-def as_json(block: Block) -> Block:
-    """The same records, each literal that is spelled plainly as JSON."""
+def as_json(block: Block) -> bytes:
+    """The data of the block, each literal that is spelled plainly as JSON."""
     out = np.frombuffer(block.data, np.uint8).copy()
     broken = _hide_escapes(out) if b"\\" in block.data else np.zeros(0, np.int64)
     marks = np.flatnonzero((out == _SINGLE) | (out == _DOUBLE) | (out == _BREAK))
@@ -34,13 +34,13 @@ def as_json(block: Block) -> Block:
     if b"{u'" in block.data or b'{u"' in block.data:
         prefix = marks[opened] - 1
         out[prefix[(out[prefix] == ord("u")) & _in(out[prefix - 1], b" {[(,:")]] = ord(" ")
-    starts = np.concatenate([[0], block.ends[:-1]])
-    out[starts[np.searchsorted(block.ends, broken, side="right")]] = HIDDEN
-    out[starts[left]] = HIDDEN
+    # Without its first character a line is no JSON.
+    out[block.starts[np.searchsorted(block.ends, broken, side="right")]] = HIDDEN
+    out[block.starts[left]] = HIDDEN
     data = out.tobytes()
     for word, spelled in _WORDS.items():
         data = data.replace(word, spelled)
-    return Block(block.first, data, block.ends)
+    return data
 
 
 def _strings(kind: NDArray[np.uint8]) -> tuple[Places, Places, Places]:
@@ -55,7 +55,7 @@ def _strings(kind: NDArray[np.uint8]) -> tuple[Places, Places, Places]:
         following[alike[:-1]] = alike[1:]
     last = np.flatnonzero(kind == _BREAK)
     lines, at = np.arange(len(last)), np.concatenate([[0], last[:-1] + 1])
-    opened, closed, left = [], [], []
+    opened, closed, left = ([np.zeros(0, np.int64)] for _ in range(3))
     for _ in range(MOST_STRINGS):
         more = at < last
         lines, at, last = lines[more], at[more], last[more]
@@ -67,12 +67,7 @@ def _strings(kind: NDArray[np.uint8]) -> tuple[Places, Places, Places]:
         opened.append(at[whole])
         closed.append(end[whole])
         lines, at, last = lines[whole], end[whole] + 1, last[whole]
-    empty = np.zeros(0, np.int64)
-    return (
-        np.concatenate([empty, *opened]),
-        np.concatenate([empty, *closed]),
-        np.concatenate([lines, *left]),
-    )
+    return np.concatenate(opened), np.concatenate(closed), np.concatenate([*left, lines])
 
 
 def _hide_escapes(out: NDArray[np.uint8]) -> Places:

@@ -4,16 +4,43 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mrl4rec.core.errors import Mrl4recError, UsageError
-from mrl4rec.formats.bounds import Unpacking
-from mrl4rec.formats.packing import BLOCK, open_zip, opened, packing_of
-from mrl4rec.formats.source_file import SourceFile, stamp
+from mrl4rec.formats.packing import BLOCK, Unpacking, open_zip, opened, packing_of
 
 MOST_MEMBERS = 1000
 AUTHOR_FILES = ("train.txt", "test.txt")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file, or a member of a zip archive, known by the SHA-256 of its bytes."""
+
+    path: Path
+    sha256: str
+    bytes: int
+    stamp: tuple[int, int] = (0, 0)
+    """Size and time of change (ns) of the file when it was digested."""
+    member: str | None = None
+    """Its name in the archive that ``path`` is."""
+
+    @property
+    def shown(self) -> str:
+        """The name in messages and tables."""
+        return str(self.path) if self.member is None else f"{self.path}/{self.member}"
+
+    def changed(self) -> bool:
+        """Whether the file is no longer the one that was digested."""
+        return _stamp(self.path) != self.stamp
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
 
 
 def expand(specs: Sequence[str | Path]) -> tuple[Path, ...]:
@@ -26,9 +53,8 @@ def expand(specs: Sequence[str | Path]) -> tuple[Path, ...]:
     Raises UsageError where a value means no file at all.
     """
     if not specs:
-        raise UsageError(
-            "no source was given", todo="name a file, a folder or a glob: --source FILE"
-        )
+        todo = "name a file, a folder or a glob: --source FILE"
+        raise UsageError("no source was given", todo=todo)
     return tuple(file for spec in specs for file in _files(Path(spec).expanduser()))
 
 
@@ -54,9 +80,9 @@ def _files(path: Path) -> list[Path]:
 
 def _folder(folder: Path) -> list[Path]:
     either = [(folder / name, folder / f"{name}.gz") for name in AUTHOR_FILES]
-    author = [next(filter(Path.is_file, pair), None) for pair in either]
-    if all(author):
-        return [path for path in author if path is not None]
+    author = [path for pair in either for path in list(filter(Path.is_file, pair))[:1]]
+    if len(author) == len(AUTHOR_FILES):
+        return author
     return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
 
 
@@ -80,8 +106,8 @@ def undigested(path: Path) -> list[SourceFile]:
     """The file without its digest, for who reads only its head; archives are read to their end."""
     if not path.is_file() or packing_of(path) == "zip":
         return digest(path)  # which says what is wrong with it
-    seen = stamp(path)
-    return [SourceFile(path, "", seen[0], seen)]
+    stamp = _stamp(path)
+    return [SourceFile(path, "", stamp[0], stamp)]
 
 
 def digest(path: Path, limits: Unpacking | None = None) -> list[SourceFile]:
@@ -94,24 +120,21 @@ def digest(path: Path, limits: Unpacking | None = None) -> list[SourceFile]:
         raise UsageError("not a regular file", where=str(path), todo="name the dump's own file")
     _check_name(str(path))
     try:
-        seen = stamp(path)
+        stamp = _stamp(path)
         if packing_of(path) == "zip":
-            return _members(path, seen, limits or Unpacking())
-        sha, size = _sha256(_raw(path))
+            return list(_members(path, stamp, limits or Unpacking()))
+        return [SourceFile(path, *_sha256(_raw(path)), stamp)]
     except OSError as error:
-        raise Mrl4recError(
-            f"the source cannot be read: {error.strerror or error}", where=str(path)
-        ) from error
-    return [SourceFile(path, sha, size, seen)]
+        what = f"the source cannot be read: {error.strerror or error}"
+        raise Mrl4recError(what, where=str(path)) from error
 
 
 def _raw(path: Path, member: str | None = None) -> Iterator[bytes]:
     with opened(path, member) as stream:
-        while block := stream.read(BLOCK):
-            yield block
+        yield from iter(partial(stream.read, BLOCK), b"")
 
 
-def _sha256(blocks: Iterator[bytes]) -> tuple[str, int]:
+def _sha256(blocks: Iterable[bytes]) -> tuple[str, int]:
     """The digest, and the number of bytes."""
     sha, size = hashlib.sha256(), 0
     for block in blocks:
@@ -120,19 +143,17 @@ def _sha256(blocks: Iterator[bytes]) -> tuple[str, int]:
     return sha.hexdigest(), size
 
 
-def _members(path: Path, seen: tuple[int, int], limits: Unpacking) -> list[SourceFile]:
+def _members(path: Path, stamp: tuple[int, int], limits: Unpacking) -> Iterator[SourceFile]:
     with open_zip(path) as archive:
         every = [info.filename for info in archive.infolist() if not info.is_dir()]
     hidden = (".", "__MACOSX")
     names = [name for name in every if not any(p.startswith(hidden) for p in name.split("/"))]
     _check_archive(path, names)
-    files: list[SourceFile] = []
     done = 0
     for name in sorted(names):
         sha, size = _sha256(limits.bounded(_raw(path, name), path, done))
-        files.append(SourceFile(path, sha, size, seen, name))
+        yield SourceFile(path, sha, size, stamp, name)
         done += size
-    return files
 
 
 def _check_archive(path: Path, names: Sequence[str]) -> None:

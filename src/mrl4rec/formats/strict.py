@@ -4,71 +4,62 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from mrl4rec.core.errors import UsageError, nearest
-from mrl4rec.formats.bounds import MARK, MAX_RECORD
 from mrl4rec.formats.framing import csv_cells
+from mrl4rec.formats.lines import MAX_RECORD, Block, full_size
 from mrl4rec.formats.literal import literal_fields
-from mrl4rec.formats.mapping import BLANKS, ROLES
-from mrl4rec.formats.quick import fields_schema, json_path
-from mrl4rec.formats.rules import columns_of, names, roles, text
-
-if TYPE_CHECKING:
-    from mrl4rec.formats.framing import Block
-    from mrl4rec.formats.mapping import Mapping
+from mrl4rec.formats.mapping import BLANKS, ROLES, Mapping
+from mrl4rec.formats.quick import json_path
+from mrl4rec.formats.rules import roles, text
 
 KEPT = 1 << 16
 """Characters of a broken record that are kept in quarantine."""
-Fields = list[str | None]
+_RAW = pa.schema(
+    [pa.field("record_no", pa.int64())]
+    + [pa.field(name, pa.string()) for name in ("problem", "seen", *ROLES, "text", "json")]
+)
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)")
 """A JSON escape; the group is half of a surrogate pair."""
-_SYNTAX = {"json": "not_json", "python": "not_python", "parquet": "not_a_row"}
+_PROBLEM = {"json": "not_json", "python": "not_python", "csv": "not_csv"}
 
 
-def records_at(block: Block, mapping: Mapping, at: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of these places those that hold a record: not blank, and not the header again."""
+def raw_records(block: Block, mapping: Mapping, at: NDArray[np.int64]) -> pa.Table:
+    """What is to be read of the records at these places of the block: their texts, or what is
+    wrong with them, or their JSON. Blank ones and repeated headers are left out.
+    """
     header = (mapping.header or "").strip(BLANKS)
-    kept = []
+    rows = []
     for n in at.tolist():
-        line = _raw(block, n)
-        if line.strip() and line.decode("utf-8", "replace").strip(BLANKS) not in ("", header):
-            kept.append(n)
-    return np.array(kept, np.int64)
+        raw = block.record(n)
+        if raw.strip() and raw.decode("utf-8", "replace").strip(BLANKS) not in ("", header):
+            rows.append({"record_no": n, **_fields(raw.rstrip(b"\r\n"), mapping)})
+    return pa.Table.from_pylist(rows, schema=_RAW)
 
 
-def fields(block: Block, mapping: Mapping, at: NDArray[np.int64]) -> pa.Table:
-    """``quick.fields_schema`` of the records at these places of the block."""
-    rows = [{"record_no": n, **_fields(_raw(block, n), mapping)} for n in at.tolist()]
-    return pa.Table.from_pylist(rows, schema=fields_schema())
-
-
-def _raw(block: Block, n: int) -> bytes:
-    return block.data[int(block.ends[n - 1]) if n else 0 : int(block.ends[n])]
-
-
-def _fields(raw: bytes, mapping: Mapping) -> dict[str, str | None]:
-    record = raw.rstrip(b"\r\n")
+def _fields(record: bytes, mapping: Mapping) -> dict[str, str | None]:
     shown = record.decode("utf-8", "replace")
+    kept: dict[str, str | None] = {"text": shown[:KEPT]}
     if len(record) > MAX_RECORD:
-        size = record.rpartition(MARK)[2].decode("ascii", "replace") if MARK in record else ""
-        whole = size if size.isdigit() else str(len(record))
-        kept = shown[:KEPT]
-        return {"problem": "record_too_long", "seen": f"bytes: {whole}", "text": kept}
+        return kept | {"problem": "record_too_long", "seen": f"bytes: {full_size(record)}"}
     try:
         record.decode("utf-8")
     except UnicodeDecodeError:
-        return {"problem": "not_utf8", "seen": "bytes that are no UTF-8", "text": shown}
-    if mapping.syntax == "json":  # in SQL, where the quick reading is
-        return {"text": shown, "json": _without_halves(shown.strip(BLANKS + "\v\f,"))}
-    found = _python(shown, mapping) if mapping.syntax == "python" else _csv(shown, mapping)
+        return kept | {"problem": "not_utf8", "seen": "bytes that are no UTF-8"}
+    if mapping.syntax == "json":
+        return kept | {"json": _without_halves(shown.strip(BLANKS + "\v\f,"))}
+    if mapping.syntax == "python":
+        by_role = tuple(mapping.roles.get(role) for role in ROLES)
+        found = literal_fields(shown.strip(BLANKS), by_role)
+    else:
+        found = _csv(shown, mapping)
     if found is None:
-        return {"problem": _problem(mapping), "seen": _not(mapping), "text": shown}
-    return {**dict(zip(ROLES, found, strict=True)), "text": shown}
+        return kept | {"problem": _PROBLEM[mapping.syntax], "seen": _no_record(mapping)}
+    return kept | dict(zip(ROLES, found, strict=True))
 
 
 def _without_halves(record: str) -> str:
@@ -78,42 +69,34 @@ def _without_halves(record: str) -> str:
     return _ESCAPE.sub(lambda match: "\\u0000" if match[1] else match[0], record)
 
 
-def _problem(mapping: Mapping) -> str:
-    return _SYNTAX.get(mapping.syntax, "not_csv")
-
-
-def _not(mapping: Mapping) -> str:
+def _no_record(mapping: Mapping) -> str:
     return f"not a record of {mapping.name or mapping.syntax}"
 
 
-def _python(record: str, mapping: Mapping) -> Fields | None:
-    return literal_fields(record.strip(BLANKS), columns_of(mapping))
-
-
-def _csv(record: str, mapping: Mapping) -> Fields | None:
+def _csv(record: str, mapping: Mapping) -> list[str | None] | None:
     separator = mapping.separator or ","
-    cells: list[str] | None
-    if mapping.quoted and '"' in record:
-        cells = csv_cells(record, separator)
-    else:
-        cells = record.split(separator)
+    is_quoted = mapping.quoted and '"' in record
+    cells = csv_cells(record, separator) if is_quoted else record.split(separator)
     if cells is None or len(cells) != len(mapping.columns):
         return None
-    return [None if c is None else cells[mapping.columns.index(c)] for c in columns_of(mapping)]
+    by_name: dict[str | None, str] = dict(
+        zip(reversed(mapping.columns), reversed(cells), strict=True)
+    )
+    return [by_name.get(mapping.roles.get(role)) for role in ROLES]
 
 
-def sql(mapping: Mapping) -> str:
-    """SQL of the texts of the relation ``raw``, which has the columns of ``fields``."""
+def texts(mapping: Mapping) -> str:
+    """SQL of the texts (``rules``) of the relation ``raw``, which ``raw_records`` gave."""
     if mapping.syntax != "json":
         return "SELECT * FROM raw"
     # One pass over a document for all paths; a document is looked at only where it is valid.
-    listed = ", ".join(text(json_path(name)) for name in names(mapping))
-    texts = roles(mapping, lambda column: f"found[{names(mapping).index(column) + 1}]")
+    listed = ", ".join(text(json_path(name)) for name in mapping.read)
+    by_role = roles(mapping, lambda column: f"found[{mapping.read.index(column) + 1}]")
     whole = "found IS NOT NULL OR problem IS NOT NULL"
     return (
-        f"SELECT record_no, CASE WHEN {whole} THEN problem ELSE '{_problem(mapping)}' END "
-        f"AS problem, CASE WHEN {whole} THEN seen ELSE {text(_not(mapping))} END AS seen, {texts} "
-        "FROM (SELECT *, CASE WHEN problem IS NULL AND json_valid(json) AND "
+        f"SELECT record_no, text, CASE WHEN {whole} THEN problem ELSE '{_PROBLEM['json']}' END "
+        f"AS problem, CASE WHEN {whole} THEN seen ELSE {text(_no_record(mapping))} END AS seen, "
+        f"{by_role} FROM (SELECT *, CASE WHEN problem IS NULL AND json_valid(json) AND "
         f"json_type(json) = 'OBJECT' THEN json_extract_string(json, [{listed}]) END AS found "
         "FROM raw)"
     )
@@ -126,29 +109,25 @@ def raw_table(table: pa.Table, mapping: Mapping) -> pa.Table:
     Raises UsageError where a column is missing.
     """
     held = {name: n for n, name in reversed(list(enumerate(table.column_names)))}
-    missing = [name for name in names(mapping) if name not in held]
+    missing = [name for name in mapping.read if name not in held]
     if missing:
         raise UsageError(
             f"there is no column {missing[0]!r}: {nearest(missing[0], held)}",
             todo="name the columns that the table has",
         )
-    chosen = table.select([held[name] for name in names(mapping)])
+    chosen = table.select([held[name] for name in mapping.read])
     numbered = chosen.rename_columns([f"c{n}" for n in range(chosen.num_columns)])
     return numbered.append_column("record_no", pa.array(np.arange(table.num_rows)))
 
 
-def table_sql(mapping: Mapping) -> str:
-    """SQL of the texts of the relation ``raw``, which ``raw_table`` gave."""
-    texts = roles(mapping, lambda column: f"CAST(c{names(mapping).index(column)} AS VARCHAR)")
-    return f"SELECT record_no, NULL AS problem, NULL AS seen, {texts} FROM raw"
+def table_texts(mapping: Mapping) -> str:
+    """SQL of the texts of the relation ``raw``, which ``raw_table`` gave; without the records."""
+    by_role = roles(mapping, lambda column: f"CAST(c{mapping.read.index(column)} AS VARCHAR)")
+    nothing = ", ".join(f"CAST(NULL AS VARCHAR) AS {name}" for name in ("problem", "seen", "text"))
+    return f"SELECT record_no, {nothing}, {by_role} FROM raw"
 
 
-def row_texts(table: pa.Table, at: NDArray[np.int64]) -> dict[int, str]:
-    """These rows as JSON, by their place."""
-    rows = {n: table.slice(n, 1).to_pylist()[0] for n in at.tolist()}
-    return {n: json.dumps(row, default=str, ensure_ascii=False) for n, row in rows.items()}
-
-
-def raw_texts(fields_: Any) -> dict[int, str]:
-    """Raw text by record number."""
-    return dict(zip(fields_["record_no"].to_pylist(), fields_["text"].to_pylist(), strict=True))
+def row_texts(rows: pa.Table) -> list[str]:
+    """Rows of a source's own table as JSON."""
+    found = (rows.slice(n, 1).to_pylist()[0] for n in range(rows.num_rows))
+    return [json.dumps(row, default=str, ensure_ascii=False)[:KEPT] for row in found]

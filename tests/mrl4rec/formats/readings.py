@@ -12,10 +12,11 @@ import pyarrow as pa
 
 from mrl4rec.formats import FORMATS, Mapping, quick
 from mrl4rec.formats.decode import ASIDE, Decoder
-from mrl4rec.formats.framing import Block, frame
+from mrl4rec.formats.framing import frame
+from mrl4rec.formats.lines import Block
 
 AS_OF = datetime(2020, 1, 1, tzinfo=UTC)
-Rows = list[dict[str, Any]]
+Records = list[dict[str, Any]]
 
 
 def joined(lines: Sequence[str | bytes]) -> bytes:
@@ -36,12 +37,12 @@ def decoder(mapping: Mapping) -> Decoder:
 
 def decoded(
     content: bytes, mapping: Mapping, size: int = 1 << 20, *, is_quick: bool = True
-) -> Rows:
+) -> Records:
     """All records in order, those that are set aside with their rule, and ``is_good``.
 
     Without ``is_quick`` every record is read strictly. Fails where two records have one number.
     """
-    rows: Rows = []
+    rows: Records = []
     for block in frame(pieces(content, size), mapping):
         rows += _of_block(block, mapping, is_quick)
     numbers = [row["record_no"] for row in rows]
@@ -49,7 +50,7 @@ def decoded(
     return sorted(rows, key=lambda row: row["record_no"])
 
 
-def _of_block(block: Block, mapping: Mapping, is_quick: bool) -> Rows:
+def _of_block(block: Block, mapping: Mapping, is_quick: bool) -> Records:
     if is_quick:
         good, aside = decoder(mapping).decode(block, 0)
     else:
@@ -58,14 +59,14 @@ def _of_block(block: Block, mapping: Mapping, is_quick: bool) -> Rows:
     return of_tables(good, aside)
 
 
-def of_tables(good: pa.Table, aside: pa.Table) -> Rows:
+def of_tables(good: pa.Table, aside: pa.Table) -> Records:
     """The rows of both tables of a decoder, as ASIDE has them, and ``is_good``."""
     nothing = dict.fromkeys(ASIDE.names)
     rows = [nothing | row | {"is_good": True} for row in good.to_pylist()]
     return rows + [row | {"is_good": False} for row in aside.to_pylist()]
 
 
-def agree(content: bytes, mapping: Mapping, size: int = 1 << 20) -> Rows:
+def agree(content: bytes, mapping: Mapping, size: int = 1 << 20) -> Records:
     """The records, which both readings must give alike."""
     rows = decoded(content, mapping, size)
     strictly = decoded(content, mapping, size, is_quick=False)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.formats import MAX_RECORD, Mapping, digest
-from mrl4rec.formats.decode import Decoder, Input, blocks, decode_all, sample
+from mrl4rec.formats.decode import Decoder, Input, Rows, blocks, decode_all, sample
 from mrl4rec.formats.literal import literal_fields
 from tests.mrl4rec.formats.odd_values import (
     BARE,
@@ -31,7 +31,7 @@ from tests.mrl4rec.formats.odd_values import (
     json_lines,
     literal_lines,
 )
-from tests.mrl4rec.formats.readings import AS_OF, Rows, agree, form, joined, of_tables
+from tests.mrl4rec.formats.readings import AS_OF, Records, agree, form, joined, of_tables
 
 GOOD = {"reviewerID": "A1", "asin": "B1", "overall": 4.0, "unixReviewTime": T}
 JSON, LOOSE = form("amazon-2014-json"), form("amazon-2014-loose")
@@ -284,7 +284,7 @@ def test_odd_ids_stay_as_they_are_in_every_form() -> None:
         rows = agree(content, mapping)
         assert [(row["user_id"], row["item_id"]) for row in rows if row["is_good"]] == wanted
     frame = pa.table({"u": users, "i": ODD_IDS[::-1]})
-    rows = of_tables(*Decoder(Mapping("parquet", "u", "i"), AS_OF).decode(frame, 0))
+    rows = of_tables(*Decoder(Mapping("parquet", "u", "i"), AS_OF).decode(Rows(0, frame), 0))
     assert [(row["user_id"], row["item_id"]) for row in rows] == wanted
 
 
@@ -555,9 +555,9 @@ def frame() -> pd.DataFrame:
 TABLE = Mapping("parquet", "who", "what", "stars", "at", time_format="iso", rating_range=(1.0, 5.0))
 
 
-def of_input(given_: Input) -> Rows:
+def of_input(given_: Input) -> Records:
     """All rows of an input, as the engines get them, in order."""
-    rows: Rows = []
+    rows: Records = []
     decode_all([given_], AS_OF, lambda good, aside: rows.extend(of_tables(good, aside)), workers=2)
     return sorted(rows, key=lambda row: row["record_no"])
 
@@ -598,7 +598,9 @@ def test_a_table_may_have_any_columns_beside(other: str) -> None:
     for names in ([other, "user", "item"], ["user", "item", other]):
         columns = {"user": ["a", None], "item": ["x", "y"], other: ["wrong", "wrong"]}
         given_ = pa.table({name: columns[name] for name in names})
-        rows = of_tables(*Decoder(Mapping("parquet", "user", "item"), AS_OF).decode(given_, 0, 5))
+        rows = of_tables(
+            *Decoder(Mapping("parquet", "user", "item"), AS_OF).decode(Rows(5, given_), 0)
+        )
         assert [(r["record_no"], r["user_id"], r["rule"]) for r in rows] == [
             (5, "a", None),
             (6, None, "no_user"),
@@ -627,24 +629,24 @@ def test_a_table_may_have_columns_of_many_types() -> None:
                     "at": time,
                 }
             )
-            (row,) = of_tables(*Decoder(TABLE, AS_OF).decode(given_, 0))
+            (row,) = of_tables(*Decoder(TABLE, AS_OF).decode(Rows(0, given_), 0))
             facts = (row["user_id"], row["item_id"], row["rating"], row["reviewed_at"], row["rule"])
             assert facts == ("a", "7", 4.0, T * 10**6, None), (user.type, time.type)
     nested = pa.table({"who": [["a"]], "what": [{"a": 1}], "stars": [4], "at": times[-1]})
-    (row,) = of_tables(*Decoder(TABLE, AS_OF).decode(nested, 0))
+    (row,) = of_tables(*Decoder(TABLE, AS_OF).decode(Rows(0, nested), 0))
     assert row["rule"] == "bad_id"
 
 
 def test_a_table_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no column 'stars': did you mean star"):
         Decoder(TABLE, AS_OF).decode(
-            pa.table({"who": ["a"], "what": ["b"], "star": [1], "at": [2]}), 0
+            Rows(0, pa.table({"who": ["a"], "what": ["b"], "star": [1], "at": [2]})), 0
         )
     odd = pa.table(
         {"who": pa.array([1.0], pa.float16()), "what": ["b"], "stars": [1], "at": ["2014-05-21"]}
     )
     with pytest.raises(Mrl4recError, match="type that is not read"):
-        Decoder(TABLE, AS_OF).decode(odd, 0)
+        Decoder(TABLE, AS_OF).decode(Rows(0, odd), 0)
     path = tmp_path / "t.parquet"
     offsets = pa.py_buffer(bytes([0, 0, 0, 0, 1, 0, 0, 0]))
     no_text = pa.StringArray.from_buffers(1, offsets, pa.py_buffer(b"\xff"))
@@ -683,7 +685,7 @@ def test_many_inputs_are_decoded_side_by_side_and_none_is_lost(tmp_path: Path) -
         inputs.append(Input(digest(path)[0], table(), number))
         wanted += [(number, n) for n in range(3000)]
     for workers in (1, 4):
-        rows: Rows = []
+        rows: Records = []
         decode_all(inputs, AS_OF, lambda good, aside: rows.extend(of_tables(good, aside)), workers)  # noqa: B023
         assert sorted((row["source_no"], row["record_no"]) for row in rows) == wanted
         outside = sum(n % 7 in (0, 6) for n in range(3000))
@@ -739,7 +741,6 @@ def test_a_sample_is_the_first_records_good_or_not(tmp_path: Path) -> None:
         ("(" * 5000, None),
         ("{'a': 1}\x00", None),
         ("{'a': " + "-" * 5000 + "1}", None),
-        (None, None),
     ],
 )
 def test_literals_are_read_and_never_run(line: str | None, fields: list[str | None] | None) -> None:

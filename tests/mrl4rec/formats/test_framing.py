@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.formats import MAX_RECORD, Mapping
-from mrl4rec.formats import bounds as bounds_module
-from mrl4rec.formats import framing as framing_module
+from mrl4rec.formats import lines as lines_module
 from mrl4rec.formats.authors import author_pairs
-from mrl4rec.formats.bounds import MARK, cut_long_lines
 from mrl4rec.formats.framing import frame
+from mrl4rec.formats.lines import MARK, cut_long_lines
 from tests.mrl4rec.formats.readings import pieces
 
 LINES = Mapping("json", "u", "i")
@@ -61,7 +60,7 @@ def test_lines_are_the_same_in_any_chunks_and_blocks(
     content = b"\n".join(lines)
     expected = content.removesuffix(b"\n").split(b"\n") if content else []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(framing_module, "BLOCK_BYTES", block)
+        patch.setattr(lines_module, "BLOCK_BYTES", block)
         assert records(content, LINES, size) == expected
 
 
@@ -86,7 +85,7 @@ def test_lines_are_cut_the_same_however_they_come(lines: list[bytes], sizes: lis
         at += len(chunks[-1])
     expected = [x if len(x) <= 16 else x[:16] + MARK + b"%d" % len(x) for x in content.split(b"\n")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bounds_module, "MAX_RECORD", 16)  # as many bytes as the longest chunk
+        patch.setattr(lines_module, "MAX_RECORD", 16)  # as many bytes as the longest chunk
         assert b"".join(cut_long_lines(chunks)) == b"\n".join(expected)
 
 

@@ -17,7 +17,8 @@ import pytest
 
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.formats import SourceFile, Unpacking, chunks, digest, packing_of
-from mrl4rec.formats.packing import BLOCK, head
+from mrl4rec.formats.packing import BLOCK
+from mrl4rec.formats.text import head
 
 TEXT = b"user,item\n" + b"".join(b"u%d,i%d\n" % (n, n % 77) for n in range(100_000))
 

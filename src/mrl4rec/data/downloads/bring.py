@@ -21,8 +21,7 @@ from mrl4rec.data.catalog import Entry, Generated, Source, Web, Wheel, entry
 from mrl4rec.data.downloads.bar import shown
 from mrl4rec.data.downloads.web import FetchFailed, Progress, retrieve
 from mrl4rec.data.synthetic.spec import GENERATOR
-from mrl4rec.formats.bounds import Unpacking
-from mrl4rec.formats.packing import packing_of, unpacked
+from mrl4rec.formats.packing import Unpacking, packing_of, unpacked
 
 log = logging.getLogger("mrl4rec.data.downloads")
 RECEIPT = "fetched.json"
