@@ -80,7 +80,8 @@ def _detect(
 
 
 def _answer(source: SourceFile, found: Detected, settings: Settings, rows: int) -> dict[str, Any]:
-    from mrl4rec.formats.describe import describe, options_of
+    from mrl4rec.formats.mapping import describe
+    from mrl4rec.formats.options import options_of
 
     sample = _sample(source, found.mapping, settings, rows)
     taken = [row for row in sample if row["rule"] is None]

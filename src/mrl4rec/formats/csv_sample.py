@@ -10,10 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from mrl4rec.core.errors import UsageError
-from mrl4rec.formats.mapping import BLANKS, ISO, ROLES, Mapping
+from mrl4rec.formats.mapping import BLANKS, ISO, Mapping
 from mrl4rec.formats.options import ReadOptions
-from mrl4rec.formats.roles import SYNONYMS, plain
-from mrl4rec.formats.sample import MOST_COLUMNS, Sample, no_table
+from mrl4rec.formats.sample import MOST_COLUMNS, SURE, Sample, are, no_table, role_of
 from mrl4rec.formats.times import is_number, parses
 
 SEPARATORS = {"::": 2, "\t": 2, ",": 1, ";": 1, "|": 1, " ": 0}
@@ -22,7 +21,6 @@ FIRST_ROWS = 400
 MOST_ROWS = 20_000
 LONGEST = 1 << 20
 """Characters of a line that is looked at."""
-SURE = 0.9
 _TYPED = re.compile(r"[^:\t]+:(token|float)(_seq)?")
 _WHOLE = re.compile(r"\d+(\s+\d+)*")
 _NOTHING = {"", "na", "n/a", "nan", "null", "none", "\\n", "-", "?", "."}
@@ -81,24 +79,20 @@ def _width(rows: Iterable[Sequence[str]]) -> tuple[int, float]:
 
 def _is_quoted(lines: Sequence[str], separator: str) -> bool:
     """Whether cells may be quoted; between tabs only if all quotes of the sample fit."""
-    if separator in ",;|" or len(separator) > 1 or separator == " ":
-        return separator in ",;|"
+    if len(separator) > 1 or separator in " ,;|":
+        return separator in (",", ";", "|")
+    rows = csv.reader((line + "\n" for line in lines), delimiter=separator, strict=True)
     try:
-        return any('"' in line for line in lines) and (
-            _width(csv.reader(_breaks(lines), delimiter=separator, strict=True))[1] >= SURE
-        )
+        return any('"' in line for line in lines) and _width(rows)[1] >= SURE
     except csv.Error:
         return False
 
 
-def _breaks(lines: Sequence[str]) -> Iterator[str]:
-    return (line + "\n" for line in lines)
-
-
 def _rows(lines: Sequence[str], separator: str, quoted: bool) -> Iterator[list[str]]:
-    how: Any = {"delimiter": separator, "skipinitialspace": separator != "\t"}
-    cut = (line.split(separator) for line in lines)
-    rows = csv.reader(_breaks(lines), **how) if quoted else cut
+    rows: Iterator[list[str]] = (line.split(separator) for line in lines)
+    if quoted:
+        how: Any = {"delimiter": separator, "skipinitialspace": separator != "\t"}
+        rows = csv.reader((line + "\n" for line in lines), **how)
     while True:
         try:
             yield [cell.strip(BLANKS) for cell in next(rows)]
@@ -127,7 +121,7 @@ def _header(rows: Rows, where: str, options: ReadOptions) -> list[str] | None:
     by_place = bool(asked) and all(column.isdecimal() for column in asked)
     if not by_place and set(asked) & set(names):
         return names
-    known = sum(any(plain(name) in SYNONYMS[role] for role in ROLES) for name in names)
+    known = sum(role_of(name) is not None for name in names)
     may_name = known > by_place or any(
         name.lower() not in _NOTHING and _is_valued(rows[1:], at) for at, name in enumerate(names)
     )
@@ -158,7 +152,7 @@ def _is_value(cell: str) -> bool:
 def _is_valued(rows: Rows, place: int) -> bool:
     """Whether nearly all cells of the column are numbers or times."""
     cells = _cells(rows[:FIRST_ROWS], place)
-    return bool(cells) and sum(map(_is_value, cells)) >= SURE * len(cells)
+    return bool(cells) and are(_is_value, cells)
 
 
 def _cells(rows: Rows, place: int) -> list[str]:

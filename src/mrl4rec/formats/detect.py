@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Dict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.formats.csv_sample import csv_sample, lists_or_triples
-from mrl4rec.formats.describe import describe
 from mrl4rec.formats.json_sample import json_sample
 from mrl4rec.formats.known import EMPTY, FORMATS, MARKS_2018, NEED_RATING
-from mrl4rec.formats.mapping import BLANKS, ROLES, UNITS, Mapping
+from mrl4rec.formats.mapping import BLANKS, ROLES, UNITS, Mapping, describe
 from mrl4rec.formats.options import ReadOptions
 from mrl4rec.formats.packing import packing_of
-from mrl4rec.formats.roles import are_numbers, candidates, guess, user_first
-from mrl4rec.formats.sample import MOST_COLUMNS, Sample, no_table, short
+from mrl4rec.formats.sample import MOST_COLUMNS, Sample, are, no_table, short
 from mrl4rec.formats.sources import SourceFile
 from mrl4rec.formats.text import SAMPLE_BYTES, read_head
 from mrl4rec.formats.times import Unclear, is_number, parses, time_of
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MOST_ROWS = 1000
 _LAYOUT = ("columns", "header", "separator", "quoted", "container", "records", "encoding")
@@ -47,53 +44,24 @@ def detect(
     where the content does not tell, Mrl4recError where it is binary or damaged.
     """
     options = options or ReadOptions()
-    return _detected(_sample(source, options, first), options, first)
+    if source.member is None and packing_of(source.path) == "parquet":
+        sample = _parquet_sample(source.path)
+    else:
+        sample = _text_sample(source, options, first)
+    if sample is None:
+        return Detected(EMPTY, ("the file holds no record",))
+    return _detected(sample, options, first)
 
 
 def detect_table(table: pa.Table, options: ReadOptions | None = None) -> Detected:
     """The same of a table in memory."""
-    head = table.slice(0, MOST_ROWS)
-    columns = {name: head.column(name).to_pylist() for name in head.column_names}
-    return _detected(_table_sample("table", columns), options or ReadOptions(), None)
+    return _detected(_table_sample("table", table), options or ReadOptions(), None)
 
 
-def _detected(sample: Sample | None, options: ReadOptions, first: Mapping | None) -> Detected:
-    if sample is None:
-        return Detected(EMPTY, ("the file holds no record",))
-    mapping = _with_roles(sample, options, first)
-    mapping, notes = _with_time(mapping, sample, options)
-    if mapping.rating is None or (sample.layout.columns and mapping.rating not in sample.columns):
-        mapping = replace(mapping, rating=None, rating_range=None)
-    else:
-        held = first.rating_range if first is not None else None
-        seen = options.rating_range or held or mapping.rating_range
-        mapping = replace(mapping, rating_range=seen)
-    for column in mapping.roles.values():
-        if mapping.columns.count(column) > 1:
-            what = f"the header names {short(column)!r} twice"
-            raise Mrl4recError(what, where=sample.where, todo="rename one of the two columns")
-    unread = [role for role in ROLES[2:] if options.columns and role not in options.columns]
-    if unread:
-        notes = [f"--columns names no {' and no '.join(unread)}: none is read", *notes]
-    return Detected(mapping, tuple(notes if mapping.name else [describe(mapping), *notes]))
-
-
-def _sample(source: SourceFile, options: ReadOptions, first: Mapping | None) -> Sample | None:
-    if source.member is None and packing_of(source.path) == "parquet":
-        return _parquet_sample(source.path)
-    lines, encoding, is_whole = read_head(source, options.encoding)
-    if not lines and not is_whole:
-        raise no_table(source.shown, f"its first {SAMPLE_BYTES >> 20} MiB are blank")
-    if not lines:
-        return None
-    sample = _text_sample(lines, source.shown, options, first)
-    return replace(sample, layout=replace(sample.layout, encoding=encoding))
+# The records of the head.
 
 
 def _parquet_sample(path: Path) -> Sample | None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
@@ -103,48 +71,88 @@ def _parquet_sample(path: Path) -> Sample | None:
             if not file.metadata.num_rows or not simple:
                 return None
             batch = next(file.iter_batches(MOST_ROWS, row_groups=[0], columns=simple))
-            table = {name: batch.column(name).to_pylist() for name in simple}
+            return _table_sample(str(path), batch.select(simple))
     except (pa.ArrowException, OSError, ValueError, StopIteration) as error:
         raise Mrl4recError(
             f"the Parquet file is damaged ({error})",
             where=str(path),
             todo="fetch or copy it again; nothing was taken in",
         ) from error
-    return _table_sample(str(path), table)
 
 
-def _table_sample(where: str, columns: Dict[str, list[Any]]) -> Sample:
+def _table_sample(where: str, table: pa.Table | pa.RecordBatch) -> Sample:
     none = (type(None), bytes)
-    texts = {name: [str(v) for v in vs if not isinstance(v, none)] for name, vs in columns.items()}
-    return Sample(where, Mapping("parquet"), texts)
+    columns = {
+        name: [str(value) for value in column.to_pylist() if not isinstance(value, none)]
+        for name, column in zip(table.schema.names, table.slice(0, MOST_ROWS).columns, strict=True)
+    }
+    return Sample(where, Mapping("parquet"), columns)
 
 
-def _text_sample(
-    lines: Sequence[str], where: str, options: ReadOptions, first: Mapping | None
-) -> Sample:
+def _text_sample(source: SourceFile, options: ReadOptions, first: Mapping | None) -> Sample | None:
+    lines, encoding, is_whole = read_head(source, options.encoding)
+    if not lines and not is_whole:
+        raise no_table(source.shown, f"its first {SAMPLE_BYTES >> 20} MiB are blank")
+    if not lines:
+        return None
     form = FORMATS.get(options.format or "")
     separator = options.separator or (form.separator if form else None)
+    sample = None
     if separator is None and (form is None or form.syntax in ("json", "python")):
-        sample = json_sample([line.strip(BLANKS) for line in lines], where)
-        if sample is not None:
-            return sample
-    width = None if separator or options.columns else lists_or_triples(lines)
-    is_lists = (form or first or EMPTY).syntax == "lists" and not options.columns
-    if width == 0 or (is_lists and (form or width)):
+        sample = json_sample([line.strip(BLANKS) for line in lines], source.shown)
+    if sample is None and separator is None and not options.columns:
+        is_lists = (form or first or EMPTY).syntax == "lists"
+        sample = _lists_sample(lines, source.shown, options, is_lists, form is not None)
+    if sample is None:
+        sample = csv_sample(lines, source.shown, replace(options, separator=separator))
+    return replace(sample, layout=replace(sample.layout, encoding=encoding))
+
+
+def _lists_sample(
+    lines: Sequence[str], where: str, options: ReadOptions, is_lists: bool, is_sure: bool
+) -> Sample | None:
+    """The sample of lines ``user item item …``; None where they are something else.
+
+    Raises UsageError where they may also be a table.
+    """
+    width = lists_or_triples(lines)
+    if width == 0 or (is_lists and (is_sure or width)):
         cells = [line.split(None, 2) for line in lines]
         columns = {str(n + 1): [row[n] for row in cells if len(row) > n] for n in range(2)}
         return Sample(where, Mapping("lists"), columns)
-    if width is not None:
-        roles = dict(list(zip(ROLES, "1234", strict=True))[:width])
-        table = replace(options, columns=roles, separator=" ").command()
-        raise UsageError(
-            f"its lines hold {width} whole numbers each, the first {short(lines[0].strip())!r}: "
-            "is the third number a rating?",
-            where=where,
-            todo=f"if it is: {table}; if each line is a user and its items: "
-            + replace(options, format="author-lists").command(),
-        )
-    return csv_sample(lines, where, replace(options, separator=separator))
+    if width is None:
+        return None
+    roles = dict(zip(ROLES[:width], "1234", strict=False))
+    table = replace(options, columns=roles, separator=" ").command()
+    raise UsageError(
+        f"its lines hold {width} whole numbers each, the first {short(lines[0].strip())!r}: "
+        "is the third number a rating?",
+        where=where,
+        todo=f"if it is: {table}; if each line is a user and its items: "
+        + replace(options, format="author-lists").command(),
+    )
+
+
+# The columns of the roles.
+
+
+def _detected(sample: Sample, options: ReadOptions, first: Mapping | None) -> Detected:
+    mapping = _with_roles(sample, options, first)
+    mapping, notes = _with_time(mapping, sample, options)
+    if mapping.rating is None or (sample.layout.columns and mapping.rating not in sample.columns):
+        mapping = replace(mapping, rating=None, rating_range=None)
+    else:
+        held = first.rating_range if first is not None else None
+        seen = options.rating_range or held or mapping.rating_range
+        mapping = replace(mapping, rating_range=seen)
+    for column in mapping.read:
+        if mapping.columns.count(column) > 1:
+            what = f"the header names {short(column)!r} twice"
+            raise Mrl4recError(what, where=sample.where, todo="rename one of the two columns")
+    unread = [role for role in ROLES[2:] if options.columns and role not in options.columns]
+    if unread:
+        notes = [f"--columns names no {' and no '.join(unread)}: none is read", *notes]
+    return Detected(mapping, tuple(notes if mapping.name else [describe(mapping), *notes]))
 
 
 def _with_roles(sample: Sample, options: ReadOptions, first: Mapping | None) -> Mapping:
@@ -159,10 +167,11 @@ def _with_roles(sample: Sample, options: ReadOptions, first: Mapping | None) -> 
         _check(sample, options, options.columns)
         return _with(sample.layout, options.columns)
     known = _known(sample, options)
-    held = first and _relaid(first, sample)
-    if held and not (known and replace(known, name=held.name) == held):
-        return held
-    if known:
+    if first is not None and _holds(first, sample):
+        held = _laid(first, sample)
+        if known is None or replace(known, name=held.name) != held:
+            return held
+    if known is not None:
         return known
     made = _with(sample.layout, _by_names(sample, options))
     form = FORMATS["recbole-inter"]
@@ -207,8 +216,8 @@ def _fits(form: Mapping, sample: Sample) -> bool:
     """Whether columns without names hold what the format has in them."""
     if not form.columns:
         return True
-    numbers = len(sample.columns) == 4 and all(are_numbers(sample.columns[n]) for n in "34")
-    return numbers and (form.separator != "," or user_first(sample) is (form.user == "1"))
+    numbers = len(sample.columns) == 4 and all(are(is_number, sample.columns[n]) for n in "34")
+    return numbers and (form.separator != "," or sample.user_first() is (form.user == "1"))
 
 
 def _laid(form: Mapping, sample: Sample) -> Mapping:
@@ -220,14 +229,14 @@ def _laid(form: Mapping, sample: Sample) -> Mapping:
     return made
 
 
-def _relaid(first: Mapping, sample: Sample) -> Mapping | None:
-    """How the first file was read, laid over this one; None where its columns are not here."""
+def _holds(first: Mapping, sample: Sample) -> bool:
+    """Whether the columns that were read of the first file are in this one too."""
     layout = sample.layout
     same = first.syntax == layout.syntax and (first.header is None) == (layout.header is None)
     if sample.is_bare:
         same = same and (first.separator, first.columns) == (layout.separator, layout.columns)
     need = {column for role, column in first.roles.items() if role != "rating"}
-    return _laid(first, sample) if same and need <= set(sample.columns) else None
+    return same and need <= set(sample.columns)
 
 
 def _check(sample: Sample, options: ReadOptions, roles: dict[str, str]) -> None:
@@ -239,31 +248,34 @@ def _check(sample: Sample, options: ReadOptions, roles: dict[str, str]) -> None:
         near = nearest(column, [name[:80] for name in list(sample.columns)[:200]])
         why = f"there is no column {short(column)!r} for the {role}; {near}"
         asked = replace(options, format=None)
-        likely = {r: c for r, c in guess(sample, there).items() if r in roles}
+        likely = {r: c for r, c in sample.guess(there).items() if r in roles}
         raise sample.unclear(why, asked, [{"columns": likely}] if len(likely) > 1 else [])
 
 
 def _by_names(sample: Sample, options: ReadOptions) -> dict[str, str]:
     """Roles by what columns are called. Raises UsageError where that leaves a choice."""
-    named = candidates(sample)
+    named = {role: sample.named(role) for role in ROLES}
     held = {role: hits[0] for role, hits in named.items() if len(hits) == 1}
-    for role in ROLES:
-        if len(named[role]) > 1:
-            answers = [{"columns": guess(sample, held | {role: c})} for c in named[role][:4]]
-            either = " or ".join(map(short, named[role][:4]))
-            raise sample.unclear(f"the {role} may be {either}", options, answers)
+    for role, hits in named.items():
+        if len(hits) > 1:
+            answers = [{"columns": sample.guess(held | {role: column})} for column in hits[:4]]
+            why = f"the {role} may be {' or '.join(map(short, hits[:4]))}"
+            raise sample.unclear(why, options, answers)
     missing = [role for role in ROLES[:2] if role not in held]
     if not missing:
         return held
     why = f"its columns do not tell which is the {' and which the '.join(missing)}"
-    likely = guess(sample)
+    likely = sample.guess()
     if not {"user", "item"} <= set(likely):
         raise no_table(sample.where, f"{why} ({sample.listing()})")
     hint = ""
-    if sample.is_bare and user_first(sample) is None:
+    if sample.is_bare and sample.user_first() is None:
         swapped = likely | {"user": likely["item"], "item": likely["user"]}
         hint = f", or if the items come first: {replace(options, columns=swapped).command()}"
     raise sample.unclear(why, options, [{"columns": likely}], hint)
+
+
+# The unit or pattern of times.
 
 
 def _with_time(mapping: Mapping, sample: Sample, options: ReadOptions) -> tuple[Mapping, list[str]]:
@@ -281,8 +293,7 @@ def _with_time(mapping: Mapping, sample: Sample, options: ReadOptions) -> tuple[
             return mapping, []
         unit, pattern = time_of(values)
     except Unclear as error:
-        asked = replace(options, time_unit=None, time_format=None)
-        raise _unclear_time(mapping, sample, asked, error) from None
+        raise _unclear_time(mapping, sample, options, error) from None
     notes = [f"times: {time} is in {UNITS[unit]}, by its values"] if unit and unit != "s" else []
     return replace(mapping, time_unit=unit, time_format=pattern), notes
 
@@ -290,9 +301,11 @@ def _with_time(mapping: Mapping, sample: Sample, options: ReadOptions) -> tuple[
 def _unclear_time(
     mapping: Mapping, sample: Sample, options: ReadOptions, error: Unclear
 ) -> UsageError:
+    options = replace(options, time_unit=None, time_format=None)
     answers: list[dict[str, Any]] = [{"time_format": pattern} for pattern in error.patterns]
-    hint = "" if answers else " (as it is written there)"
+    hint = ""
     if not answers:
+        hint = " (as it is written there)"
         is_numeric = any(map(is_number, sample.columns.get(mapping.time or "", [])[:1]))
         answers = [{"time_unit": "s"} if is_numeric else {"time_format": "%d/%m/%Y %H:%M"}]
     untimed = {role: column for role, column in mapping.roles.items() if role != "time"}

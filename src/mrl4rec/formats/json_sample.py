@@ -12,9 +12,8 @@ from typing import Any
 from mrl4rec.core.errors import UsageError
 from mrl4rec.formats.framing import frame
 from mrl4rec.formats.literal import MOST_BITS, read_literal
-from mrl4rec.formats.mapping import BLANKS, ROLES, Mapping, Syntax
-from mrl4rec.formats.roles import SYNONYMS, plain
-from mrl4rec.formats.sample import MOST_COLUMNS, Sample, no_table, short
+from mrl4rec.formats.mapping import BLANKS, Mapping, Syntax
+from mrl4rec.formats.sample import MOST_COLUMNS, Sample, no_table, role_of, short
 
 MOST_RECORDS = 2000
 WINDOW = 1 << 19
@@ -101,7 +100,7 @@ def _holder(text: str, where: str) -> str | None:
     if said := _by_columns(members):
         raise UsageError(f"{said}: {BY_COLUMNS}", where=where, todo=f"in pandas, {BY_COLUMNS}")
     holders = [name for name, value in members.items() if _OBJECTS.match(value)]
-    is_record = {"user", "item"} <= {r for n in members for r in ROLES if plain(n) in SYNONYMS[r]}
+    is_record = {"user", "item"} <= set(map(role_of, members))
     if goes_on or is_record or not holders:
         return None
     if len(holders) > 1:
@@ -133,11 +132,12 @@ def _by_columns(members: dict[str, str]) -> str | None:
         return "JSON split into columns and data"
     if members and all(map(_NUMBERED.match, values)):
         return "JSON by columns"
-    if len(members) > 1 and all(map(_SCALARS.match, values)):
+    if len(members) < 2:
+        return None
+    if all(map(_SCALARS.match, values)):
         return "JSON by columns"
-    if len(members) > 1 and all(n.isdigit() and v[:1] == "{" for n, v in members.items()):
-        return "JSON by rows' numbers"
-    return None
+    by_rows = all(name.isdigit() and value[:1] == "{" for name, value in members.items())
+    return "JSON by rows' numbers" if by_rows else None
 
 
 def _sample(where: str, layout: Mapping, records: Iterable[dict[Any, Any]]) -> Sample:

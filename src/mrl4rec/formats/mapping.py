@@ -1,4 +1,4 @@
-"""How one file is read: its syntax, which column is which, units, encoding."""
+"""How one file is read: its syntax, which column is which, units, encoding; and that in words."""
 
 from __future__ import annotations
 
@@ -83,3 +83,39 @@ class Mapping:
         """The mapping that ``to_json`` gave."""
         made: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
         return cls(**made)
+
+
+_SYNTAX = {
+    "none": "empty: no record",
+    "python": "Python literals",
+    "lists": "lines `user item item …`",
+    "lines": "json",
+    "objects": "json, objects over many lines",
+    "array": "json array",
+}
+
+
+def describe(mapping: Mapping) -> str:
+    """One line: syntax, columns, units, range."""
+    text = _SYNTAX.get(mapping.syntax, mapping.syntax)
+    if mapping.syntax == "csv":
+        header = "without" if mapping.header is None else "and"
+        text = f"csv with {mapping.separator!r} {header} header"
+    elif mapping.syntax == "json":
+        under = f" under {mapping.records!r}" if mapping.records else ""
+        text = _SYNTAX[mapping.container] + under
+    if mapping.encoding != "utf-8":
+        text += f", {mapping.encoding}"
+    name = f"{mapping.name} ({text})" if mapping.roles and mapping.name else text
+    roles = [f"{role}={column}{_more(mapping, role)}" for role, column in mapping.roles.items()]
+    return ": ".join([name, ", ".join(roles)]) if roles else name
+
+
+def _more(mapping: Mapping, role: str) -> str:
+    if role == "rating":
+        low_high = mapping.rating_range
+        return " (range as seen)" if low_high is None else " ({:g} to {:g})".format(*low_high)
+    if role != "time":
+        return ""
+    unit = UNITS[mapping.time_unit or "s"]
+    return f" ({'ISO 8601' if mapping.time_format == ISO else mapping.time_format or unit})"

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mrl4rec.core.errors import UsageError, nearest
-from mrl4rec.formats.known import known_format
-from mrl4rec.formats.mapping import ISO, ROLES, UNITS, TimeUnit
+from mrl4rec.formats.known import FORMATS, known_format
+from mrl4rec.formats.mapping import ISO, ROLES, UNITS, Mapping, TimeUnit
 
 _EXCLUDE = (("format", "columns"), ("format", "separator"), ("time_unit", "time_format"))
 _NO_TEXT = {"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined", "utf-7"}
+_PLAIN = {None, ",", ";", "\t", "|", "::"}
+"""Separators that need not be said."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,24 @@ class ReadOptions:
         return " ".join(f"{_option(k)} {shlex.quote(v)}" for k, v in said.items() if v)
 
 
+def options_of(mapping: Mapping) -> str:
+    """The command-line options that ask for exactly this mapping."""
+    form = FORMATS.get(mapping.name or "")
+    base = form or Mapping(mapping.syntax)
+    is_same_unit, is_same_range = (
+        getattr(mapping, name) == getattr(base, name) for name in ("time_unit", "rating_range")
+    )
+    return ReadOptions(
+        format=form.name if form else None,
+        columns={} if form else mapping.roles,
+        time_unit=None if is_same_unit else mapping.time_unit,
+        time_format=mapping.time_format,
+        rating_range=None if is_same_range else mapping.rating_range,
+        separator=None if form or mapping.separator in _PLAIN else mapping.separator,
+        encoding=None if mapping.encoding == "utf-8" else mapping.encoding,
+    ).command()
+
+
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -122,7 +142,7 @@ def _range(text: str) -> tuple[float, float]:
         low, high = map(float, text.split(":"))
     except ValueError:
         low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    if not -math.inf < low < high < math.inf:
         raise _refusal("rating-range", f"{text!r} is not LOWEST:HIGHEST", "1:10")
     return low, high
 
@@ -146,7 +166,7 @@ def _encoding(text: str) -> str:
 
 
 _PARSE: dict[str, Callable[[str], Any]] = {
-    "format": lambda text: known_format(text).name,
+    "format": str,
     "columns": _columns,
     "time_unit": _unit,
     "time_format": _pattern,

@@ -14,6 +14,7 @@ from mrl4rec.formats.decode import ASIDE, GOOD, Input, decode_all
 from mrl4rec.formats.detect import Detected, detect, detect_table
 from mrl4rec.formats.mapping import Mapping
 from mrl4rec.formats.options import ReadOptions
+from mrl4rec.formats.rules import NO_RATING
 from mrl4rec.formats.sources import SourceFile, digest
 
 if TYPE_CHECKING:
@@ -52,11 +53,11 @@ def read(
     decode_all(inputs, as_of or datetime.now(UTC), keep, workers=2)
     rows, others = (pa.concat_tables(parts) for parts in (good, aside))
     is_rated = rows["rating"].null_count < rows.num_rows
-    others = others.set_column(6, "rule", others["rule"].fill_null("no_rating"))
+    others = others.set_column(6, "rule", others["rule"].fill_null(NO_RATING))
     if not is_rated:  # then ratings are null for all
-        unrated = others.filter(pc.equal(others["rule"], "no_rating"))
+        unrated = others.filter(pc.equal(others["rule"], NO_RATING))
         rows = pa.concat_tables([rows, unrated.select(GOOD.names)])
-        others = others.filter(pc.not_equal(others["rule"], "no_rating"))
+        others = others.filter(pc.not_equal(others["rule"], NO_RATING))
     times = rows["reviewed_at"].cast(pa.timestamp("us", tz="UTC"))
     rows = rows.set_column(5, "reviewed_at", times).sort_by(_ORDER).drop_columns("source_no")
     kept = others.sort_by(_ORDER).select(["record_no", "rule", "detail", "record"])
