@@ -182,7 +182,7 @@ def check_reviews(dataset: str, ingest: Commit, settings: Settings) -> Verdict:
 
 def rating_ranges(uri: str, version: int) -> dict[str, tuple[float, float]]:
     """Source → its smallest and largest rating, for those whose mapping or format has a range."""
-    from mrl4rec.formats.known import FORMATS
+    from mrl4rec.formats.mapping import FORMATS
 
     ranges = {}
     for row in read_table(DeltaTable(uri, version)).to_pylist():

@@ -26,8 +26,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.formats.detect import Detected, detect
-from mrl4rec.formats.known import FORMATS
-from mrl4rec.formats.mapping import Mapping, describe
+from mrl4rec.formats.mapping import FORMATS, Mapping, describe
 from mrl4rec.formats.options import ReadOptions
 from mrl4rec.formats.packing import Unpacking
 from mrl4rec.formats.sources import SourceFile, digest, expand, undigested

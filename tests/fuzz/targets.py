@@ -24,9 +24,8 @@ from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import folder_name
 from mrl4rec.data import split_files
-from mrl4rec.formats.authors import MAX_TOKEN, author_pairs
-from mrl4rec.formats.lines import MARK, MAX_RECORD, cut_long_lines
-from mrl4rec.formats.literal import literal_fields, read_literal
+from mrl4rec.formats.lines import MARK, MAX_RECORD, MAX_TOKEN, author_pairs, cut_long_lines
+from mrl4rec.formats.literals import literal_fields, read_literal
 from mrl4rec.models.model_folder import ModelCard, card
 from tests.fuzz import dumps, seeds
 

@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.files import sha256
 from mrl4rec.core.storage import read_table
-from mrl4rec.formats.authors import Piece, author_pieces
+from mrl4rec.formats.lines import Piece, author_pieces
 from mrl4rec.formats.packing import unpacked
 
 FOLDS = ("train", "test")

@@ -4,9 +4,8 @@ Importing this does not load DuckDB; ``decode`` does.
 """
 
 from mrl4rec.formats.detect import Detected, detect
-from mrl4rec.formats.known import EMPTY, FORMATS, known_format
 from mrl4rec.formats.lines import MAX_RECORD
-from mrl4rec.formats.mapping import BLANKS, ROLES, Mapping, describe
+from mrl4rec.formats.mapping import BLANKS, EMPTY, FORMATS, ROLES, Mapping, describe, known_format
 from mrl4rec.formats.options import ReadOptions, options_of
 from mrl4rec.formats.packing import Unpacking, packing_of, unpacked
 from mrl4rec.formats.sources import SourceFile, digest, expand

@@ -129,19 +129,17 @@ def _header(rows: Rows, where: str, options: ReadOptions) -> list[str] | None:
     if is_header and by_place:
         at = {role: int(place) - 1 for role, place in options.columns.items()}
         named = {role: names[n] for role, n in at.items() if 0 <= n < len(names)}
-        raise UsageError(
-            "the file has a header, so that its columns have names",
-            where=where,
-            todo="name them: " + replace(options, columns=named).command(),
-        )
+        what = "the file has a header, so that its columns have names"
+        todo = "name them: " + replace(options, columns=named).command()
+        raise UsageError(what, where=where, todo=todo)
     lists = [name for name, cell in zip(names, first, strict=True) if cell.endswith(":token_seq")]
     if is_typed and lists and not asked:
-        raise UsageError(
-            f"the column {lists[0]!r} holds sequences of items, which are not read from .inter",
-            where=where,
-            todo="write one interaction a line, or lines `user item item …` with ids that are "
-            "whole numbers; --columns user=…,item=… reads other columns alone",
+        what = f"the column {lists[0]!r} holds sequences of items, which are not read from .inter"
+        todo = (
+            "write one interaction a line, or lines `user item item …` with ids that are whole "
+            "numbers; --columns user=…,item=… reads other columns alone"
         )
+        raise UsageError(what, where=where, todo=todo)
     return names if is_header else None
 
 

@@ -96,24 +96,19 @@ def blocks(given: Input) -> Iterator[Block | Rows]:
 def _rows(given: Input) -> Iterator[Rows]:
     first = 0
     try:
-        for batch in _batches(given):
+        batches = (
+            pq.ParquetFile(given.source.path).iter_batches(TABLE_ROWS)
+            if given.table is None
+            else given.table.to_batches(TABLE_ROWS)
+        )
+        for batch in batches:
             batch.validate(full=True)  # that its texts are UTF-8, above all
             yield Rows(first, pa.Table.from_batches([batch]))
             first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise Mrl4recError(
-            f"the table is damaged ({error})",
-            where=given.source.shown,
-            todo="fetch, copy or write it again; nothing was taken in",
-        ) from error
-
-
-def _batches(given: Input) -> Iterator[pa.RecordBatch]:
-    if given.table is not None:
-        yield from given.table.to_batches(TABLE_ROWS)
-        return
-    with pq.ParquetFile(given.source.path) as file:
-        yield from file.iter_batches(TABLE_ROWS)
+        todo = "fetch, copy or write it again; nothing was taken in"
+        what = f"the table is damaged ({error})"
+        raise Mrl4recError(what, where=given.source.shown, todo=todo) from error
 
 
 def _range(path: Path, start: int, end: int) -> Iterator[bytes]:
@@ -238,8 +233,8 @@ def decode_all(
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[int]] = deque()
         try:
-            for decoder, block, number in _work(inputs, as_of):
-                waiting.append(pool.submit(work, decoder, block, number))
+            for task in _tasks(inputs, as_of):
+                waiting.append(pool.submit(work, *task))
                 if len(waiting) >= BACKLOG * workers:
                     records += waiting.popleft().result()
                 if time.monotonic() - told > TELL_EVERY:
@@ -252,7 +247,7 @@ def decode_all(
                 future.cancel()
 
 
-def _work(inputs: Iterable[Input], as_of: datetime) -> Iterator[tuple[Decoder, Block | Rows, int]]:
+def _tasks(inputs: Iterable[Input], as_of: datetime) -> Iterator[tuple[Decoder, Block | Rows, int]]:
     decoders: dict[Mapping, Decoder] = {}
     for given in inputs:
         decoder = decoders.setdefault(given.mapping, Decoder(given.mapping, as_of))

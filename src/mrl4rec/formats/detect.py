@@ -13,8 +13,17 @@ import pyarrow.parquet as pq
 from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.formats.csv_sample import csv_sample, lists_or_triples
 from mrl4rec.formats.json_sample import json_sample
-from mrl4rec.formats.known import EMPTY, FORMATS, MARKS_2018, NEED_RATING
-from mrl4rec.formats.mapping import BLANKS, ROLES, UNITS, Mapping, describe
+from mrl4rec.formats.mapping import (
+    BLANKS,
+    EMPTY,
+    FORMATS,
+    MARKS_2018,
+    NEED_RATING,
+    ROLES,
+    UNITS,
+    Mapping,
+    describe,
+)
 from mrl4rec.formats.options import ReadOptions
 from mrl4rec.formats.packing import packing_of
 from mrl4rec.formats.sample import MOST_COLUMNS, Sample, are, no_table, short
@@ -48,8 +57,6 @@ def detect(
         sample = _parquet_sample(source.path)
     else:
         sample = _text_sample(source, options, first)
-    if sample is None:
-        return Detected(EMPTY, ("the file holds no record",))
     return _detected(sample, options, first)
 
 
@@ -73,11 +80,9 @@ def _parquet_sample(path: Path) -> Sample | None:
             batch = next(file.iter_batches(MOST_ROWS, row_groups=[0], columns=simple))
             return _table_sample(str(path), batch.select(simple))
     except (pa.ArrowException, OSError, ValueError, StopIteration) as error:
-        raise Mrl4recError(
-            f"the Parquet file is damaged ({error})",
-            where=str(path),
-            todo="fetch or copy it again; nothing was taken in",
-        ) from error
+        todo = "fetch or copy it again; nothing was taken in"
+        what = f"the Parquet file is damaged ({error})"
+        raise Mrl4recError(what, where=str(path), todo=todo) from error
 
 
 def _table_sample(where: str, table: pa.Table | pa.RecordBatch) -> Sample:
@@ -124,19 +129,18 @@ def _lists_sample(
         return None
     roles = dict(zip(ROLES[:width], "1234", strict=False))
     table = replace(options, columns=roles, separator=" ").command()
-    raise UsageError(
-        f"its lines hold {width} whole numbers each, the first {short(lines[0].strip())!r}: "
-        "is the third number a rating?",
-        where=where,
-        todo=f"if it is: {table}; if each line is a user and its items: "
-        + replace(options, format="author-lists").command(),
-    )
+    lists = replace(options, format="author-lists").command()
+    what = f"its lines hold {width} whole numbers each, the first {short(lines[0].strip())!r}"
+    todo = f"if it is: {table}; if each line is a user and its items: {lists}"
+    raise UsageError(f"{what}: is the third number a rating?", where=where, todo=todo)
 
 
 # The columns of the roles.
 
 
-def _detected(sample: Sample, options: ReadOptions, first: Mapping | None) -> Detected:
+def _detected(sample: Sample | None, options: ReadOptions, first: Mapping | None) -> Detected:
+    if sample is None:
+        return Detected(EMPTY, ("the file holds no record",))
     mapping = _with_roles(sample, options, first)
     mapping, notes = _with_time(mapping, sample, options)
     if mapping.rating is None or (sample.layout.columns and mapping.rating not in sample.columns):
@@ -163,9 +167,10 @@ def _with_roles(sample: Sample, options: ReadOptions, first: Mapping | None) -> 
             raise sample.unclear(why, options, [])
         _check(sample, options, _needed(form, with_rating=form.name in NEED_RATING))
         return _laid(form, sample)
-    if options.columns:
-        _check(sample, options, options.columns)
-        return _with(sample.layout, options.columns)
+    columns: dict[str, Any] = options.columns
+    if columns:
+        _check(sample, options, columns)
+        return replace(sample.layout, **columns)
     known = _known(sample, options)
     if first is not None and _holds(first, sample):
         held = _laid(first, sample)
@@ -173,14 +178,11 @@ def _with_roles(sample: Sample, options: ReadOptions, first: Mapping | None) -> 
             return held
     if known is not None:
         return known
-    made = _with(sample.layout, _by_names(sample, options))
+    by_name: dict[str, Any] = _by_names(sample, options)
+    made = replace(sample.layout, **by_name)
     form = FORMATS["recbole-inter"]
     is_recbole = sample.is_typed and made.roles.items() <= form.roles.items()
     return replace(made, name=form.name if is_recbole else None)
-
-
-def _with(layout: Mapping, roles: dict[str, Any]) -> Mapping:
-    return replace(layout, **roles)
 
 
 def _needed(form: Mapping, with_rating: bool = False) -> dict[str, str]:

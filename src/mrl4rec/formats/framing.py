@@ -13,9 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mrl4rec.formats.authors import author_pairs
 from mrl4rec.formats.json_values import JsonReader
-from mrl4rec.formats.lines import MAX_RECORD, Block, cut_long_lines, line_blocks
+from mrl4rec.formats.lines import MAX_RECORD, Block, author_pairs, cut_long_lines, line_blocks
 from mrl4rec.formats.mapping import Mapping
 
 MOST_LINES = 10_000

@@ -11,7 +11,7 @@ from typing import Any
 
 from mrl4rec.core.errors import UsageError
 from mrl4rec.formats.framing import frame
-from mrl4rec.formats.literal import MOST_BITS, read_literal
+from mrl4rec.formats.literals import MOST_BITS, read_literal
 from mrl4rec.formats.mapping import BLANKS, Mapping, Syntax
 from mrl4rec.formats.sample import MOST_COLUMNS, Sample, no_table, role_of, short
 
@@ -105,11 +105,9 @@ def _holder(text: str, where: str) -> str | None:
         return None
     if len(holders) > 1:
         names = ", ".join(repr(short(name)) for name in holders)
-        raise UsageError(
-            f"the JSON object holds several arrays of objects: {names}",
-            where=where,
-            todo="write the one that holds the reviews to a file of its own",
-        )
+        what = f"the JSON object holds several arrays of objects: {names}"
+        todo = "write the one that holds the reviews to a file of its own"
+        raise UsageError(what, where=where, todo=todo)
     return holders[0]
 
 

@@ -73,11 +73,9 @@ class JsonReader:
         try:
             self._at = self._array_under(key)
         except (ValueError, RecursionError):
-            raise Mrl4recError(
-                f"no array is found under {key!r} in the JSON object around the records",
-                where=self._where,
-                todo="write the records one a line, or as one array",
-            ) from None
+            what = f"no array is found under {key!r} in the JSON object around the records"
+            todo = "write the records one a line, or as one array"
+            raise Mrl4recError(what, where=self._where, todo=todo) from None
         self._one_array = True
 
     def _array_under(self, key: str) -> int:
@@ -115,11 +113,9 @@ class JsonReader:
         except RecursionError:
             self._credit -= min(len(self._text) - self._at, 1 << 17)
         if self._credit < 0:
-            raise Mrl4recError(
-                "the JSON is broken in so many places that its records cannot be told apart",
-                where=self._where,
-                todo="mend it, or give the records one a line",
-            )
+            what = "the JSON is broken in so many places that its records cannot be told apart"
+            todo = "mend it, or give the records one a line"
+            raise Mrl4recError(what, where=self._where, todo=todo)
         return 0
 
     def _taken(self, end: int) -> bytes:

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mrl4rec.core.errors import UsageError, nearest
-from mrl4rec.formats.known import FORMATS, known_format
-from mrl4rec.formats.mapping import ISO, ROLES, UNITS, Mapping, TimeUnit
+from mrl4rec.formats.mapping import FORMATS, ISO, ROLES, UNITS, Mapping, TimeUnit, known_format
 
 _EXCLUDE = (("format", "columns"), ("format", "separator"), ("time_unit", "time_format"))
 _NO_TEXT = {"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined", "utf-7"}

@@ -15,8 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mrl4rec.formats.lines import MAX_RECORD, Block
+from mrl4rec.formats.literals import HIDDEN, as_json
 from mrl4rec.formats.mapping import BLANKS, Mapping
-from mrl4rec.formats.requote import HIDDEN, as_json
 from mrl4rec.formats.rules import roles, text
 
 _CONTROL = bytes(code for code in range(32) if code not in b"\n\r")

@@ -59,22 +59,22 @@ def expand(specs: Sequence[str | Path]) -> tuple[Path, ...]:
 
 
 def _files(path: Path) -> list[Path]:
-    if path.exists() and not path.is_dir():
+    if path.is_dir():
+        files, what = _folder(path), "the folder holds no file"
+    elif path.exists():
         return [path]
-    files = _folder(path) if path.is_dir() else sorted(filter(Path.is_file, _hits(str(path))))
+    else:
+        files = sorted(filter(Path.is_file, _hits(str(path))))
+        is_glob = glob.has_magic(str(path))
+        what = "the glob matches no file" if is_glob else "no such file or folder"
     if not files:
-        what = "no such file or folder"
-        if path.is_dir() or glob.has_magic(str(path)):
-            what = "the folder holds no file" if path.is_dir() else "the glob matches no file"
         todo = f"check the path; relative ones start here: {Path.cwd()}"
         raise UsageError(what, where=str(path), todo=todo)
     for file in files:
         if file.is_symlink() and file.parent.resolve() not in file.resolve().parents:
-            raise UsageError(
-                f"it is a link that leads out of its folder, to {file.resolve()}",
-                where=str(file),
-                todo="name the file itself if it is meant, or remove the link",
-            )
+            what = f"it is a link that leads out of its folder, to {file.resolve()}"
+            todo = "name the file itself if it is meant, or remove the link"
+            raise UsageError(what, where=str(file), todo=todo)
     return files
 
 
@@ -135,7 +135,6 @@ def _raw(path: Path, member: str | None = None) -> Iterator[bytes]:
 
 
 def _sha256(blocks: Iterable[bytes]) -> tuple[str, int]:
-    """The digest, and the number of bytes."""
     sha, size = hashlib.sha256(), 0
     for block in blocks:
         sha.update(block)
@@ -174,8 +173,5 @@ def _check_archive(path: Path, names: Sequence[str]) -> None:
 def _check_name(name: str) -> None:
     """Names go into tables and log lines, so they have to be text."""
     if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in name):
-        raise UsageError(
-            "the file's name, or a folder's, holds control characters or bytes that are no UTF-8",
-            where=ascii(name),
-            todo="rename it",
-        )
+        what = "the file's name, or a folder's, holds control characters or bytes that are no UTF-8"
+        raise UsageError(what, where=ascii(name), todo="rename it")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.formats.framing import csv_cells
 from mrl4rec.formats.lines import MAX_RECORD, Block, full_size
-from mrl4rec.formats.literal import literal_fields
+from mrl4rec.formats.literals import literal_fields
 from mrl4rec.formats.mapping import BLANKS, ROLES, Mapping
 from mrl4rec.formats.quick import json_path
 from mrl4rec.formats.rules import roles, text
@@ -111,10 +111,8 @@ def raw_table(table: pa.Table, mapping: Mapping) -> pa.Table:
     held = {name: n for n, name in reversed(list(enumerate(table.column_names)))}
     missing = [name for name in mapping.read if name not in held]
     if missing:
-        raise UsageError(
-            f"there is no column {missing[0]!r}: {nearest(missing[0], held)}",
-            todo="name the columns that the table has",
-        )
+        what = f"there is no column {missing[0]!r}: {nearest(missing[0], held)}"
+        raise UsageError(what, todo="name the columns that the table has")
     chosen = table.select([held[name] for name in mapping.read])
     numbered = chosen.rename_columns([f"c{n}" for n in range(chosen.num_columns)])
     return numbered.append_column("record_no", pa.array(np.arange(table.num_rows)))

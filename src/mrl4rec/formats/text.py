@@ -46,10 +46,9 @@ def _transcoded(raw: Iterator[bytes], encoding: str, shown: str) -> Iterator[byt
             made = decoder.decode(chunk, final=not chunk).encode("utf-8", "surrogateescape")
             yield from (made[at : at + BLOCK] for at in range(0, len(made), BLOCK))
     except UnicodeError as error:
+        todo = "name the encoding it has with --encoding; nothing was taken in"
         raise Mrl4recError(
-            f"the file is no {encoding} text: {error}",
-            where=shown,
-            todo="name the encoding it has with --encoding; nothing was taken in",
+            f"the file is no {encoding} text: {error}", where=shown, todo=todo
         ) from error
 
 
@@ -93,11 +92,8 @@ def _refuse_binary(where: str, content: bytes) -> None:
     if kind is None and (b"\0" in sample or control > 0.05 * len(sample)):
         kind = "a tar archive" if content[257:262] == b"ustar" else "binary"
     if kind is not None:
-        raise Mrl4recError(
-            f"not a review dump: its content is {kind}",
-            where=where,
-            todo="unpack or convert it to text (plain or packed once); nothing was taken in",
-        )
+        todo = "unpack or convert it to text (plain or packed once); nothing was taken in"
+        raise Mrl4recError(f"not a review dump: its content is {kind}", where=where, todo=todo)
 
 
 def _refuse_other_encoding(where: str, lines: Sequence[bytes]) -> None:
@@ -110,9 +106,8 @@ def _refuse_other_encoding(where: str, lines: Sequence[bytes]) -> None:
     share = len(bad) / len(lines)
     if share > 0.5 or (len(bad) == len(odd) and share > 0.005 and not is_json):
         shown = bad[0][:80].decode("latin-1").strip()
+        what = f"{len(bad):,} of its first {len(lines):,} lines are no UTF-8 text"
+        todo = "name the encoding: --encoding latin-1, or the one it has"
         raise UsageError(
-            f"{len(bad):,} of its first {len(lines):,} lines are no UTF-8 text; as Latin-1 the "
-            f"first of them is {shown!r}",
-            where=where,
-            todo="name the encoding: --encoding latin-1, or the one it has",
+            f"{what}; as Latin-1 the first of them is {shown!r}", where=where, todo=todo
         )

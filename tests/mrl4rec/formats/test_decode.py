@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.formats import MAX_RECORD, Mapping, digest
 from mrl4rec.formats.decode import Decoder, Input, Rows, blocks, decode_all, sample
-from mrl4rec.formats.literal import literal_fields
+from mrl4rec.formats.literals import literal_fields
 from tests.mrl4rec.formats.odd_values import (
     BARE,
     NAMES,
@@ -750,7 +750,7 @@ def test_literals_are_read_and_never_run(line: str | None, fields: list[str | No
 def test_memory_of_literals_is_bounded() -> None:
     """The worst literal of 1 MiB that was found: small numbers, each an object of its parser."""
     code = (
-        "import resource; from mrl4rec.formats.literal import literal_fields\n"
+        "import resource; from mrl4rec.formats.literals import literal_fields\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for text in ('{1:[' + '1,' * 524_000 + ']}', '{' + '1:1,' * 262_000 + '}',\n"
         "             '{1:' + '-' * 1_000_000 + '1}', '{1:' + '[' * 1_000_000, '1+' * 500_000,\n"

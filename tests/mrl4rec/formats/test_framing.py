@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.formats import MAX_RECORD, Mapping
 from mrl4rec.formats import lines as lines_module
-from mrl4rec.formats.authors import author_pairs
 from mrl4rec.formats.framing import frame
-from mrl4rec.formats.lines import MARK, cut_long_lines
+from mrl4rec.formats.lines import MARK, author_pairs, cut_long_lines
 from tests.mrl4rec.formats.readings import pieces
 
 LINES = Mapping("json", "u", "i")

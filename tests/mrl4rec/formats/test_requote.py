@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrl4rec.formats.lines import line_blocks
-from mrl4rec.formats.requote import HIDDEN, as_json
+from mrl4rec.formats.literals import HIDDEN, as_json
 
 H = chr(HIDDEN)
 
