@@ -10,6 +10,14 @@ import logging
 from datetime import UTC, datetime
 from uuid import UUID
 
+from mrl4rec.core import lazy
+
+with lazy.imports():
+    import prefect.states
+    from prefect.client import orchestration
+    from prefect.client.schemas import filters, objects
+    from prefect.runtime import deployment, flow_run
+
 log = logging.getLogger("mrl4rec")
 
 
@@ -19,8 +27,6 @@ def take_over() -> int:
     Runs that a person asked for wait their turn. Nothing where the run is of no deployment; a
     server that does not answer costs a warning: the late runs then find nothing new.
     """
-    from prefect.runtime import deployment, flow_run
-
     if not deployment.id:
         return 0
     try:
@@ -31,30 +37,23 @@ def take_over() -> int:
 
 
 def _cancel_late(deployment_id: UUID, me: UUID) -> int:
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import (
-        FlowRunFilter,
-        FlowRunFilterDeploymentId,
-        FlowRunFilterExpectedStartTime,
-        FlowRunFilterState,
-        FlowRunFilterStateType,
-    )
-    from prefect.client.schemas.objects import StateType
-    from prefect.states import Cancelled
-
-    late = FlowRunFilter(
-        deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id]),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+    late = filters.FlowRunFilter(
+        deployment_id=filters.FlowRunFilterDeploymentId(any_=[deployment_id]),
+        state=filters.FlowRunFilterState(
+            type=filters.FlowRunFilterStateType(any_=[objects.StateType.SCHEDULED])
+        ),
+        expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
     )
     cancelled = 0
-    with get_client(sync_client=True) as client:
+    with orchestration.get_client(sync_client=True) as client:
         # Cancelled runs leave the filter, so the first page is always the next one.
         while runs := [r for r in client.read_flow_runs(flow_run_filter=late, limit=200)
                        if r.auto_scheduled and r.id != me]:  # fmt: skip
             for run in runs:
                 message = f"missed; made up for by the run {me}"
-                client.set_flow_run_state(run.id, Cancelled(message=message), force=True)
+                client.set_flow_run_state(
+                    run.id, prefect.states.Cancelled(message=message), force=True
+                )
                 cancelled += 1
     if cancelled:
         log.info("%d schedules were missed: this run makes up for all of them", cancelled)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from flows.config.run import Cell, RunConfig
+from mrl4rec.data.catalog import CATALOG
 
 DATA_SECONDS = 20.0
 """Ingest, k-core, split and their gates on a small dump, on DuckDB, two cores."""
@@ -20,8 +21,6 @@ TRAIN_SHARE = 0.8
 
 def sentence(request: RunConfig) -> str:
     """``about 4 minutes on 2 cores``, or why it cannot be said before the dump was read."""
-    from mrl4rec.data.catalog import CATALOG
-
     known = CATALOG.get(request.dataset)
     if request.source or known is None or known.counts is None:
         return "how long depends on the dump; each training says what is left"

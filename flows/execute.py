@@ -13,6 +13,7 @@ from flows import ahead, records
 from flows.config.run import RunConfig
 from flows.data_engine import stop_spark
 from flows.pipeline import Done, Pipeline, Step
+from mrl4rec import reporting as report
 from mrl4rec.core.settings import Settings
 from mrl4rec.tracking import Tracker
 
@@ -33,8 +34,6 @@ class Outcome:
 
 def run_benchmark(requests: Sequence[RunConfig], settings: Settings, step: Step) -> Outcome:
     """All data stages first, then Spark ends, then every cell is trained and evaluated."""
-    from mrl4rec import reporting as report
-
     tracker = Tracker(settings)
     tracker.replay()
     pipelines = [Pipeline(request, settings, step) for request in requests]

@@ -14,11 +14,15 @@ from flows.config.run import CUTOFFS, Cell
 from flows.pipeline import Done, Pipeline
 from mrl4rec import reporting as report
 from mrl4rec.checks.gate import Verdict, markdown
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, json_digest
 from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.evaluation.cut import Cut
 from mrl4rec.tracking import RunRecord, Tracker, benchmark_run, model_run
+
+with lazy.imports():
+    import prefect.artifacts
 
 if TYPE_CHECKING:
     from mrl4rec.evaluation.ranking.evaluate import Evaluation
@@ -202,14 +206,12 @@ class Benchmark:
 
 def artifact(name: str, result: Any, settings: Settings) -> None:
     """Leave what a person would look for on the task's page: counts, verdicts, links."""
-    from prefect.artifacts import create_markdown_artifact
-
     slug = "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
     while "--" in slug:
         slug = slug.replace("--", "-")
     text = _markdown(result, settings)
     if text:
-        create_markdown_artifact(text, key=slug, description=name)
+        prefect.artifacts.create_markdown_artifact(text, key=slug, description=name)
 
 
 def _markdown(result: Any, settings: Settings) -> str | None:

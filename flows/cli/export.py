@@ -6,8 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec.serving import export as exporting
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -22,8 +26,6 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Write the vectors and print the folder."""
-    from mrl4rec.serving import export as exporting
-
     settings = Settings()
     folder = _model_folder(settings, arguments.model)
     name = f"{folder.name[:12]}-{arguments.width or 'full'}{'-rotated' if arguments.rotate else ''}"

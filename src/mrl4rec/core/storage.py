@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
+
+with lazy.imports():
+    import deltalake
+    import deltalake.exceptions
+    from pyarrow import fs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -153,14 +159,11 @@ def folder_name(name: str, what: str) -> str:
     return name
 
 
-def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
+def open_table(uri: str, version: int | None = None) -> deltalake.DeltaTable | None:
     """The Delta table at ``uri``, or None where there is none yet."""
-    from deltalake import DeltaTable  # settings, and so every --help, import this file
-    from deltalake.exceptions import TableNotFoundError
-
     try:
-        return DeltaTable(uri, version=version)
-    except TableNotFoundError:
+        return deltalake.DeltaTable(uri, version=version)
+    except deltalake.exceptions.TableNotFoundError:
         return None
 
 
@@ -171,9 +174,8 @@ def dataset_of(delta: DeltaTable) -> Dataset:
     process ends takes it down by SIGABRT, and what was done looks as if it had failed.
     """
     # as in open_table: what loads settings must not load Arrow
-    from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
-    folder = SubTreeFileSystem(unquote(urlparse(delta.table_uri).path), LocalFileSystem())
+    folder = fs.SubTreeFileSystem(unquote(urlparse(delta.table_uri).path), fs.LocalFileSystem())
     return delta.to_pyarrow_dataset(filesystem=folder)
 
 

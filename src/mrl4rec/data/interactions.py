@@ -45,9 +45,13 @@ class Interactions:
     split_key: str
     """Stage key of the split; empty for pairs that came from no table."""
 
+    def in_folds(self, *folds: str) -> NDArray[np.bool_]:
+        """(P,) whether a pair is in one of these folds. Raises Mrl4recError for an unknown one."""
+        return np.isin(self.fold_P, [_fold(name) for name in folds])
+
     def pairs(self, *folds: str) -> Pairs:
         """Users and items of the pairs in these folds, sorted by (user, item)."""
-        chosen = np.isin(self.fold_P, [_fold(name) for name in folds])
+        chosen = self.in_folds(*folds)
         users, items = self.users_P[chosen], self.items_P[chosen]
         order = np.lexsort((items, users))
         return users[order], items[order]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mrl4rec.core.settings import Settings
+from mrl4rec.reporting import figures
 from mrl4rec.reporting.portrait import portrait
 from mrl4rec.reporting.runs import chosen, group, load_runs
 from mrl4rec.reporting.warehouse import contexts
@@ -17,8 +18,6 @@ def plots(settings: Settings, datasets: Sequence[str] | None, folder: Path) -> l
     Of a data set with several splits the newest is drawn. Raises UsageError where there is no such
     data set.
     """
-    from mrl4rec.reporting import figures
-
     written: list[Path] = []
     for name in chosen(settings, datasets):
         context = contexts(settings, name, load_runs(settings, name))[0]
