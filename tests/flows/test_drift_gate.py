@@ -18,7 +18,7 @@ from mrl4rec.models import model_folder
 from mrl4rec.serving.registry import ledger
 from mrl4rec.serving.registry.ledger import Entry
 from mrl4rec.tables import versions
-from tests.mrl4rec.drift_samples import DATASET, Row, World, take_in
+from tests.mrl4rec.checks.drift_samples import DATASET, Row, World, take_in
 
 WORLD = World()
 HISTORY, WEEK = WORLD.rows(0, 60), WORLD.rows(60, 7)

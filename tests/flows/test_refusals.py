@@ -20,7 +20,7 @@ from mrl4rec.formats.sources import digest
 from mrl4rec.serving.registry import ledger
 from mrl4rec.tables import versions
 from tests.flows.test_drift_gate import unhappy
-from tests.mrl4rec.drift_samples import DATASET, World, take_in
+from tests.mrl4rec.checks.drift_samples import DATASET, World, take_in
 
 WORLD = World()
 
