@@ -13,7 +13,6 @@ from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 
 with lazy.imports():
-    from flows.cli import tables
     from mrl4rec.models import model_folder
 
 ONLY_ONE = "unset: the only one in the warehouse"
@@ -56,7 +55,7 @@ def positive(text: str) -> int:
 
 def dataset_of(settings: Settings, name: str | None) -> str:
     """The data set that is meant: the one named, else the only one there is."""
-    names = tables.chosen(settings, name)
+    names = settings.storage.chosen([name] if name else None)
     if len(names) > 1:
         raise UsageError("there are several data sets", todo=f"--dataset {' | '.join(names)}")
     return names[0]

@@ -53,7 +53,7 @@ def _runs(settings: Settings, dataset: str, names: Sequence[str]) -> list[Any]:
     """Evaluated models by method or the beginning of a key; an evaluation of their rotated vectors
     is not another model.
     """
-    stored.chosen(settings, [dataset])
+    settings.storage.chosen([dataset])
     runs = [run for run in stored.load_runs(settings, dataset) if run.model and not run.rotated]
     stored.need_runs(runs, str(settings.storage.dataset_dir(dataset)))
     out = []

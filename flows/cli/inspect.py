@@ -18,7 +18,6 @@ from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
 
 with lazy.imports():
-    from flows.cli import tables
     from jobs import ingest
     from mrl4rec import formats
     from mrl4rec.formats import decode, rules
@@ -76,7 +75,7 @@ def _detect(
 ) -> list[Detected]:
     """How each is read: by itself, or as a later dump of a data set."""
     if dataset is not None:
-        return ingest.check(files, options, settings, *tables.chosen(settings, dataset))
+        return ingest.check(files, options, settings, *settings.storage.chosen([dataset]))
 
     return [formats.detect(source, options) for source in sources]
 

@@ -16,7 +16,6 @@ from mrl4rec.core.storage import dataset_of, open_table, read_table
 with lazy.imports():
     import pyarrow.compute as pc
 
-    from flows.cli import tables
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
@@ -36,7 +35,8 @@ def run(arguments: Namespace) -> Any:
     """Counts by rule and some of the records, of the newest version: that of a dump which a gate
     has stopped too, until the next ingest.
     """
-    settings, (dataset,) = Settings(), tables.chosen(Settings(), arguments.dataset)
+    settings = Settings()
+    (dataset,) = settings.storage.chosen([arguments.dataset])
     if arguments.rows < 0:
         raise UsageError(f"--rows is {arguments.rows}", todo="give at least 0")
     uri = settings.storage.table_uri(dataset, "quarantine")

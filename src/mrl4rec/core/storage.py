@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from mrl4rec.core import lazy
-from mrl4rec.core.errors import UsageError
+from mrl4rec.core.errors import UsageError, nearest
 
 with lazy.imports():
     import deltalake
@@ -43,6 +43,24 @@ class Storage:
     def datasets(self, table: str = "*") -> list[str]:
         """The data sets that have this table, or any at all, sorted."""
         return sorted({log.parents[1].name for log in self.root.glob(f"*/{table}/_delta_log")})
+
+    def chosen(self, names: Sequence[str] | None) -> list[str]:
+        """These data sets, or all. Raises UsageError where one, or every one, is missing."""
+        known, where = self.datasets(), str(self.root.absolute())
+        if not known:
+            raise UsageError(
+                "the warehouse is empty",
+                where=where,
+                todo="run `mrl4rec run --dataset ml-100k`, or name another one: --warehouse DIR",
+            )
+        for name in names or ():
+            if name not in known:
+                raise UsageError(
+                    f"there is no data set {name!r} in the warehouse",
+                    where=where,
+                    todo=nearest(name, known),
+                )
+        return list(dict.fromkeys(names)) if names else known
 
     def model_dirs(self, key: str = "", dataset: str | None = None) -> Iterator[Path]:
         """The complete model folders whose stage key begins like this."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
-from mrl4rec.reporting.runs import Run, chosen, load_runs, need_runs
+from mrl4rec.reporting.runs import Run, load_runs, need_runs
 
 with lazy.imports():
     import rich.box
@@ -25,7 +25,7 @@ def leaderboard(settings: Settings, dataset: str | None = None) -> list[dict[str
 
     Raises UsageError where there is no such data set, Mrl4recError where nothing was evaluated.
     """
-    names = chosen(settings, [dataset] if dataset else None)
+    names = settings.storage.chosen([dataset] if dataset else None)
     runs = [run for name in names for run in load_runs(settings, name)]
     need_runs(runs, str(settings.warehouse.absolute()))
     return [row for run in runs for row in rows_of(run)]

@@ -21,7 +21,7 @@ from mrl4rec.reporting.command import commands
 from mrl4rec.reporting.compare import Comparison, compare
 from mrl4rec.reporting.panels import panels, slug
 from mrl4rec.reporting.portrait import portrait
-from mrl4rec.reporting.runs import Group, chosen, gate_rows, group, load_runs
+from mrl4rec.reporting.runs import Group, gate_rows, group, load_runs
 from mrl4rec.reporting.split_views import over_splits
 from mrl4rec.reporting.warehouse import Context, contexts, source_rows
 from mrl4rec.tables.splits import FOLDS
@@ -43,7 +43,7 @@ def build(
     Raises UsageError where there is no such data set or the warehouse is empty, Mrl4recError where
     the page cannot be written.
     """
-    names = chosen(settings, datasets)
+    names = settings.storage.chosen(datasets)
     path = (out or settings.storage.report_file).absolute()
     wanted = inputs.digest(settings, names, path.parent)
     if inputs.made_of(path) != wanted:

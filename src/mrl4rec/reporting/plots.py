@@ -8,7 +8,7 @@ from pathlib import Path
 from mrl4rec.core.settings import Settings
 from mrl4rec.reporting import figures
 from mrl4rec.reporting.portrait import portrait
-from mrl4rec.reporting.runs import chosen, group, load_runs
+from mrl4rec.reporting.runs import group, load_runs
 from mrl4rec.reporting.warehouse import contexts
 
 
@@ -19,7 +19,7 @@ def plots(settings: Settings, datasets: Sequence[str] | None, folder: Path) -> l
     data set.
     """
     written: list[Path] = []
-    for name in chosen(settings, datasets):
+    for name in settings.storage.chosen(datasets):
         context = contexts(settings, name, load_runs(settings, name))[0]
         drawn = figures.dump(portrait(settings, context))
         written += figures.save(drawn, folder / name)
