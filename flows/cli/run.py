@@ -7,7 +7,8 @@ import logging
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from flows import ahead, console, data_engine, finished, preflight
+from flows import ahead, console, data_engine, preflight
+from flows.benchmarking import finished
 from flows.cli import parser
 from flows.config.run import RunConfig, with_dataset
 from flows.server import ephemeral
@@ -16,11 +17,12 @@ from mrl4rec.core.masking import masked
 from mrl4rec.core.settings import Settings
 
 with lazy.imports():
-    from flows import benchmark, estimate, execute, pipeline
+    from flows import benchmark, pipeline
+    from flows.benchmarking import estimate, execute
     from mrl4rec import reporting as report
 
 if TYPE_CHECKING:
-    from flows.execute import Outcome
+    from flows.benchmarking.execute import Outcome
 
 log = logging.getLogger("mrl4rec")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from flows import gates
 from flows.config.retrain import RetrainConfig
 from flows.config.run import Cell
-from flows.drift_gate import check_drift
 from flows.pipeline import Pipeline, Prepared, Step
+from flows.retraining.drift_gate import check_drift
 from jobs import kcore
 from jobs import split as split_job
 from mrl4rec import training

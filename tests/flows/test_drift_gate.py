@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows import drift_gate
+from flows.retraining import drift_gate
 from mrl4rec.checks import drift
 from mrl4rec.core.errors import GateFailed
 from mrl4rec.core.hashing import chain

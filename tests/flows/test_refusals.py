@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from flows.config.retrain import RetrainConfig
-from flows.drift_gate import check_drift
 from flows.pipeline import plain
 from flows.retraining import fresh, refusals
+from flows.retraining.drift_gate import check_drift
 from flows.retraining.refusals import Refusal
 from flows.retraining.stages import Stages
 from mrl4rec.core.errors import GateFailed, Mrl4recError, UsageError

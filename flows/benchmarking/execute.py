@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows import ahead, records
+from flows import ahead
+from flows.benchmarking import records
 from flows.config.run import RunConfig
 from flows.data_engine import stop_spark
 from flows.pipeline import Done, Pipeline, Step

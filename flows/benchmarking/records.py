@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import finished
+from flows.benchmarking import finished
 from flows.config.run import CUTOFFS, Cell
 from flows.pipeline import Done, Pipeline
 from mrl4rec import reporting as report
