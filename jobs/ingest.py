@@ -233,7 +233,7 @@ def _restored(plan: _Plan) -> dict[str, int]:
         raise stage.LostRace(plan.uri(SOURCES.name))
     versions.restore(*place, SOURCES.name, plan.base)
     marker = open_table(plan.uri(SOURCES.name))
-    heads = common.heads(*place, (QUARANTINE.name, REVIEWS.name))
+    heads = {n: versions.create(*place, n).version() for n in ("quarantine", "reviews")}
     return {**heads, SOURCES.name: marker.version() if marker else 0}
 
 
@@ -241,7 +241,7 @@ def _settle(plan: _Plan, engine: Engine) -> dict[str, Any]:
     digests = pa.array([source.sha256 for source in plan.fresh], pa.string())
     numbers = pa.array(range(len(digests)), pa.int32())
     engine.add("arrived", pa.table({"source_no": numbers, "source_sha256": digests}))
-    engine.read("present", plan.uri(REVIEWS.name), plan.heads[REVIEWS.name])
+    engine.read("present", REVIEWS, plan.uri(REVIEWS.name), plan.heads[REVIEWS.name])
     plan.held = reviews.settle(engine)
     good = sum(source.good for source in plan.held.values())
     bad = sum((source.rules for source in plan.held.values()), Counter())

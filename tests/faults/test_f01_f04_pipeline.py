@@ -31,7 +31,7 @@ BETWEEN = {
 }
 AMID = {
     "ingest": "kill after mrl4rec.transforms.duckdb_engine:DuckDB.write 2",  # all but `sources`
-    "kcore": "kill after jobs.kcore:_write 2",  # users and items, but no interactions
+    "kcore": "kill after jobs.common:Tables.replace 2",  # users and items, but no interactions
     "split": "cut before mrl4rec.transforms.duckdb_engine:commit_stream 1",  # half a file
     "train": "kill after mrl4rec.training.checkpoint:Store.save 5",
     "evaluate": "kill after mrl4rec.evaluation.evaluate:_write_per_user 1",
