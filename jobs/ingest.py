@@ -26,6 +26,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.formats.bounds import Unpacking
+from mrl4rec.formats.decode import Input
 from mrl4rec.formats.describe import describe
 from mrl4rec.formats.detect import Detected, detect
 from mrl4rec.formats.known import FORMATS
@@ -36,6 +37,7 @@ from mrl4rec.formats.sources import digest, expand, undigested
 from mrl4rec.tables import QUARANTINE, REVIEWS, SOURCES, Table, store, versions
 from mrl4rec.transforms import reviews
 from mrl4rec.transforms.engine import Engine, Mode
+from mrl4rec.transforms.opening import open_engine
 
 log = logging.getLogger("mrl4rec")
 
@@ -71,25 +73,26 @@ class IngestRequest:
 
 
 @dataclass
+class _New:
+    """A source that was not taken in before."""
+
+    file: SourceFile
+    mapping: Mapping
+    held: reviews.Source = field(default_factory=reviews.Source)
+
+
+@dataclass
 class _Plan:
-    """One run: what is there already, which sources are new, and what they hold."""
+    """One run: what is there already, and which sources are new."""
 
     request: IngestRequest
-    settings: Settings
+    tables: common.Tables
     key: str
     base: Commit | None
     known: dict[str, dict[str, Any]]
     """Rows of `sources` by digest, in the order of their numbers."""
     notes: list[str]
-    fresh: dict[SourceFile, Mapping] = field(default_factory=dict)
-    """The new sources in order, and how each is read."""
-    held: dict[int, reviews.Source] = field(default_factory=dict)
-    """What the new sources hold, by their place; none where no record was read."""
-    heads: dict[str, int] = field(default_factory=dict)
-    """Version of each table of the stage: what was written, and of `sources` what is there."""
-
-    def uri(self, table: str) -> str:
-        return self.settings.storage.table_uri(self.request.dataset, table)
+    new: list[_New] = field(default_factory=list)
 
 
 def check(
@@ -100,7 +103,7 @@ def check(
     Raises UsageError or Mrl4recError for the first file that cannot be read, with what to type.
     """
     base = versions.newest_good(settings, dataset, SOURCES.name)
-    first = _first_mapping(_known_sources(settings, dataset, base))
+    first = _first_mapping(_known_sources(common.Tables(settings, dataset), base))
     found = []
     for path in files:
         for source in undigested(path):
@@ -118,19 +121,19 @@ def run(request: IngestRequest, settings: Settings) -> Commit:
     """
     sources, notes = _distinct(request.files, Unpacking.of(settings))
     key = request.key(sources)
-    done = stage.find(settings.storage.table_uri(request.dataset, SOURCES.name), SOURCES.name, key)
+    tables = common.Tables(settings, request.dataset)
+    done = stage.find(tables.uri(SOURCES.name), SOURCES.name, key)
     if done is not None:
         log.info("ingest: these files were taken in before, version %d", done.version)
         return done
     base = versions.newest_good(settings, request.dataset, SOURCES.name)
-    known = _known_sources(settings, request.dataset, base)
-    plan = _Plan(request, settings, key, base, known, notes)
+    plan = _Plan(request, tables, key, base, _known_sources(tables, base), notes)
     _read_as(plan, sources)
     as_of = request.as_of or datetime.now(UTC)
-    if plan.fresh or base is None:
+    if plan.new or base is None:
         facts = _take_in(plan, as_of)
     else:
-        plan.heads = _restored(plan)
+        _restore(plan)
         facts = {"total": base.summary["total"], "rules": {}, "first_bad": {}}
     return _commit(plan, sources, facts | {"as_of": as_of.isoformat()})
 
@@ -146,14 +149,11 @@ def _distinct(files: Sequence[Path], most: Unpacking) -> tuple[list[SourceFile],
     return list(sources.values()), notes
 
 
-def _known_sources(
-    settings: Settings, dataset: str, base: Commit | None
-) -> dict[str, dict[str, Any]]:
+def _known_sources(tables: common.Tables, base: Commit | None) -> dict[str, dict[str, Any]]:
     if base is None:
         return {}
-    delta = DeltaTable(settings.storage.table_uri(dataset, SOURCES.name), base.version)
-    rows = sorted(read_table(delta).to_pylist(), key=lambda row: row["source_no"])
-    return {row["source_sha256"]: row for row in rows}
+    rows = read_table(DeltaTable(tables.uri(SOURCES.name), base.version)).sort_by("source_no")
+    return {row["source_sha256"]: row for row in rows.to_pylist()}
 
 
 def _mapping_of(row: Dict[str, Any]) -> Mapping | None:
@@ -180,7 +180,7 @@ def _read_as(plan: _Plan, sources: Sequence[SourceFile]) -> None:
                               "counts are of that time")  # fmt: skip
             continue
         found = detect(source, plan.request.options, first)
-        plan.fresh[source] = found.mapping
+        plan.new.append(_New(source, found.mapping))
         said = describe(found.mapping)  # logged when the file is read
         plan.notes += [f"{source.shown}: {note}" for note in found.notes if note != said]
         if first is None and found.mapping.syntax != "none":
@@ -205,89 +205,83 @@ def _same_reading(source: SourceFile, row: Dict[str, Any], options: ReadOptions)
 
 def _take_in(plan: _Plan, as_of: datetime) -> dict[str, Any]:
     """Read the new sources and commit `quarantine` and `reviews`; facts of the summary."""
-    from mrl4rec.formats.decode import Input
-    from mrl4rec.transforms.opening import open_engine
-
-    most = Unpacking.of(plan.settings)
-    inputs = [Input(*read, number, most) for number, read in enumerate(plan.fresh.items())]
-    for source, mapping in plan.fresh.items():
-        log.info("reading %s: %s, %.1f MB", source.shown, describe(mapping), source.bytes / 1e6)
-    with open_engine(plan.settings) as engine:
+    settings = plan.tables.settings
+    inputs = []
+    for number, new in enumerate(plan.new):
+        file = new.file
+        log.info("reading %s: %s, %.1f MB", file.shown, describe(new.mapping), file.bytes / 1e6)
+        inputs.append(Input(file, new.mapping, number, Unpacking.of(settings)))
+    with open_engine(settings) as engine:
         engine.decode("decoded", inputs, as_of)
-        for source in plan.fresh:
-            if source.changed():
+        for new in plan.new:
+            if new.file.changed():
                 raise Mrl4recError(
-                    "the file changed while it was read", where=source.shown, todo="run it again"
+                    "the file changed while it was read", where=new.file.shown, todo="run it again"
                 )
-        plan.heads = _restored(plan)
+        _restore(plan)
         return _settle(plan, engine)
 
 
-def _restored(plan: _Plan) -> dict[str, int]:
-    """The versions of the stage's tables once they hold what they held at its base.
+def _restore(plan: _Plan) -> None:
+    """Give the stage's tables what they held at its base: what comes now is written on that.
 
     Raises LostRace where another ingest was committed since the base was looked up.
     """
-    place = (plan.settings, plan.request.dataset)
-    if versions.newest_good(*place, SOURCES.name) != plan.base:
-        raise stage.LostRace(plan.uri(SOURCES.name))
-    versions.restore(*place, SOURCES.name, plan.base)
-    marker = open_table(plan.uri(SOURCES.name))
-    heads = {n: versions.create(*place, n).version() for n in ("quarantine", "reviews")}
-    return {**heads, SOURCES.name: marker.version() if marker else 0}
+    tables = plan.tables
+    place = (tables.settings, tables.dataset, SOURCES.name)
+    if versions.newest_good(*place) != plan.base:
+        raise stage.LostRace(tables.uri(SOURCES.name))
+    versions.restore(*place, plan.base)
+    marker = open_table(tables.uri(SOURCES.name))
+    tables.heads[SOURCES.name] = marker.version() if marker else 0  # made by the commit alone
+    tables.begin(QUARANTINE.name, REVIEWS.name)
 
 
 def _settle(plan: _Plan, engine: Engine) -> dict[str, Any]:
-    digests = pa.array([source.sha256 for source in plan.fresh], pa.string())
+    digests = pa.array([new.file.sha256 for new in plan.new], pa.string())
     numbers = pa.array(range(len(digests)), pa.int32())
     engine.add("arrived", pa.table({"source_no": numbers, "source_sha256": digests}))
-    engine.read("present", REVIEWS, plan.uri(REVIEWS.name), plan.heads[REVIEWS.name])
-    plan.held = reviews.settle(engine)
-    good = sum(source.good for source in plan.held.values())
-    bad = sum((source.rules for source in plan.held.values()), Counter())
+    engine.read("present", REVIEWS, plan.tables.uri(REVIEWS.name), plan.tables.heads[REVIEWS.name])
+    held = [new.held for new in plan.new]
+    reviews.settle(engine, held)
+    good = sum(source.good for source in held)
+    bad = sum((source.rules for source in held), Counter())
     log.info("decoded %s records, %s of them broken", f"{good + bad.total():,}", f"{bad.total():,}")
-    replaced = reviews.compare(engine, plan.held)
-    if any(mapping.asin_items for mapping in plan.fresh.values()):
-        reviews.count_short_ids(engine, plan.held)
+    replaced = reviews.compare(engine, held)
+    if any(new.mapping.asin_items for new in plan.new):
+        reviews.count_short_ids(engine, held)
     _write(plan, engine, QUARANTINE, reviews.QUARANTINED, "append")
     if replaced:
         _write(plan, engine, REVIEWS, reviews.REPLACED, "overwrite")
     else:
         _write(plan, engine, REVIEWS, reviews.GAINED, "append")
-    new = good - sum(source.duplicate for source in plan.held.values())
-    log.info("reviews: %s new, %s replaced", f"{new:,}", f"{replaced:,}")
+    gained = good - sum(source.duplicate for source in held)
+    log.info("reviews: %s new, %s replaced", f"{gained:,}", f"{replaced:,}")
     first_bad = reviews.first_broken(engine) if bad else {}
-    shown = [source.shown for source in plan.fresh]
     for record in first_bad.values():
-        record["path"] = shown[record.pop("source_no")]
-    return {
-        "total": reviews.distinct(engine),
-        "rules": dict(sorted(bad.items())),
-        "first_bad": first_bad,
-    }
+        record["path"] = plan.new[record.pop("source_no")].file.shown
+    rules = dict(sorted(bad.items()))
+    return {"total": reviews.distinct(engine), "rules": rules, "first_bad": first_bad}
 
 
 def _write(plan: _Plan, engine: Engine, table: Table, sql: str, mode: Mode) -> None:
     """Commit before the marker's: with the key, and whose commit it is."""
     note = json.dumps({"stage": "ingest", "key": plan.key, "table": table.name})
-    plan.heads[table.name] = engine.write(
-        table, plan.uri(table.name), sql, mode=mode, text=note, base=plan.heads[table.name]
-    )
+    plan.tables.write(engine, table, sql, note, mode)
 
 
 def _note(plan: _Plan) -> None:
     """Note what a person should know of these sources, and the ratings' range where it was seen."""
-    seen = [source for number, source in plan.held.items()
-            if list(plan.fresh.values())[number].rating_range is None and source.rated]  # fmt: skip
-    lows, highs = ([getattr(s, end) or 0.0 for s in seen] for end in ("low", "high"))
-    for number, (source, mapping) in enumerate(plan.fresh.items()):
-        held = plan.held.get(number, reviews.Source())
-        said = []
+    # All that came without a range share the one that was seen.
+    seen = [new for new in plan.new if new.mapping.rating_range is None and new.held.rated]
+    low = min((new.held.low for new in seen), default=0.0)
+    high = max((new.held.high for new in seen), default=0.0)
+    for new in plan.new:
+        mapping, held, said = new.mapping, new.held, []
         if mapping.syntax == "none":
             said.append("an empty file, no record in it")
-        if mapping.rating_range is None and held.rated:  # all that came with it share its range
-            low, high = min(lows), max(highs)
-            plan.fresh[source] = replace(mapping, rating_range=(low, high))
+        if mapping.rating_range is None and held.rated:
+            new.mapping = replace(mapping, rating_range=(low, high))
             said.append(f"ratings from {low:g} to {high:g} were seen; this range holds for later "
                         "dumps")  # fmt: skip
         if mapping.rating is not None and not held.rated and held.good:
@@ -299,34 +293,31 @@ def _note(plan: _Plan) -> None:
                 f"{held.short_ids:,} numeric item ids ({held.short_rows:,} rows) are shorter than "
                 "10 digits: a spreadsheet may have cut their leading zeros"
             )
-        plan.notes += [f"{source.shown}: {note}" for note in said]
+        plan.notes += [f"{new.file.shown}: {note}" for note in said]
 
 
-def _new_rows(plan: _Plan) -> list[dict[str, Any]]:
-    """Rows of `sources` for the files that were new."""
-    return [
-        {
-            "source_sha256": source.sha256,
-            "source_no": len(plan.known) + number,
-            "path": str(source.path.absolute()) + (f"/{source.member}" if source.member else ""),
-            "bytes": source.bytes,
-            "format": mapping.name or mapping.syntax,
-            "mapping": json.dumps(mapping.to_json(), sort_keys=True),
-            **plan.held.get(number, reviews.Source()).counts,
-        }
-        for number, (source, mapping) in enumerate(plan.fresh.items())
-    ]
+def _row(new: _New, number: int) -> dict[str, Any]:
+    """The row of `sources` of a file that was new."""
+    file, mapping = new.file, new.mapping
+    return {
+        "source_sha256": file.sha256,
+        "source_no": number,
+        "path": str(file.path.absolute()) + (f"/{file.member}" if file.member else ""),
+        "bytes": file.bytes,
+        "format": mapping.name or mapping.syntax,
+        "mapping": json.dumps(mapping.to_json(), sort_keys=True),
+        **new.held.counts,
+    }
 
 
 def _commit(plan: _Plan, sources: Sequence[SourceFile], facts: Dict[str, Any]) -> Commit:
     """The marker: the stage is done with this commit, and not before."""
     _note(plan)
-    rows = _new_rows(plan)
+    rows = [_row(new, len(plan.known) + n) for n, new in enumerate(plan.new)]
     by_digest = plan.known | {row["source_sha256"]: row for row in rows}
     listed = [_listed(source, by_digest[source.sha256]) for source in sources]
-    mappings = [m for m in map(_mapping_of, by_digest.values()) if m is not None]
-    integer = sum(mapping.integer_ids for mapping in mappings)
-    if 0 < integer < len(mappings):
+    ids = [mapping.integer_ids for mapping in map(_mapping_of, by_digest.values()) if mapping]
+    if any(ids) and not all(ids):
         plan.notes.append(
             "integer ids of a split made elsewhere lie beside other ids in this data set"
         )
@@ -335,15 +326,16 @@ def _commit(plan: _Plan, sources: Sequence[SourceFile], facts: Dict[str, Any]) -
         **facts,
         "sources": listed,
         "total": total | {name: facts["total"][name] for name in ("users", "items")},
-        "ids": "integer" if 0 < integer == len(mappings) else "first_appearance",
+        "ids": "integer" if any(ids) and all(ids) else "first_appearance",
         "notes": plan.notes,
     }
-    outputs = {table.name: plan.heads[table.name] for table in (REVIEWS, QUARANTINE)}
+    tables = plan.tables
+    outputs = {name: tables.heads[name] for name in (REVIEWS.name, QUARANTINE.name)}
     commit = Commit("ingest", plan.key, SOURCES.name, -1, outputs, summary)
-    versions.create(plan.settings, plan.request.dataset, SOURCES.name)
+    versions.create(tables.settings, tables.dataset, SOURCES.name)
     table = pa.Table.from_pylist(rows, schema=SOURCES.schema)
-    base = plan.heads[SOURCES.name]
-    version = store.append_rows(plan.uri(SOURCES.name), table, commit.metadata(), base)
+    base = tables.heads[SOURCES.name]
+    version = store.append_rows(tables.uri(SOURCES.name), table, commit.metadata(), base)
     return replace(commit, version=version)
 
 

@@ -226,15 +226,14 @@ def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "locked", lambda *_: nullcontext())
     both = threading.Barrier(2)
     calls = itertools.count()
-    ready = ingest._restored
+    ready = ingest._restore
 
-    def together(plan: Any) -> dict[str, int]:
-        heads = ready(plan)
+    def together(plan: Any) -> None:
+        ready(plan)
         if next(calls) < 2:
             both.wait(60)
-        return heads
 
-    monkeypatch.setattr(ingest, "_restored", together)
+    monkeypatch.setattr(ingest, "_restore", together)
 
 
 @pytest.mark.fault("F4")
