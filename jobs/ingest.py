@@ -9,31 +9,29 @@ import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Mapping as Dict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import DeltaTable
 
 from jobs import common
+from jobs import sources as source_rows
+from jobs.sources import COUNTS, New
 from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.core.storage import open_table, read_table
+from mrl4rec.core.storage import open_table
 from mrl4rec.formats.bounds import Unpacking
 from mrl4rec.formats.decode import Input
 from mrl4rec.formats.describe import describe
 from mrl4rec.formats.detect import Detected, detect
-from mrl4rec.formats.known import FORMATS
-from mrl4rec.formats.mapping import Mapping
 from mrl4rec.formats.options import ReadOptions
 from mrl4rec.formats.source_file import SourceFile
-from mrl4rec.formats.sources import digest, expand, undigested
+from mrl4rec.formats.sources import expand, undigested
 from mrl4rec.tables import QUARANTINE, REVIEWS, SOURCES, Table, store, versions
 from mrl4rec.transforms import reviews
 from mrl4rec.transforms.engine import Engine, Mode
@@ -43,7 +41,6 @@ log = logging.getLogger("mrl4rec")
 
 CODE = 2
 """Raised whenever the tables change for the same files and parameters."""
-COUNTS = ("rows_read", "rows_accepted", "rows_duplicate", "rows_quarantined")
 
 
 @dataclass(frozen=True)
@@ -73,15 +70,6 @@ class IngestRequest:
 
 
 @dataclass
-class _New:
-    """A source that was not taken in before."""
-
-    file: SourceFile
-    mapping: Mapping
-    held: reviews.Source = field(default_factory=reviews.Source)
-
-
-@dataclass
 class _Plan:
     """One run: what is there already, and which sources are new."""
 
@@ -92,7 +80,7 @@ class _Plan:
     known: dict[str, dict[str, Any]]
     """Rows of `sources` by digest, in the order of their numbers."""
     notes: list[str]
-    new: list[_New] = field(default_factory=list)
+    new: list[New] = field(default_factory=list)
 
 
 def check(
@@ -103,7 +91,8 @@ def check(
     Raises UsageError or Mrl4recError for the first file that cannot be read, with what to type.
     """
     base = versions.newest_good(settings, dataset, SOURCES.name)
-    first = _first_mapping(_known_sources(common.Tables(settings, dataset), base))
+    uri = settings.storage.table_uri(dataset, SOURCES.name)
+    first = source_rows.first_mapping(source_rows.known(uri, base))
     found = []
     for path in files:
         for source in undigested(path):
@@ -119,7 +108,7 @@ def run(request: IngestRequest, settings: Settings) -> Commit:
     Raises Mrl4recError where a file is refused (not readable, binary, cut off, of no known form, a
     column missing); nothing is committed then.
     """
-    sources, notes = _distinct(request.files, Unpacking.of(settings))
+    sources, notes = source_rows.distinct(request.files, Unpacking.of(settings))
     key = request.key(sources)
     tables = common.Tables(settings, request.dataset)
     done = stage.find(tables.uri(SOURCES.name), SOURCES.name, key)
@@ -127,7 +116,8 @@ def run(request: IngestRequest, settings: Settings) -> Commit:
         log.info("ingest: these files were taken in before, version %d", done.version)
         return done
     base = versions.newest_good(settings, request.dataset, SOURCES.name)
-    plan = _Plan(request, tables, key, base, _known_sources(tables, base), notes)
+    known = source_rows.known(tables.uri(SOURCES.name), base)
+    plan = _Plan(request, tables, key, base, known, notes)
     _read_as(plan, sources)
     as_of = request.as_of or datetime.now(UTC)
     if plan.new or base is None:
@@ -138,69 +128,22 @@ def run(request: IngestRequest, settings: Settings) -> Commit:
     return _commit(plan, sources, facts | {"as_of": as_of.isoformat()})
 
 
-def _distinct(files: Sequence[Path], most: Unpacking) -> tuple[list[SourceFile], list[str]]:
-    sources: dict[str, SourceFile] = {}
-    notes = []
-    for path in files:
-        for source in digest(path, most):
-            first = sources.setdefault(source.sha256, source)
-            if first is not source:
-                notes.append(f"{source.shown} has the same bytes as {first.shown}: read once")
-    return list(sources.values()), notes
-
-
-def _known_sources(tables: common.Tables, base: Commit | None) -> dict[str, dict[str, Any]]:
-    if base is None:
-        return {}
-    rows = read_table(DeltaTable(tables.uri(SOURCES.name), base.version)).sort_by("source_no")
-    return {row["source_sha256"]: row for row in rows.to_pylist()}
-
-
-def _mapping_of(row: Dict[str, Any]) -> Mapping | None:
-    """How a source was read; None for one that was empty, or of a form no longer known."""
-    if row.get("mapping"):
-        mapping = Mapping.from_json(json.loads(row["mapping"]))
-        return None if mapping.syntax == "none" else mapping
-    return FORMATS.get(row["format"])
-
-
-def _first_mapping(known: Dict[str, Dict[str, Any]]) -> Mapping | None:
-    """The data set's first mapping: it holds for its later dumps."""
-    return next(filter(None, map(_mapping_of, known.values())), None)
-
-
 def _read_as(plan: _Plan, sources: Sequence[SourceFile]) -> None:
     """Find out how each new source is read; known ones must be asked for as they were."""
-    first = _first_mapping(plan.known)
+    first = source_rows.first_mapping(plan.known)
     for source in sources:
         row = plan.known.get(source.sha256)
         if row is not None:
-            _same_reading(source, row, plan.request.options)
+            source_rows.require_same_reading(source, row, plan.request.options)
             plan.notes.append(f"{source.shown} was taken in before ({row['path']}): skipped, its "
                               "counts are of that time")  # fmt: skip
             continue
         found = detect(source, plan.request.options, first)
-        plan.new.append(_New(source, found.mapping))
+        plan.new.append(New(source, found.mapping))
         said = describe(found.mapping)  # logged when the file is read
         plan.notes += [f"{source.shown}: {note}" for note in found.notes if note != said]
         if first is None and found.mapping.syntax != "none":
             first = found.mapping
-
-
-def _same_reading(source: SourceFile, row: Dict[str, Any], options: ReadOptions) -> None:
-    before = _mapping_of(row)
-    if not options.is_given or before is None:
-        return
-    asked = detect(source, options, None).mapping
-    if options.rating_range is None:  # what was seen is no other wish
-        asked = replace(asked, rating_range=before.rating_range)
-    same: Dict[str, Any] = {"name": None, "header": None, "asin_items": False}
-    if replace(asked, **same) != replace(before, **same):
-        raise UsageError(
-            f"{source.shown} was taken in as {describe(before)}; now it is asked for as "
-            f"{describe(asked)}",
-            todo="take it into another --dataset, or leave the options out",
-        )
 
 
 def _take_in(plan: _Plan, as_of: datetime) -> dict[str, Any]:
@@ -241,8 +184,8 @@ def _settle(plan: _Plan, engine: Engine) -> dict[str, Any]:
     digests = pa.array([new.file.sha256 for new in plan.new], pa.string())
     numbers = pa.array(range(len(digests)), pa.int32())
     engine.add("arrived", pa.table({"source_no": numbers, "source_sha256": digests}))
-    engine.read("present", REVIEWS, plan.tables.uri(REVIEWS.name), plan.tables.heads[REVIEWS.name])
-    held = [new.held for new in plan.new]
+    tables, held = plan.tables, [new.held for new in plan.new]
+    engine.read("present", REVIEWS, tables.uri(REVIEWS.name), tables.heads[REVIEWS.name])
     reviews.settle(engine, held)
     good = sum(source.good for source in held)
     bad = sum((source.rules for source in held), Counter())
@@ -270,53 +213,14 @@ def _write(plan: _Plan, engine: Engine, table: Table, sql: str, mode: Mode) -> N
     plan.tables.write(engine, table, sql, note, mode)
 
 
-def _note(plan: _Plan) -> None:
-    """Note what a person should know of these sources, and the ratings' range where it was seen."""
-    # All that came without a range share the one that was seen.
-    seen = [new for new in plan.new if new.mapping.rating_range is None and new.held.rated]
-    low = min((new.held.low for new in seen), default=0.0)
-    high = max((new.held.high for new in seen), default=0.0)
-    for new in plan.new:
-        mapping, held, said = new.mapping, new.held, []
-        if mapping.syntax == "none":
-            said.append("an empty file, no record in it")
-        if mapping.rating_range is None and held.rated:
-            new.mapping = replace(mapping, rating_range=(low, high))
-            said.append(f"ratings from {low:g} to {high:g} were seen; this range holds for later "
-                        "dumps")  # fmt: skip
-        if mapping.rating is not None and not held.rated and held.good:
-            said.append("no record has a rating")
-        if held.repeated:
-            said.append(f"{held.repeated:,} rows repeat a (user, item) pair of this file")
-        if mapping.asin_items and held.short_ids:
-            said.append(
-                f"{held.short_ids:,} numeric item ids ({held.short_rows:,} rows) are shorter than "
-                "10 digits: a spreadsheet may have cut their leading zeros"
-            )
-        plan.notes += [f"{new.file.shown}: {note}" for note in said]
-
-
-def _row(new: _New, number: int) -> dict[str, Any]:
-    """The row of `sources` of a file that was new."""
-    file, mapping = new.file, new.mapping
-    return {
-        "source_sha256": file.sha256,
-        "source_no": number,
-        "path": str(file.path.absolute()) + (f"/{file.member}" if file.member else ""),
-        "bytes": file.bytes,
-        "format": mapping.name or mapping.syntax,
-        "mapping": json.dumps(mapping.to_json(), sort_keys=True),
-        **new.held.counts,
-    }
-
-
-def _commit(plan: _Plan, sources: Sequence[SourceFile], facts: Dict[str, Any]) -> Commit:
+def _commit(plan: _Plan, sources: Sequence[SourceFile], facts: Mapping[str, Any]) -> Commit:
     """The marker: the stage is done with this commit, and not before."""
-    _note(plan)
-    rows = [_row(new, len(plan.known) + n) for n, new in enumerate(plan.new)]
+    plan.notes += source_rows.note(plan.new)
+    rows = [new.row(number) for number, new in enumerate(plan.new, len(plan.known))]
     by_digest = plan.known | {row["source_sha256"]: row for row in rows}
-    listed = [_listed(source, by_digest[source.sha256]) for source in sources]
-    ids = [mapping.integer_ids for mapping in map(_mapping_of, by_digest.values()) if mapping]
+    listed = [source_rows.listed(source, by_digest[source.sha256]) for source in sources]
+    mappings = filter(None, map(source_rows.mapping_of, by_digest.values()))
+    ids = [mapping.integer_ids for mapping in mappings]
     if any(ids) and not all(ids):
         plan.notes.append(
             "integer ids of a split made elsewhere lie beside other ids in this data set"
@@ -337,14 +241,6 @@ def _commit(plan: _Plan, sources: Sequence[SourceFile], facts: Dict[str, Any]) -
     base = tables.heads[SOURCES.name]
     version = store.append_rows(tables.uri(SOURCES.name), table, commit.metadata(), base)
     return replace(commit, version=version)
-
-
-def _listed(source: SourceFile, row: Dict[str, Any]) -> dict[str, Any]:
-    """A source as the summary lists it."""
-    mapping = _mapping_of(row)
-    said = describe(mapping) if mapping else row["format"]
-    counts = {name: row[name] for name in COUNTS}
-    return {"path": source.shown, "format": row["format"], "mapping": said, **counts}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

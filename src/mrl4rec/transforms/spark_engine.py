@@ -183,8 +183,7 @@ def _parts(given: Input) -> list[Input]:
 def _decoded(given: Input, as_of: datetime) -> Iterator[pa.RecordBatch]:
     decoder, first = Decoder(given.mapping, as_of), 0
     for block in blocks(given):
-        good, aside = decoder.decode(block, given.number, first)
+        both = decoder.decode(block, given.number, first)
         first += block.num_rows if isinstance(block, pa.Table) else 0
-        nothing = [pa.nulls(good.num_rows, pa.string())] * 3
-        for table in (pa.table([*good.columns, *nothing], schema=ASIDE), aside):
-            yield from table.to_batches(1 << 16)
+        # Good records have no rule, detail and record: null.
+        yield from pa.concat_tables(both, promote_options="default").to_batches(1 << 16)
