@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow faults fuzz lint types bench clean
+.PHONY: help setup demo test test-slow coverage faults fuzz lint types bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ types: setup
 
 test: lint types  ## lint, types, import directions and the test suite (minutes)
 	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
+
+coverage: setup  ## the tests again, and which lines of src/ they run (half as long again)
+	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
 
 faults: setup  ## every fault injected for real, and what came of it (docs/faults.md)
 	@$(BIN)/python -m tests.faults

@@ -9,7 +9,11 @@ import threading
 from collections.abc import Callable
 
 from flows.config.run import RunConfig
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec.training import compiled
 
 log = logging.getLogger("mrl4rec")
 
@@ -24,8 +28,6 @@ def begin(request: RunConfig, settings: Settings) -> None:
     """At the start of a run: where nothing was split yet, training's compiled loops are needed."""
     split = settings.storage.has_table(request.dataset, "splits")
     if not split and any(not cell.method.closed_form for cell in request.cells):
-        from mrl4rec.training import compiled
-
         compiled.begin()
 
 

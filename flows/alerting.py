@@ -17,9 +17,13 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from mrl4rec.core import alerts
+from mrl4rec.core import alerts, lazy
 from mrl4rec.core.errors import GateFailed
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    import prefect.events
+    import prefect.settings
 
 log = logging.getLogger("mrl4rec.core.alerts")
 P = ParamSpec("P")
@@ -79,14 +83,11 @@ def _emit(event: str, subject: str, facts: Mapping[str, Any]) -> None:
     if "prefect" not in sys.modules:
         return
     try:
-        from prefect.events import emit_event
-        from prefect.settings import PREFECT_API_URL
-
-        if PREFECT_API_URL.value():
+        if prefect.settings.PREFECT_API_URL.value():
             resource = {
                 "prefect.resource.id": f"mrl4rec.{subject}",
                 "prefect.resource.name": subject,
             }
-            emit_event(f"mrl4rec.{event}", resource, payload=dict(facts))
+            prefect.events.emit_event(f"mrl4rec.{event}", resource, payload=dict(facts))
     except Exception as error:  # as with the webhook: no alert may fail a run
         log.warning("Prefect took no event of alert %s: %s", event, type(error).__name__)

@@ -16,11 +16,12 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import deployment
 
-from flows import alerting, preflight, records
+from flows import alerting, preflight
+from flows.benchmarking import records
+from flows.benchmarking.execute import Outcome, run_benchmark
 from flows.config import parameters
 from flows.config.run import RunConfig
 from flows.data_engine import choose, named
-from flows.execute import Outcome, run_benchmark
 from flows.pipeline import Step
 from mrl4rec.core.settings import Settings
 

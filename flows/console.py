@@ -8,7 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrl4rec.core import lazy
 from mrl4rec.core.masking import scrub
+
+with lazy.imports():
+    import rich.console
+    import rich.table
 
 if TYPE_CHECKING:
     from mrl4rec.core.settings import Settings
@@ -51,17 +56,15 @@ def start_logging() -> None:
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     """Print one table to stdout; numbers to the right."""
-    from rich.console import Console
-    from rich.table import Table
-
-    grid = Table(title=title, title_justify="left", header_style="bold")
+    grid = rich.table.Table(title=title, title_justify="left", header_style="bold")
     for number, name in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[number], int | float) for row in rows)
         grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(_text(value) for value in row))
     width = None if sys.stdout.isatty() else 140
-    Console(width=width, markup=False, emoji=False).print(grid)  # cells are data: shown as they are
+    # Cells are data: shown as they are.
+    rich.console.Console(width=width, markup=False, emoji=False).print(grid)
 
 
 def command(settings: Settings, *words: str) -> str:

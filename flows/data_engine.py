@@ -5,7 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Literal
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
+
+with lazy.imports():
+    from mrl4rec.transforms import spark_session
 
 if TYPE_CHECKING:
     from mrl4rec.core.settings import Settings
@@ -49,8 +53,6 @@ def label(settings: Settings, name: EngineName) -> str:
 
 def lacking(settings: Settings) -> Mrl4recError | None:
     """What Spark needs and is not there, as the error that it would raise."""
-    from mrl4rec.transforms import spark_session
-
     try:
         spark_session.require_java()
         spark_session.delta_jars(settings)
@@ -62,6 +64,4 @@ def lacking(settings: Settings) -> Mrl4recError | None:
 def stop_spark(settings: Settings) -> None:
     """End Spark where the stages ran on it: its memory is worth more to the training."""
     if decide(settings, deployed=False)[0] == "spark":
-        from mrl4rec.transforms import spark_session
-
         spark_session.stop()

@@ -6,7 +6,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    import prefect.deployments.runner
+    from prefect.client.schemas import objects
+
+    from flows import benchmark, retrain
 
 NIGHTLY = "nightly"
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
@@ -37,14 +44,12 @@ def nightly(settings: Settings) -> dict[str, Any]:
     One run at a time; whoever comes meanwhile waits (and there is the lock of the data set, for
     runs that Prefect knows nothing of).
     """
-    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-
     what = settings.retrain_dataset or "none yet: set MRL4REC_RETRAIN_DATASET and …_DUMPS"
     body: dict[str, Any] = {
         "description": "Fresh dumps → challenger → into service if it is really better. "
         f"Data set: {what}. A schedule that was missed is made up for once, not once a night.",
-        "concurrency_limit": ConcurrencyLimitConfig(
-            limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
+        "concurrency_limit": objects.ConcurrencyLimitConfig(
+            limit=1, collision_strategy=objects.ConcurrencyLimitStrategy.ENQUEUE
         ),
     }
     return body | ({"cron": settings.retrain_cron} if settings.retrain_dataset else {})
@@ -52,17 +57,15 @@ def nightly(settings: Settings) -> dict[str, Any]:
 
 def every(settings: Settings) -> list[Any]:
     """All deployments, as they are registered."""
-    from prefect.deployments.runner import EntrypointType
-
-    from flows.benchmark import benchmark
-    from flows.retrain import retrain
-
     bodies: list[tuple[Any, str, dict[str, Any]]]
-    bodies = [(benchmark, name, body) for name, body in DEPLOYMENTS.items()]
-    bodies.append((retrain, NIGHTLY, nightly(settings)))
+    bodies = [(benchmark.benchmark, name, body) for name, body in DEPLOYMENTS.items()]
+    bodies.append((retrain.retrain, NIGHTLY, nightly(settings)))
     return [
         flow.to_deployment(
-            name=name, entrypoint_type=EntrypointType.MODULE_PATH, tags=["mrl4rec"], **body
+            name=name,
+            entrypoint_type=prefect.deployments.runner.EntrypointType.MODULE_PATH,
+            tags=["mrl4rec"],
+            **body,
         )
         for flow, name, body in bodies
     ]

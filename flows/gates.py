@@ -19,14 +19,26 @@ from deltalake import DeltaTable
 
 from flows.alerting import alerts_where_it_fails
 from flows.config.run import CUTOFFS
+from jobs import facts
 from mrl4rec.checks import gate
 from mrl4rec.checks.gate import Facts, Verdict, foreign_commits, markdown
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import GateFailed, Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, find, history
 from mrl4rec.core.storage import read_table
+from mrl4rec.formats.mapping import FORMATS
 from mrl4rec.tables import CORE_SUITE, RESULTS_SUITE, REVIEWS_SUITE, VECTOR_SUITES, split_suite
 from mrl4rec.tables.expectation import Expectation, Suite, fill, sql_ranges, sql_time
+from mrl4rec.transforms.facts import core_facts, reviews_facts, sample, split_facts
+from mrl4rec.transforms.opening import open_engine
+
+with lazy.imports():
+    import pandas as pd
+
+    from mrl4rec.checks.gate import model_facts
+    from mrl4rec.evaluation.ranking import metrics
+    from mrl4rec.models import model_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,9 +108,6 @@ class TableGate:
         )
 
     def _judge(self, marks: Mapping[str, int]) -> Verdict:
-        from jobs import facts
-        from mrl4rec.transforms.opening import open_engine
-
         read = {**self._versions((*self.suite.tables, *self.also)), **marks}
         problems = facts.problems(self.settings, self.dataset, read)
         with open_engine(self.settings) as engine:
@@ -125,16 +134,12 @@ class TableGate:
 
         Where columns are not as declared, how many is the only one: nothing else could be trusted.
         """
-        import pandas as pd
-
         row: Row = {"columns_amiss": len(problems)}
         if not any(problem.fatal for problem in problems):
             row |= self._facts(engine, read)
         return pd.DataFrame([row], dtype="float64")
 
     def _facts(self, engine: Engine, read: Mapping[str, int]) -> Row:
-        from jobs import facts
-
         try:
             facts.bind(engine, self.settings, self.dataset, read)
             return self.facts(engine, self.text)
@@ -169,8 +174,6 @@ def check_reviews(dataset: str, ingest: Commit, settings: Settings) -> Verdict:
     share = total.get("rows_quarantined", 0) / max(1, total.get("rows_read", 0))
 
     def facts(engine: Engine, text: Mapping[str, str]) -> Row:
-        from mrl4rec.transforms.facts import reviews_facts
-
         return reviews_facts(engine, text, share)
 
     as_of = latest_as_of(dataset, ingest, settings)
@@ -182,8 +185,6 @@ def check_reviews(dataset: str, ingest: Commit, settings: Settings) -> Verdict:
 
 def rating_ranges(uri: str, version: int) -> dict[str, tuple[float, float]]:
     """Source → its smallest and largest rating, for those whose mapping or format has a range."""
-    from mrl4rec.formats.mapping import FORMATS
-
     ranges = {}
     for row in read_table(DeltaTable(uri, version)).to_pylist():
         if row.get("mapping") is not None:
@@ -201,8 +202,6 @@ def check_core(dataset: str, core: Commit, settings: Settings) -> Verdict:
     """The gate after k-core, on interactions, users and items."""
 
     def facts(engine: Engine, text: Mapping[str, str]) -> Row:
-        from mrl4rec.transforms.facts import core_facts
-
         return core_facts(engine, core.summary)
 
     k = core.summary["k"]
@@ -217,8 +216,6 @@ def check_split(dataset: str, split: Commit, settings: Settings) -> Verdict:
     told = split.summary
 
     def facts(engine: Engine, text: Mapping[str, str]) -> Row:
-        from mrl4rec.transforms.facts import split_facts
-
         return split_facts(engine, text, told)
 
     asked = told.get("asked", {}).get("test") is not None
@@ -235,18 +232,16 @@ def check_vectors(
     dataset: str, folder: Path, settings: Settings, split: Commit | None = None
 ) -> Verdict:
     """The gate after training, on a model's folder. ``split`` None: the one its card names."""
-    from mrl4rec.models import model_folder
-
     card = model_folder.read_card(folder)
     suite = VECTOR_SUITES[card.kind]
     marks = {"models": card.stage_key}
     known = gate.find(settings, dataset, suite.name, marks, suite.digest({}))
     if known is None:
-        from mrl4rec.checks.gate.model_facts import read_ids, vector_facts
-
         made_from = split or _split_of(settings, dataset, card.versions)
-        users, items = (read_ids(settings, dataset, made_from, side) for side in ("user", "item"))
-        measured = vector_facts(folder, users, items)
+        users, items = (
+            model_facts.read_ids(settings, dataset, made_from, side) for side in ("user", "item")
+        )
+        measured = model_facts.vector_facts(folder, users, items)
         facts = Facts(measured.frame(), measured.notes)
         known = gate.judge(settings, dataset, suite, marks, facts)
     return gate.require(settings, known)
@@ -270,12 +265,6 @@ def check_results(
 def _measure_results(
     settings: Settings, dataset: str, results: Commit, ks: Sequence[int]
 ) -> Measured:
-    import pandas as pd
-
-    from mrl4rec.checks.gate.model_facts import count_test_users, result_facts
-    from mrl4rec.evaluation.ranking.metrics import METRICS
-    from mrl4rec.models import model_folder
-
     uri = settings.storage.table_uri(dataset, results.table)
     table = read_table(
         DeltaTable(uri, results.version),
@@ -284,11 +273,11 @@ def _measure_results(
     )
     folder = settings.storage.model_dir(dataset, results.summary["model"])
     widths = results.summary.get("widths") or model_folder.read_card(folder).widths
-    asked = [(metric, k, width) for metric in METRICS for k in ks for width in widths]
+    asked = [(metric, k, width) for metric in metrics.METRICS for k in ks for width in widths]
     split = _split_of(settings, dataset, {"split": results.summary["split"]})
     per_user = pd.read_parquet(settings.storage.per_user_file(dataset, results.key))
-    test_users = count_test_users(settings, dataset, split)
-    return result_facts(table.to_pandas(), per_user, asked, test_users)
+    test_users = model_facts.count_test_users(settings, dataset, split)
+    return model_facts.result_facts(table.to_pandas(), per_user, asked, test_users)
 
 
 def _split_of(settings: Settings, dataset: str, versions: Mapping[str, Any]) -> Commit:
@@ -305,8 +294,6 @@ def _split_of(settings: Settings, dataset: str, versions: Mapping[str, Any]) -> 
 
 
 def _sample(engine: Engine, text: Mapping[str, str], expectation: Expectation) -> list[Row]:
-    from mrl4rec.transforms.facts import sample
-
     query = expectation.example or expectation.offenders()
     return sample(engine, fill(query, text), gate.SAMPLE) if query else []
 

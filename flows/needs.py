@@ -5,10 +5,16 @@ from __future__ import annotations
 from deltalake import DeltaTable
 
 from flows.config.run import RunConfig
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.core.storage import dataset_of
+
+with lazy.imports():
+    import pyarrow.compute as pc
+
+    from mrl4rec import models
 
 WHERE = {"times": ("splits", "reviewed_at"), "ratings": ("reviews", "rating")}
 """Table and column in which each need shows."""
@@ -19,8 +25,6 @@ def check(request: RunConfig, ingest: Commit, split: Commit, settings: Settings)
 
     The tables are looked at only where some method needs something.
     """
-    from mrl4rec.models import NEEDS
-
     for need, (table, column) in WHERE.items():
         names = [cell.method.name for cell in request.cells if need == cell.method.needs]
         if not names:
@@ -28,15 +32,14 @@ def check(request: RunConfig, ingest: Commit, split: Commit, settings: Settings)
         commit = split if table == split.table else ingest
         uri = settings.storage.table_uri(request.dataset, table)
         if not _has_any(uri, commit.table_version(table), column):
+            who = " and ".join(dict.fromkeys(names))
             raise UsageError(
-                f"{' and '.join(dict.fromkeys(names))} needs {NEEDS[need]}, and there are none",
+                f"{who} needs {models.NEEDS[need]}, and there are none",
                 where=f"{request.dataset}, table {table}, column {column}",
                 todo="leave it out of --methods, or bring a dump that has them",
             )
 
 
 def _has_any(uri: str, version: int, column: str) -> bool:
-    import pyarrow.compute as pc
-
     rows = dataset_of(DeltaTable(uri, version)).filter(pc.field(column).is_valid())
     return bool(rows.head(1, columns=[column]).num_rows)

@@ -17,9 +17,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flows import ingest_messages, needs, preflight
 from flows.config.run import CUTOFFS, Cell, RunConfig
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, canonical
+from mrl4rec.data.catalog import CATALOG
 from mrl4rec.evaluation.cut import AS_TRAINED, Cut, can_rotate
+from mrl4rec.formats.sources import expand
+
+with lazy.imports():
+    import pyarrow.dataset
+
+    from flows import gates
+    from jobs import ingest, kcore
+    from jobs import split as split_job
+    from mrl4rec import reporting as report
+    from mrl4rec import training
+    from mrl4rec.core import locks
+    from mrl4rec.data import downloads, interactions
+    from mrl4rec.evaluation import evaluate as evaluation
+    from mrl4rec.models import model_folder
+    from mrl4rec.tables import versions
 
 if TYPE_CHECKING:
     from mrl4rec.data.interactions import Interactions
@@ -31,13 +48,7 @@ STAGES = ("ingest", "kcore", "split", "train", "evaluate")
 
 def preload() -> None:
     """Import what finding a stage done takes too: for while there is something to wait for."""
-    import pyarrow.dataset  # noqa: F401  delta-rs reads with it
-
-    from flows import gates  # noqa: F401
-    from jobs import ingest, kcore, split  # noqa: F401
-    from mrl4rec import reporting as report  # noqa: F401
-    from mrl4rec.core import locks  # noqa: F401
-    from mrl4rec.evaluation import evaluate as evaluation  # noqa: F401
+    lazy.load(pyarrow.dataset, gates, ingest, kcore, split_job, report, locks, evaluation)
 
 
 class Step(Protocol):
@@ -101,8 +112,6 @@ class Pipeline:
         return self._prepared
 
     def _ingest(self) -> Commit:
-        from flows import gates
-
         request = self.request
         files = self._files()
         if files is None:
@@ -115,8 +124,6 @@ class Pipeline:
 
     def take_in(self, files: Sequence[Path], as_of: datetime | None) -> Commit:
         """Ingest the files together, and say what became of their records; the gates come after."""
-        from jobs import ingest
-
         dataset = self.request.dataset
         options = self.request.read_options()
         wanted = ingest.IngestRequest(dataset, tuple(files), options, as_of)
@@ -126,8 +133,6 @@ class Pipeline:
 
     def _check_counts(self, commit: Commit) -> None:
         """Hold the catalogue's own source against its known counts: some have no checksum."""
-        from mrl4rec.data.catalog import CATALOG
-
         if not self.request.source and self.request.dataset in CATALOG:
             total = commit.summary["total"]
             known = CATALOG[self.request.dataset]
@@ -135,24 +140,17 @@ class Pipeline:
 
     def _files(self) -> tuple[Path, ...] | None:
         """The dump's files: those named, else the catalogue's; None: what is in the warehouse."""
-        from mrl4rec.data.catalog import CATALOG
-        from mrl4rec.formats.sources import expand
-
         if self.request.source:
             self.used = ", ".join(self.request.source)
             return expand(self.request.source)
         if self.request.dataset in CATALOG:
-            from mrl4rec.data.downloads import fetch
-
-            fetched = self.step("fetch", fetch, self.request.dataset, self.settings)
+            fetched = self.step("fetch", downloads.fetch, self.request.dataset, self.settings)
             self.used = fetched.used
             return tuple(fetched.files)
         return None
 
     def _newest_ingest(self) -> Commit:
-        from mrl4rec.tables.versions import newest_good
-
-        commit = newest_good(self.settings, self.request.dataset, "sources")
+        commit = versions.newest_good(self.settings, self.request.dataset, "sources")
         if commit is None:
             raise preflight.unknown(self.request.dataset, self.settings)
         self.used = f"reviews already in {self.settings.storage.dataset_dir(self.request.dataset)}"
@@ -163,8 +161,6 @@ class Pipeline:
 
     def _default(self, field: str, authors: Any, otherwise: Any, ingest: Commit) -> Any:
         """What was asked, else the catalogue's (for its own source), else by the dump's form."""
-        from mrl4rec.data.catalog import CATALOG
-
         asked = getattr(self.request, field)
         if asked is not None:
             return asked
@@ -173,9 +169,6 @@ class Pipeline:
         return authors if self._authors_form(ingest) else otherwise
 
     def _core(self, ingest: Commit) -> Commit:
-        from flows import gates
-        from jobs import kcore
-
         core: Commit = self._locked(
             "kcore",
             kcore.run,
@@ -189,9 +182,6 @@ class Pipeline:
         return core
 
     def _split(self, ingest: Commit, core: Commit) -> Commit:
-        from flows import gates
-        from jobs import split as split_job
-
         strategy = self._default("split", "predefined", "random", ingest)
         files = self.request.split_files
         if strategy == "predefined" and files is None and self.request.source:
@@ -215,10 +205,8 @@ class Pipeline:
     @cached_property
     def data(self) -> Interactions:
         """The split's interactions in memory, read once, and only when a stage needs them."""
-        from mrl4rec.data.interactions import load
-
         assert self.prepared.split is not None
-        return load(self.settings, self.request.dataset, self.prepared.split)
+        return interactions.load(self.settings, self.request.dataset, self.prepared.split)
 
     def _training_data(self) -> Interactions:
         """The data, asked for by a training that was not found done."""
@@ -228,9 +216,6 @@ class Pipeline:
 
     def train(self, cell: Cell) -> Commit:
         """Train one cell (or find it trained) and pass its vectors through their gate."""
-        from flows import gates
-        from mrl4rec import training
-
         split, request = self.prepared.split, self.request
         wanted = training.TrainRequest(
             method=cell.method,
@@ -266,18 +251,18 @@ class Pipeline:
         raw = Cut(self.request.widths)
         if not self.request.rotate:
             return (raw,)
-        from mrl4rec.models.model_folder import read_card
 
         folder = self.settings.storage.model_dir(self.request.dataset, train.key)
-        return (raw, Cut(raw.widths, rotated=True)) if can_rotate(read_card(folder)) else (raw,)
+        return (
+            (raw, Cut(raw.widths, rotated=True))
+            if can_rotate(model_folder.read_card(folder))
+            else (raw,)
+        )
 
     def evaluate(
         self, train: Commit, cell: Cell, on_evaluated: Any = None, cut: Cut = AS_TRAINED
     ) -> Commit:
         """Evaluate one trained cell on test (or find it evaluated) and gate its results."""
-        from flows import gates
-        from mrl4rec.evaluation import evaluate as evaluation
-
         split = self.prepared.split
         assert split is not None
         label = cut.name(cell.label)
@@ -307,13 +292,11 @@ class Pipeline:
 
     def _locked(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a stage while holding its lock, so that a second flow waits instead of racing."""
-        from mrl4rec.core.locks import locked
-
         slug = canonical(name).strip('"').replace(" ", "_").replace("·", "").replace("/", "-")
         path = self.settings.storage.lock_file(self.request.dataset, slug)
 
         def stage(*a: Any, **k: Any) -> Any:
-            with locked(path):
+            with locks.locked(path):
                 return function(*a, **k)
 
         stage.__name__ = getattr(function, "__name__", name)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flows import data_engine
 from flows.config.base import option
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.data.catalog import CATALOG
+from mrl4rec.formats.sources import expand
+
+with lazy.imports():
+    from jobs import ingest
 
 if TYPE_CHECKING:
     from flows.config.retrain import RetrainConfig
@@ -17,9 +23,6 @@ if TYPE_CHECKING:
 def check(request: RunConfig, settings: Settings) -> None:
     """Raise UsageError where the data of a request are not there or cannot be read as asked."""
     if request.source:
-        from jobs import ingest
-        from mrl4rec.formats.sources import expand
-
         ingest.check(expand(request.source), request.read_options(), settings, request.dataset)
     elif request.dataset not in CATALOG:
         if not is_there(request.dataset, settings):
@@ -32,8 +35,6 @@ def check_dumps(request: RetrainConfig, settings: Settings) -> None:
     """The same of a retraining: later dumps are judged one by one, and set aside by themselves."""
     files = request.files()
     if not is_there(request.dataset, settings):
-        from jobs import ingest
-
         if not files:
             raise no_dump(request)
         ingest.check(files, request.read_options(), settings, request.dataset)
@@ -45,8 +46,6 @@ def check_spark(dataset: str, settings: Settings) -> None:
 
     What is split already needs no Spark.
     """
-    from flows import data_engine
-
     name, _ = data_engine.decide(settings, deployed=False)
     if name == "duckdb" or settings.storage.has_table(dataset, "splits"):
         return

@@ -10,12 +10,13 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.runtime import deployment
 
-from flows import alerting, catch_up, preflight
+from flows import alerting, preflight
 from flows.benchmark import prefect_step
 from flows.config import parameters
 from flows.config.retrain import RetrainConfig
 from flows.data_engine import choose, named
 from flows.pipeline import Step
+from flows.retraining import catch_up
 from flows.retraining.course import Course
 from flows.retraining.outcome import Outcome
 from mrl4rec.core.errors import UsageError

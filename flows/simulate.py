@@ -15,10 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from flows.config.retrain import RetrainConfig
 from flows.pipeline import Step, plain
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import GateFailed, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import canonical
 from mrl4rec.core.storage import open_table, read_table
+from mrl4rec.formats.sources import digest
+
+with lazy.imports():
+    from flows import retrain
+    from mrl4rec import reporting as report
+    from mrl4rec.data.synthetic import deliveries
+    from mrl4rec.serving.registry import agree, ledger
+    from mrl4rec.tables import versions
 
 if TYPE_CHECKING:
     from mrl4rec.data.synthetic.deliveries import Landed
@@ -122,16 +131,12 @@ def simulate(asked: Simulation, settings: Settings, step: Step = plain) -> Story
     """Let dump after dump land, and retrain on each. Raises UsageError where the data set holds
     other dumps, and whatever a retraining raises but the refusal of a dump or a model.
     """
-    from mrl4rec import reporting as report
-    from mrl4rec.data.synthetic.deliveries import land
-    from mrl4rec.serving.registry.agree import bring_into_agreement
-
     folder = settings.storage.dumps_dir(asked.dataset)
-    weeks = _Weeks(asked, settings, step, land(asked.spec, folder, asked.weeks))
+    weeks = _Weeks(asked, settings, step, deliveries.land(asked.spec, folder, asked.weeks))
     weeks.taken()
     for week in range(asked.weeks + 1):
         weeks.retrain(week)
-    bring_into_agreement(settings, asked.dataset)
+    agree.bring_into_agreement(settings, asked.dataset)
     page = report.build(settings, [asked.dataset], None)
     return Story(weeks.landed, tuple(weeks.told()), weeks.taken(), page)
 
@@ -140,15 +145,11 @@ class _Weeks:
     """The weeks of a simulation: what is done of them, and doing the rest."""
 
     def __init__(self, asked: Simulation, settings: Settings, step: Step, landed: Landed) -> None:
-        from mrl4rec.formats.sources import digest
-
         self.asked, self.settings, self.step, self.landed = asked, settings, step, landed
         self.digests = [digest(landed.file(n))[0].sha256 for n in range(len(landed.dumps))]
 
     def retrain(self, week: int) -> None:
         """One week, unless it is done. Raises GateFailed where no row of the ledger tells of it."""
-        from flows.retrain import run_retrain
-
         found = self.row(week)
         if found is not None:
             log.info("week %d: found done, row %d: %s", week, found.seq, found.decision)
@@ -156,7 +157,7 @@ class _Weeks:
         log.info("week %d of %d lands", week, self.asked.weeks)
         files = [self.landed.file(number) for number in range(week + 1)]
         try:
-            run_retrain(self.asked.request(week, *files), self.settings, self.step)
+            retrain.run_retrain(self.asked.request(week, *files), self.settings, self.step)
         except GateFailed as error:
             if self.row(week) is None:
                 raise
@@ -164,8 +165,6 @@ class _Weeks:
 
     def row(self, week: int) -> Entry | None:
         """What a week has left in the ledger: a decision as of its end, or its dump's refusal."""
-        from mrl4rec.serving.registry import ledger
-
         wanted = json.loads(canonical(self.asked.request(week).parameters()))
         for row in ledger.entries(self.settings, self.asked.dataset):
             told = row.evidence
@@ -183,8 +182,6 @@ class _Weeks:
 
     def taken(self) -> frozenset[int]:
         """Which dumps are in the data set now. Raises UsageError where there are others."""
-        from mrl4rec.tables import versions
-
         settings, dataset = self.settings, self.asked.dataset
         ingest = versions.newest_good(settings, dataset, "sources")
         if ingest is None:

@@ -12,7 +12,6 @@ from jobs import common
 from mrl4rec.checks.gate.verdicts import last_failure
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
-from mrl4rec.tables import TABLES
 from mrl4rec.transforms.engine import Engine
 from mrl4rec.transforms.facts import Amiss, columns_amiss, sample
 from mrl4rec.transforms.opening import open_engine
@@ -20,21 +19,16 @@ from mrl4rec.transforms.opening import open_engine
 
 def problems(settings: Settings, dataset: str, versions: Mapping[str, int]) -> list[Amiss]:
     """The columns of table versions that are not as declared."""
-    schemas = {table: _schema(settings.storage.table_uri(dataset, table), version)
-               for table, version in versions.items()}  # fmt: skip
-    return columns_amiss(schemas)
+    uri = common.Tables(settings, dataset).uri
+    opened = {table: DeltaTable(uri(table), version) for table, version in versions.items()}
+    return columns_amiss({t: pa.schema(d.schema().to_arrow()) for t, d in opened.items()})
 
 
 def bind(engine: Engine, settings: Settings, dataset: str, versions: Mapping[str, int]) -> None:
     """Make table versions relations with the tables' names; columns not declared are left out."""
+    tables = common.Tables(settings, dataset)
     for table, version in versions.items():
-        uri = settings.storage.table_uri(dataset, table)
-        there = _schema(uri, version).names
-        engine.read(table, uri, version, [name for name in TABLES[table].columns if name in there])
-
-
-def _schema(uri: str, version: int) -> pa.Schema:
-    return pa.schema(DeltaTable(uri, version).schema().to_arrow())
+        tables.read(engine, table, version)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

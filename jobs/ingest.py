@@ -9,36 +9,37 @@ import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Mapping as Dict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import DeltaTable
 
 from jobs import common
+from jobs import sources as source_rows
+from jobs.sources import COUNTS, New
 from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.core.storage import open_table, read_table
+from mrl4rec.core.storage import open_table
+from mrl4rec.formats.decode import Input
 from mrl4rec.formats.detect import Detected, detect
-from mrl4rec.formats.mapping import FORMATS, Mapping, describe
+from mrl4rec.formats.mapping import describe
 from mrl4rec.formats.options import ReadOptions
 from mrl4rec.formats.packing import Unpacking
-from mrl4rec.formats.sources import SourceFile, digest, expand, undigested
+from mrl4rec.formats.sources import SourceFile, expand, undigested
 from mrl4rec.tables import QUARANTINE, REVIEWS, SOURCES, Table, store, versions
 from mrl4rec.transforms import reviews
 from mrl4rec.transforms.engine import Engine, Mode
+from mrl4rec.transforms.opening import open_engine
 
 log = logging.getLogger("mrl4rec")
 
 CODE = 2
 """Raised whenever the tables change for the same files and parameters."""
-COUNTS = ("rows_read", "rows_accepted", "rows_duplicate", "rows_quarantined")
 
 
 @dataclass(frozen=True)
@@ -69,24 +70,16 @@ class IngestRequest:
 
 @dataclass
 class _Plan:
-    """One run: what is there already, which sources are new, and what they hold."""
+    """One run: what is there already, and which sources are new."""
 
     request: IngestRequest
-    settings: Settings
+    tables: common.Tables
     key: str
     base: Commit | None
     known: dict[str, dict[str, Any]]
     """Rows of `sources` by digest, in the order of their numbers."""
     notes: list[str]
-    fresh: dict[SourceFile, Mapping] = field(default_factory=dict)
-    """The new sources in order, and how each is read."""
-    held: dict[int, reviews.Source] = field(default_factory=dict)
-    """What the new sources hold, by their place; none where no record was read."""
-    heads: dict[str, int] = field(default_factory=dict)
-    """Version of each table of the stage: what was written, and of `sources` what is there."""
-
-    def uri(self, table: str) -> str:
-        return self.settings.storage.table_uri(self.request.dataset, table)
+    new: list[New] = field(default_factory=list)
 
 
 def check(
@@ -97,7 +90,8 @@ def check(
     Raises UsageError or Mrl4recError for the first file that cannot be read, with what to type.
     """
     base = versions.newest_good(settings, dataset, SOURCES.name)
-    first = _first_mapping(_known_sources(settings, dataset, base))
+    uri = settings.storage.table_uri(dataset, SOURCES.name)
+    first = source_rows.first_mapping(source_rows.known(uri, base))
     found = []
     for path in files:
         for source in undigested(path):
@@ -113,217 +107,120 @@ def run(request: IngestRequest, settings: Settings) -> Commit:
     Raises Mrl4recError where a file is refused (not readable, binary, cut off, of no known form, a
     column missing); nothing is committed then.
     """
-    sources, notes = _distinct(request.files, Unpacking.of(settings))
+    sources, notes = source_rows.distinct(request.files, Unpacking.of(settings))
     key = request.key(sources)
-    done = stage.find(settings.storage.table_uri(request.dataset, SOURCES.name), SOURCES.name, key)
+    tables = common.Tables(settings, request.dataset)
+    done = stage.find(tables.uri(SOURCES.name), SOURCES.name, key)
     if done is not None:
         log.info("ingest: these files were taken in before, version %d", done.version)
         return done
     base = versions.newest_good(settings, request.dataset, SOURCES.name)
-    known = _known_sources(settings, request.dataset, base)
-    plan = _Plan(request, settings, key, base, known, notes)
+    known = source_rows.known(tables.uri(SOURCES.name), base)
+    plan = _Plan(request, tables, key, base, known, notes)
     _read_as(plan, sources)
     as_of = request.as_of or datetime.now(UTC)
-    if plan.fresh or base is None:
+    if plan.new or base is None:
         facts = _take_in(plan, as_of)
     else:
-        plan.heads = _restored(plan)
+        _restore(plan)
         facts = {"total": base.summary["total"], "rules": {}, "first_bad": {}}
     return _commit(plan, sources, facts | {"as_of": as_of.isoformat()})
 
 
-def _distinct(files: Sequence[Path], most: Unpacking) -> tuple[list[SourceFile], list[str]]:
-    sources: dict[str, SourceFile] = {}
-    notes = []
-    for path in files:
-        for source in digest(path, most):
-            first = sources.setdefault(source.sha256, source)
-            if first is not source:
-                notes.append(f"{source.shown} has the same bytes as {first.shown}: read once")
-    return list(sources.values()), notes
-
-
-def _known_sources(
-    settings: Settings, dataset: str, base: Commit | None
-) -> dict[str, dict[str, Any]]:
-    if base is None:
-        return {}
-    delta = DeltaTable(settings.storage.table_uri(dataset, SOURCES.name), base.version)
-    rows = sorted(read_table(delta).to_pylist(), key=lambda row: row["source_no"])
-    return {row["source_sha256"]: row for row in rows}
-
-
-def _mapping_of(row: Dict[str, Any]) -> Mapping | None:
-    """How a source was read; None for one that was empty, or of a form no longer known."""
-    if row.get("mapping"):
-        mapping = Mapping.from_json(json.loads(row["mapping"]))
-        return None if mapping.syntax == "none" else mapping
-    return FORMATS.get(row["format"])
-
-
-def _first_mapping(known: Dict[str, Dict[str, Any]]) -> Mapping | None:
-    """The data set's first mapping: it holds for its later dumps."""
-    return next(filter(None, map(_mapping_of, known.values())), None)
-
-
 def _read_as(plan: _Plan, sources: Sequence[SourceFile]) -> None:
     """Find out how each new source is read; known ones must be asked for as they were."""
-    first = _first_mapping(plan.known)
+    first = source_rows.first_mapping(plan.known)
     for source in sources:
         row = plan.known.get(source.sha256)
         if row is not None:
-            _same_reading(source, row, plan.request.options)
+            source_rows.require_same_reading(source, row, plan.request.options)
             plan.notes.append(f"{source.shown} was taken in before ({row['path']}): skipped, its "
                               "counts are of that time")  # fmt: skip
             continue
         found = detect(source, plan.request.options, first)
-        plan.fresh[source] = found.mapping
+        plan.new.append(New(source, found.mapping))
         said = describe(found.mapping)  # logged when the file is read
         plan.notes += [f"{source.shown}: {note}" for note in found.notes if note != said]
         if first is None and found.mapping.syntax != "none":
             first = found.mapping
 
 
-def _same_reading(source: SourceFile, row: Dict[str, Any], options: ReadOptions) -> None:
-    before = _mapping_of(row)
-    if not options.is_given or before is None:
-        return
-    asked = detect(source, options, None).mapping
-    if options.rating_range is None:  # what was seen is no other wish
-        asked = replace(asked, rating_range=before.rating_range)
-    same: Dict[str, Any] = {"name": None, "header": None, "asin_items": False}
-    if replace(asked, **same) != replace(before, **same):
-        raise UsageError(
-            f"{source.shown} was taken in as {describe(before)}; now it is asked for as "
-            f"{describe(asked)}",
-            todo="take it into another --dataset, or leave the options out",
-        )
-
-
 def _take_in(plan: _Plan, as_of: datetime) -> dict[str, Any]:
     """Read the new sources and commit `quarantine` and `reviews`; facts of the summary."""
-    from mrl4rec.formats.decode import Input
-    from mrl4rec.transforms.opening import open_engine
-
-    most = Unpacking.of(plan.settings)
-    inputs = [Input(*read, number, most) for number, read in enumerate(plan.fresh.items())]
-    for source, mapping in plan.fresh.items():
-        log.info("reading %s: %s, %.1f MB", source.shown, describe(mapping), source.bytes / 1e6)
-    with open_engine(plan.settings) as engine:
+    settings = plan.tables.settings
+    inputs = []
+    for number, new in enumerate(plan.new):
+        file = new.file
+        log.info("reading %s: %s, %.1f MB", file.shown, describe(new.mapping), file.bytes / 1e6)
+        inputs.append(Input(file, new.mapping, number, Unpacking.of(settings)))
+    with open_engine(settings) as engine:
         engine.decode("decoded", inputs, as_of)
-        for source in plan.fresh:
-            if source.changed():
+        for new in plan.new:
+            if new.file.changed():
                 raise Mrl4recError(
-                    "the file changed while it was read", where=source.shown, todo="run it again"
+                    "the file changed while it was read", where=new.file.shown, todo="run it again"
                 )
-        plan.heads = _restored(plan)
+        _restore(plan)
         return _settle(plan, engine)
 
 
-def _restored(plan: _Plan) -> dict[str, int]:
-    """The versions of the stage's tables once they hold what they held at its base.
+def _restore(plan: _Plan) -> None:
+    """Give the stage's tables what they held at its base: what comes now is written on that.
 
     Raises LostRace where another ingest was committed since the base was looked up.
     """
-    place = (plan.settings, plan.request.dataset)
-    if versions.newest_good(*place, SOURCES.name) != plan.base:
-        raise stage.LostRace(plan.uri(SOURCES.name))
-    versions.restore(*place, SOURCES.name, plan.base)
-    marker = open_table(plan.uri(SOURCES.name))
-    heads = common.heads(*place, (QUARANTINE.name, REVIEWS.name))
-    return {**heads, SOURCES.name: marker.version() if marker else 0}
+    tables = plan.tables
+    place = (tables.settings, tables.dataset, SOURCES.name)
+    if versions.newest_good(*place) != plan.base:
+        raise stage.LostRace(tables.uri(SOURCES.name))
+    versions.restore(*place, plan.base)
+    marker = open_table(tables.uri(SOURCES.name))
+    tables.heads[SOURCES.name] = marker.version() if marker else 0  # made by the commit alone
+    tables.begin(QUARANTINE.name, REVIEWS.name)
 
 
 def _settle(plan: _Plan, engine: Engine) -> dict[str, Any]:
-    digests = pa.array([source.sha256 for source in plan.fresh], pa.string())
+    digests = pa.array([new.file.sha256 for new in plan.new], pa.string())
     numbers = pa.array(range(len(digests)), pa.int32())
     engine.add("arrived", pa.table({"source_no": numbers, "source_sha256": digests}))
-    engine.read("present", plan.uri(REVIEWS.name), plan.heads[REVIEWS.name])
-    plan.held = reviews.settle(engine)
-    good = sum(source.good for source in plan.held.values())
-    bad = sum((source.rules for source in plan.held.values()), Counter())
+    tables, held = plan.tables, [new.held for new in plan.new]
+    engine.read("present", REVIEWS, tables.uri(REVIEWS.name), tables.heads[REVIEWS.name])
+    reviews.settle(engine, held)
+    good = sum(source.good for source in held)
+    bad = sum((source.rules for source in held), Counter())
     log.info("decoded %s records, %s of them broken", f"{good + bad.total():,}", f"{bad.total():,}")
-    replaced = reviews.compare(engine, plan.held)
-    if any(mapping.asin_items for mapping in plan.fresh.values()):
-        reviews.count_short_ids(engine, plan.held)
+    replaced = reviews.compare(engine, held)
+    if any(new.mapping.asin_items for new in plan.new):
+        reviews.count_short_ids(engine, held)
     _write(plan, engine, QUARANTINE, reviews.QUARANTINED, "append")
     if replaced:
         _write(plan, engine, REVIEWS, reviews.REPLACED, "overwrite")
     else:
         _write(plan, engine, REVIEWS, reviews.GAINED, "append")
-    new = good - sum(source.duplicate for source in plan.held.values())
-    log.info("reviews: %s new, %s replaced", f"{new:,}", f"{replaced:,}")
+    gained = good - sum(source.duplicate for source in held)
+    log.info("reviews: %s new, %s replaced", f"{gained:,}", f"{replaced:,}")
     first_bad = reviews.first_broken(engine) if bad else {}
-    shown = [source.shown for source in plan.fresh]
     for record in first_bad.values():
-        record["path"] = shown[record.pop("source_no")]
-    return {
-        "total": reviews.distinct(engine),
-        "rules": dict(sorted(bad.items())),
-        "first_bad": first_bad,
-    }
+        record["path"] = plan.new[record.pop("source_no")].file.shown
+    rules = dict(sorted(bad.items()))
+    return {"total": reviews.distinct(engine), "rules": rules, "first_bad": first_bad}
 
 
 def _write(plan: _Plan, engine: Engine, table: Table, sql: str, mode: Mode) -> None:
     """Commit before the marker's: with the key, and whose commit it is."""
     note = json.dumps({"stage": "ingest", "key": plan.key, "table": table.name})
-    plan.heads[table.name] = engine.write(
-        table, plan.uri(table.name), sql, mode=mode, text=note, base=plan.heads[table.name]
-    )
+    plan.tables.write(engine, table, sql, note, mode)
 
 
-def _note(plan: _Plan) -> None:
-    """Note what a person should know of these sources, and the ratings' range where it was seen."""
-    seen = [source for number, source in plan.held.items()
-            if list(plan.fresh.values())[number].rating_range is None and source.rated]  # fmt: skip
-    lows, highs = ([getattr(s, end) or 0.0 for s in seen] for end in ("low", "high"))
-    for number, (source, mapping) in enumerate(plan.fresh.items()):
-        held = plan.held.get(number, reviews.Source())
-        said = []
-        if mapping.syntax == "none":
-            said.append("an empty file, no record in it")
-        if mapping.rating_range is None and held.rated:  # all that came with it share its range
-            low, high = min(lows), max(highs)
-            plan.fresh[source] = replace(mapping, rating_range=(low, high))
-            said.append(f"ratings from {low:g} to {high:g} were seen; this range holds for later "
-                        "dumps")  # fmt: skip
-        if mapping.rating is not None and not held.rated and held.good:
-            said.append("no record has a rating")
-        if held.repeated:
-            said.append(f"{held.repeated:,} rows repeat a (user, item) pair of this file")
-        if mapping.asin_items and held.short_ids:
-            said.append(
-                f"{held.short_ids:,} numeric item ids ({held.short_rows:,} rows) are shorter than "
-                "10 digits: a spreadsheet may have cut their leading zeros"
-            )
-        plan.notes += [f"{source.shown}: {note}" for note in said]
-
-
-def _new_rows(plan: _Plan) -> list[dict[str, Any]]:
-    """Rows of `sources` for the files that were new."""
-    return [
-        {
-            "source_sha256": source.sha256,
-            "source_no": len(plan.known) + number,
-            "path": str(source.path.absolute()) + (f"/{source.member}" if source.member else ""),
-            "bytes": source.bytes,
-            "format": mapping.name or mapping.syntax,
-            "mapping": json.dumps(mapping.to_json(), sort_keys=True),
-            **plan.held.get(number, reviews.Source()).counts,
-        }
-        for number, (source, mapping) in enumerate(plan.fresh.items())
-    ]
-
-
-def _commit(plan: _Plan, sources: Sequence[SourceFile], facts: Dict[str, Any]) -> Commit:
+def _commit(plan: _Plan, sources: Sequence[SourceFile], facts: Mapping[str, Any]) -> Commit:
     """The marker: the stage is done with this commit, and not before."""
-    _note(plan)
-    rows = _new_rows(plan)
+    plan.notes += source_rows.note(plan.new)
+    rows = [new.row(number) for number, new in enumerate(plan.new, len(plan.known))]
     by_digest = plan.known | {row["source_sha256"]: row for row in rows}
-    listed = [_listed(source, by_digest[source.sha256]) for source in sources]
-    mappings = [m for m in map(_mapping_of, by_digest.values()) if m is not None]
-    integer = sum(mapping.integer_ids for mapping in mappings)
-    if 0 < integer < len(mappings):
+    listed = [source_rows.listed(source, by_digest[source.sha256]) for source in sources]
+    mappings = filter(None, map(source_rows.mapping_of, by_digest.values()))
+    ids = [mapping.integer_ids for mapping in mappings]
+    if any(ids) and not all(ids):
         plan.notes.append(
             "integer ids of a split made elsewhere lie beside other ids in this data set"
         )
@@ -332,24 +229,17 @@ def _commit(plan: _Plan, sources: Sequence[SourceFile], facts: Dict[str, Any]) -
         **facts,
         "sources": listed,
         "total": total | {name: facts["total"][name] for name in ("users", "items")},
-        "ids": "integer" if 0 < integer == len(mappings) else "first_appearance",
+        "ids": "integer" if any(ids) and all(ids) else "first_appearance",
         "notes": plan.notes,
     }
-    outputs = {table.name: plan.heads[table.name] for table in (REVIEWS, QUARANTINE)}
+    tables = plan.tables
+    outputs = {name: tables.heads[name] for name in (REVIEWS.name, QUARANTINE.name)}
     commit = Commit("ingest", plan.key, SOURCES.name, -1, outputs, summary)
-    versions.create(plan.settings, plan.request.dataset, SOURCES.name)
+    versions.create(tables.settings, tables.dataset, SOURCES.name)
     table = pa.Table.from_pylist(rows, schema=SOURCES.schema)
-    base = plan.heads[SOURCES.name]
-    version = store.append_rows(plan.uri(SOURCES.name), table, commit.metadata(), base)
+    base = tables.heads[SOURCES.name]
+    version = store.append_rows(tables.uri(SOURCES.name), table, commit.metadata(), base)
     return replace(commit, version=version)
-
-
-def _listed(source: SourceFile, row: Dict[str, Any]) -> dict[str, Any]:
-    """A source as the summary lists it."""
-    mapping = _mapping_of(row)
-    said = describe(mapping) if mapping else row["format"]
-    counts = {name: row[name] for name in COUNTS}
-    return {"path": source.shown, "format": row["format"], "mapping": said, **counts}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,44 +43,36 @@ def run(
     interactions or another run committed meanwhile.
     """
     _check(strategy, split_seed, split_files, since, test_share)
-    moment = since and since.replace(tzinfo=since.tzinfo or UTC).astimezone(UTC)
     files = author_form.find(split_files) if split_files else {}
     share = test_share if strategy in USES_SHARE else None
-    said: dict[str, Any] = {"strategy": strategy, "split_seed": split_seed}
-    if moment is not None:
-        said["since"] = moment.isoformat()
+    params: dict[str, Any] = {"strategy": strategy, "split_seed": split_seed}
+    if since is not None:
+        since = since.replace(tzinfo=since.tzinfo or UTC).astimezone(UTC)
+        params["since"] = since.isoformat()
     inputs = {"kcore": core.key, "files": author_form.digests(files)}
-    key = stage.stage_key(STAGE, CODE, inputs, {**said, "test_share": share})
-    uri = settings.storage.table_uri(dataset, MARKER)
-    found = stage.find(uri, MARKER, key)
+    key = stage.stage_key(STAGE, CODE, inputs, {**params, "test_share": share})
+    tables = common.Tables(settings, dataset)
+    found = stage.find(tables.uri(MARKER), MARKER, key)
     if found is not None and versions.complete(settings, dataset, found):
         return found
 
-    base = common.heads(settings, dataset, (MARKER,))[MARKER]
+    tables.begin(MARKER)
     outputs = {name: core.table_version(name) for name in INPUTS}
     with open_engine(settings) as engine:
         for name, version in outputs.items():
-            engine.read(name, settings.storage.table_uri(dataset, name), version)
+            tables.read(engine, name, version)
         if strategy in USES_TIME:
-            _need_times(engine, strategy, settings.storage.table_uri(dataset, "interactions"))
+            _need_times(engine, strategy, tables.uri("interactions"))
         if files:
-            tables = {name: DeltaTable(settings.storage.table_uri(dataset, name), version)
-                      for name, version in outputs.items()}  # fmt: skip
-            given = author_form.read(files)
-            author_form.require_same(given, files, tables)
-            engine.add("given", given)
-        counts = splits.build(engine, strategy, split_seed, test_share, moment)
-        if moment is not None:
-            _check_cut(engine, counts, moment)
+            _add_given(engine, files, {n: DeltaTable(tables.uri(n), v) for n, v in outputs.items()})
+        counts = splits.build(engine, strategy, split_seed, test_share, since)
+        if since is not None:
+            _check_cut(engine, counts, since)
         # Other test folds follow from the degrees: their size cannot be held against a share.
         test = share if strategy in ("random", "global_time") else None
-        asked = {"test": test, "valid": splits.VALID_SHARE}
-        commit = Commit(STAGE, key, MARKER, -1, outputs, {**counts, **said, "asked": asked})
-        version = engine.write(
-            SPLITS, uri, splits.table(strategy, split_seed), mode="overwrite",
-            text=commit.metadata(), base=base, order=", ".join(SPLITS.key),
-        )  # fmt: skip
-    return replace(commit, version=version)
+        summary = {**counts, **params, "asked": {"test": test, "valid": splits.VALID_SHARE}}
+        commit = Commit(STAGE, key, MARKER, -1, outputs, summary)
+        return tables.finish(engine, SPLITS, splits.table(strategy, split_seed), commit)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -120,6 +111,13 @@ def _check(
         raise UsageError(f"the split seed must fit 64 bits, got {seed}", where="--split-seed")
 
 
+def _add_given(engine: Engine, files: dict[str, Path], tables: Mapping[str, DeltaTable]) -> None:
+    """Make the files' pairs the relation ``given``; they must be exactly the interactions."""
+    given = author_form.read(files)
+    author_form.require_same(given, files, tables)
+    engine.add("given", given)
+
+
 def _need_times(engine: Engine, strategy: str, where: str) -> None:
     """Raise UsageError where a pair has no time."""
     lost = engine.query("SELECT 1 AS lost FROM interactions WHERE reviewed_at IS NULL LIMIT 1")
@@ -142,11 +140,7 @@ def _check_cut(engine: Engine, counts: Mapping[str, Any], moment: datetime) -> N
         what = f"there is nothing to test: no pair is at or after {moment.isoformat()}"
     days = [datetime.fromtimestamp(t / 1e6, UTC).date().isoformat() for t in splits.ends(engine)]
     reach = f"the pairs reach {' to '.join(days)}" if days else "there are no pairs"
-    raise UsageError(
-        f"{what}; {reach}",
-        where="--since",
-        todo="give a time between the two",
-    )
+    raise UsageError(f"{what}; {reach}", where="--since", todo="give a time between the two")
 
 
 if __name__ == "__main__":

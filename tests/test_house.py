@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import subprocess
 import sys
@@ -20,6 +21,22 @@ def test_imports_point_one_way() -> None:
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+def test_few_imports_are_inside_functions() -> None:
+    """``core.lazy`` is the one way of importing later; what else there is says why."""
+    inside = []
+    for path in (path for part in ("src", "flows", "jobs") for path in (ROOT / part).rglob("*.py")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for function in ast.walk(ast.parse("\n".join(lines))):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                inside += [
+                    (f"{path.relative_to(ROOT)}:{node.lineno}", lines[node.lineno - 1])
+                    for node in ast.walk(function)
+                    if isinstance(node, ast.Import | ast.ImportFrom)
+                ]
+    assert len(inside) <= 10
+    assert not [place for place, line in inside if "#" not in line]
 
 
 def test_deployments_name_only_parameters_the_flow_has() -> None:

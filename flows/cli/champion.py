@@ -8,8 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from flows import console
-from mrl4rec.core.errors import UsageError
+from mrl4rec.core import lazy
+from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec.models import model_folder
 
 ONLY_ONE = "unset: the only one in the warehouse"
 
@@ -51,9 +55,7 @@ def positive(text: str) -> int:
 
 def dataset_of(settings: Settings, name: str | None) -> str:
     """The data set that is meant: the one named, else the only one there is."""
-    from flows.cli.tables import chosen
-
-    names = chosen(settings, name)
+    names = settings.storage.chosen([name] if name else None)
     if len(names) > 1:
         raise UsageError("there are several data sets", todo=f"--dataset {' | '.join(names)}")
     return names[0]
@@ -75,9 +77,6 @@ def show_change(arguments: Namespace, settings: Settings, done: Any) -> Any:
 
 def as_dict(settings: Settings, agreement: Any) -> dict[str, Any]:
     """An agreement as JSON, with the champion's method where its folder is there."""
-    from mrl4rec.core.errors import Mrl4recError
-    from mrl4rec.models import model_folder
-
     method = None
     if agreement.champion is not None:
         try:

@@ -7,8 +7,13 @@ from argparse import Namespace
 from typing import Any
 
 from flows import console
+from mrl4rec.core import lazy
 from mrl4rec.core.choices import PROTOCOLS
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec import reporting as report
+    from mrl4rec.reporting import comparable, contest, per_user
 
 HEAD = ["A", "B", "A's mean", "B's mean", "A − B", "95 % interval", "relative", "d_z", "p",
         "p (Holm)", "seeds ±", "better"]  # fmt: skip
@@ -37,7 +42,6 @@ def run(arguments: Namespace) -> Any:
     """Print the leaderboard; with names, the paired tests between them."""
     if arguments.models:
         return paired(arguments)
-    from mrl4rec import reporting as report
 
     rows = report.leaderboard(Settings(), arguments.dataset)
     if arguments.json:
@@ -51,18 +55,16 @@ def run(arguments: Namespace) -> Any:
 
 def paired(arguments: Namespace) -> Any:
     """Every pair of the models named, on each data set that has them all."""
-    from mrl4rec.reporting.comparable import heats
-    from mrl4rec.reporting.contest import contests
-    from mrl4rec.reporting.per_user import Place
-
     settings = Settings()
-    place = Place(arguments.metric, arguments.k, arguments.width)
-    found = heats(
+    place = per_user.Place(arguments.metric, arguments.k, arguments.width)
+    found = comparable.heats(
         settings, arguments.models, dataset=arguments.dataset, protocol=arguments.protocol
     )
     answers = []
     for heat in found:
-        pairs = contests(settings, heat.groups, place, draws=arguments.draws, seed=arguments.seed)
+        pairs = contest.contests(
+            settings, heat.groups, place, draws=arguments.draws, seed=arguments.seed
+        )
         answers.append(
             {
                 "dataset": heat.dataset,

@@ -6,6 +6,10 @@ import argparse
 from typing import Any
 
 from flows import console
+from mrl4rec.core import lazy
+
+with lazy.imports():
+    from mrl4rec.data import catalog
 
 COLUMNS = ["name", "title", "kcore", "split", "licence"]
 
@@ -16,9 +20,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Print the entries."""
-    from mrl4rec.data.catalog import CATALOG
-
-    rows = [[getattr(entry, name) for name in COLUMNS] for entry in CATALOG.values()]
+    rows = [[getattr(entry, name) for name in COLUMNS] for entry in catalog.CATALOG.values()]
     if arguments.json:
         return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
     console.table("mrl4rec run --dataset NAME", COLUMNS, rows)

@@ -14,8 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from flows import data_engine
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    import psutil
+    import torch
+
+    from mrl4rec.transforms import spark_session
 
 LEAST_DISK_MB = 2000
 LEAST_MEMORY_GB = 6
@@ -74,8 +81,6 @@ def _python() -> Finding:
 
 
 def _java(settings: Settings) -> Finding:
-    from mrl4rec.transforms import spark_session
-
     try:
         spark_session.require_java()
     except Mrl4recError as error:
@@ -88,10 +93,8 @@ def _java(settings: Settings) -> Finding:
 
 
 def _jars(settings: Settings) -> Finding:
-    from mrl4rec.transforms.spark_session import delta_jars
-
     try:
-        jars = delta_jars(settings)
+        jars = spark_session.delta_jars(settings)
     except Mrl4recError as error:
         return _for_spark(settings, error.what, "mrl4rec setup")
     return Finding(True, f"{len(jars)} io.delta JARs in {settings.jars}, for Spark")
@@ -126,8 +129,6 @@ def _disk(settings: Settings) -> Finding:
 
 
 def _memory() -> Finding:
-    import psutil
-
     total = psutil.virtual_memory().total / 2**30
     return Finding(
         total >= LEAST_MEMORY_GB,
@@ -185,8 +186,6 @@ def _pins() -> dict[str, str]:
 
 
 def _device() -> Finding:
-    import torch
-
     if torch.cuda.is_available():
         return Finding(True, f"training on {torch.cuda.get_device_name()}")
     return Finding(True, f"training on the CPU, {os.cpu_count()} cores (no GPU was found)")

@@ -6,14 +6,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mrl4rec.core.errors import UsageError
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec.serving import export as exporting
+    from mrl4rec.serving.registry import find
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """The model, the width and the format."""
     add = command.add_argument
-    add("model", help="a model folder, or its stage key (or the beginning of it)")
+    add("model", help="a model folder, a stage key or its beginning, or the id of an MLflow run")
     add("--width", type=int, help="first so many dimensions; unset: all")
     add("--rotate", action="store_true", help="rotate first (exact SVD): better narrow prefixes")
     add("--format", choices=("npy", "parquet", "faiss"), default="npy", help="form of the files")
@@ -22,10 +26,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Write the vectors and print the folder."""
-    from mrl4rec.serving import export as exporting
-
     settings = Settings()
-    folder = _model_folder(settings, arguments.model)
+    folder = Path(arguments.model)
+    if not (folder / "model.json").exists():
+        folder = settings.storage.model_dir(*find.model(settings, arguments.model))
     name = f"{folder.name[:12]}-{arguments.width or 'full'}{'-rotated' if arguments.rotate else ''}"
     out = Path(arguments.out) if arguments.out else settings.storage.export_dir(name)
     written = exporting.run(folder, arguments.width, arguments.rotate, arguments.format, out)
@@ -33,18 +37,3 @@ def run(arguments: argparse.Namespace) -> Any:
         return {"export": str(written)}
     print(written)
     return None
-
-
-def _model_folder(settings: Settings, name: str) -> Path:
-    if (Path(name) / "model.json").exists():
-        return Path(name)
-    hits = sorted(settings.storage.model_dirs(name)) if name.isalnum() else []
-    if len(hits) != 1:
-        known = sorted(folder.name[:12] for folder in settings.storage.model_dirs())
-        raise UsageError(
-            f"{len(hits) or 'no'} model folders match {name!r}",
-            where=str(settings.warehouse),
-            todo="give one of: "
-            + (", ".join(known[:20]) or "none yet; train one by `mrl4rec run`"),
-        )
-    return hits[0]

@@ -9,8 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from flows import console
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec.evaluation import hierarchy as measuring
+    from mrl4rec.reporting import hierarchy
+    from mrl4rec.reporting import runs as stored
 
 log = logging.getLogger("mrl4rec")
 
@@ -29,19 +35,16 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> Any:
     """Measure models, raw and rotated (or find them measured), and print what came of it."""
-    from mrl4rec.evaluation.hierarchy import measured
-
     settings = Settings()
     found: list[dict[str, Any]] = []
     for one in _runs(settings, arguments.dataset, arguments.models):
         for rotated in (False, True):
             log.info("%s%s, seed %s", one.method, ", rotated" if rotated else "", one.seed)
-            found += measured(settings, arguments.dataset, one.model, rotated=rotated)
+            found += measuring.measured(settings, arguments.dataset, one.model, rotated=rotated)
     if arguments.json:
         return found
-    from mrl4rec.reporting.hierarchy import tables
 
-    for title, table in tables(found).items():
+    for title, table in hierarchy.tables(found).items():
         console.table(f"{arguments.dataset}: {title}", list(table.head), table.rows)
     return None
 
@@ -50,11 +53,9 @@ def _runs(settings: Settings, dataset: str, names: Sequence[str]) -> list[Any]:
     """Evaluated models by method or the beginning of a key; an evaluation of their rotated vectors
     is not another model.
     """
-    from mrl4rec.reporting.runs import chosen, load_runs, need_runs
-
-    chosen(settings, [dataset])
-    runs = [run for run in load_runs(settings, dataset) if run.model and not run.rotated]
-    need_runs(runs, str(settings.storage.dataset_dir(dataset)))
+    settings.storage.chosen([dataset])
+    runs = [run for run in stored.load_runs(settings, dataset) if run.model and not run.rotated]
+    stored.need_runs(runs, str(settings.storage.dataset_dir(dataset)))
     out = []
     for name in names:
         said = name.strip().lower()

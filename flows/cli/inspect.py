@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any
 from flows import console, ingest_messages
 from flows.cli import parser
 from flows.config.base import READ_FIELDS, ReadConfig
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from jobs import ingest
+    from mrl4rec import formats
+    from mrl4rec.formats import decode, rules
+    from mrl4rec.formats import sources as source_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,13 +49,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> Any:
     """The mapping of each file, its first records, counts of a sample; nothing is written."""
-    from mrl4rec.formats.sources import expand, undigested
-
     if arguments.rows < 1:
         raise UsageError(f"--rows is {arguments.rows}", todo="give at least 1")
     options = ReadConfig(**parser.given(arguments, ReadConfig)).read_options()
-    settings, files = Settings(), expand(arguments.files)
-    sources = [source for path in files for source in undigested(path)]
+    settings, files = Settings(), source_files.expand(arguments.files)
+    sources = [source for path in files for source in source_files.undigested(path)]
     detected = _detect(files, sources, options, settings, arguments.dataset)
     answers = [
         _answer(source, found, settings, arguments.rows)
@@ -70,30 +75,23 @@ def _detect(
 ) -> list[Detected]:
     """How each is read: by itself, or as a later dump of a data set."""
     if dataset is not None:
-        from flows.cli.tables import chosen
-        from jobs import ingest
+        return ingest.check(files, options, settings, *settings.storage.chosen([dataset]))
 
-        return ingest.check(files, options, settings, *chosen(settings, dataset))
-    from mrl4rec.formats.detect import detect
-
-    return [detect(source, options) for source in sources]
+    return [formats.detect(source, options) for source in sources]
 
 
 def _answer(source: SourceFile, found: Detected, settings: Settings, rows: int) -> dict[str, Any]:
-    from mrl4rec.formats.mapping import describe
-    from mrl4rec.formats.options import options_of
-
     sample = _sample(source, found.mapping, settings, rows)
     taken = [row for row in sample if row["rule"] is None]
     bad = [row for row in sample if row["rule"] is not None]
-    words = describe(found.mapping)
+    words = formats.describe(found.mapping)
     return {
         "path": source.shown,
         "source": str(source.path),
         "bytes": source.bytes,
         "mapping": found.mapping.to_json(),
         "words": words,
-        "options": options_of(found.mapping),
+        "options": formats.options_of(found.mapping),
         "records": [_record(row) for row in taken[:SHOWN]],
         "sample": {"records": len(sample), "taken": len(taken), "quarantined": len(bad)},
         "rules": dict(Counter(row["rule"] for row in bad)),
@@ -117,24 +115,19 @@ def _sample(
     source: SourceFile, mapping: Mapping, settings: Settings, rows: int
 ) -> list[dict[str, Any]]:
     """The first records with the rule that each breaks, if any."""
-    from mrl4rec.formats.decode import Input, sample
-    from mrl4rec.formats.packing import Unpacking
-
     if mapping.syntax == "none":
         return []
-    given = Input(source, mapping, most=Unpacking.of(settings))
-    return _ruled(sample(given, datetime.now(UTC), rows), mapping)
+    given = decode.Input(source, mapping, most=formats.Unpacking.of(settings))
+    return _ruled(decode.sample(given, datetime.now(UTC), rows), mapping)
 
 
 def _ruled(sample: pa.Table, mapping: Mapping) -> list[dict[str, Any]]:
     """A record without a rating is bad where others have one."""
-    from mrl4rec.formats.rules import NO_RATING
-
     rows: list[dict[str, Any]] = sample.to_pylist()
     if mapping.rating is not None and any(row["rating"] is not None for row in rows):
         for row in rows:
             if row["rule"] is None and row["rating"] is None:
-                row["rule"] = NO_RATING
+                row["rule"] = rules.NO_RATING
     return rows
 
 

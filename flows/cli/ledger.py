@@ -8,7 +8,12 @@ from typing import Any
 
 from flows import console
 from flows.cli import champion
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec.serving.registry import ledger as ledgers
+    from mrl4rec.serving.registry import summaries
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -18,9 +23,6 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Who was champion, when and why."""
-    from mrl4rec.serving.registry import ledger as ledgers
-    from mrl4rec.serving.registry.summaries import change_in_short, evidence_in_short
-
     settings = Settings()
     dataset = champion.dataset_of(settings, arguments.dataset)
     rows = ledgers.entries(settings, dataset)
@@ -34,9 +36,9 @@ def run(arguments: argparse.Namespace) -> Any:
                 row.seq,
                 f"{row.at:%Y-%m-%d %H:%M}",
                 row.decision,
-                change_in_short(row),
+                summaries.change_in_short(row),
                 row.challenger and ledgers.short(row.challenger),
-                evidence_in_short(row.evidence),
+                summaries.evidence_in_short(row.evidence),
                 row.why,
             ]
             for row in rows

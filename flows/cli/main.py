@@ -17,6 +17,7 @@ from flows.cli.parser import build_parser
 from flows.server.ephemeral import PATIENCE
 from flows.server.heartbeat import HEARTBEAT
 from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.masking import scrub
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -56,7 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _disk_is_full(error):
             where = getattr(error, "filename", None) or arguments.warehouse or "the warehouse"
             return _failed(arguments, DISK_FULL.format(where=where), 1)
-        from mrl4rec.core.masking import scrub
 
         print(scrub(traceback.format_exc()), file=sys.stderr)
         return _failed(arguments, f"{type(error).__name__}: {error}", 1)
@@ -79,8 +79,6 @@ def _disk_is_full(error: Exception) -> bool:
 
 
 def _failed(arguments: Any, message: str, code: int) -> int:
-    from mrl4rec.core.masking import scrub
-
     message = scrub(message)
     if arguments.json:
         print(json.dumps({"error": message}))

@@ -9,6 +9,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flows.cli.commands import COMMANDS, RENAMED, module
+from mrl4rec.core import lazy
+
+with lazy.imports():
+    import mrl4rec
+    from flows.config import base as config
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -41,15 +46,13 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 
 def build_parser(argv: Sequence[str]) -> Parser:
     """The parser of all commands; only that of the command in ``argv`` has its options."""
-    from mrl4rec import __version__
-
     parser = Parser(
         prog="mrl4rec",
         description="From a review dump to compared, servable nested recommenders (MRL4Rec).",
         epilog=EPILOG,
         formatter_class=_Help,
     )
-    parser.add_argument("--version", action="version", version=f"mrl4rec {__version__}")
+    parser.add_argument("--version", action="version", version=f"mrl4rec {mrl4rec.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     called = next((word for word in argv if not word.startswith("-")), None)
     if called in RENAMED:
@@ -101,8 +104,6 @@ def _add_field(
     required: bool,
     note: str | None,
 ) -> None:
-    from flows.config import base as config
-
     how = config.cli(field)
     place: Any = command
     if how.group is not None:
@@ -146,8 +147,6 @@ def _help(field: FieldInfo, note: str | None) -> str:
 
 def given(arguments: argparse.Namespace, kind: type[Config]) -> dict[str, Any]:
     """The values of a configuration that are given: in its ``--config`` file, then as options."""
-    from flows.config import base as config
-
     file = getattr(arguments, "config", None)
     values = config.read_file(file, kind) if file else {}
     return values | {n: getattr(arguments, n) for n in kind.model_fields if hasattr(arguments, n)}

@@ -6,7 +6,11 @@ import argparse
 from typing import Any
 
 from flows.cli import champion
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec.serving.registry import change, find
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -20,8 +24,6 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Make a model the champion."""
-    from mrl4rec.serving.registry import change, find
-
     settings = Settings()
     if arguments.dataset is not None:
         champion.dataset_of(settings, arguments.dataset)

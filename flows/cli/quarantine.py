@@ -8,9 +8,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flows import console
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import dataset_of, open_table, read_table
+
+with lazy.imports():
+    import pyarrow.compute as pc
+
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
@@ -30,9 +35,8 @@ def run(arguments: Namespace) -> Any:
     """Counts by rule and some of the records, of the newest version: that of a dump which a gate
     has stopped too, until the next ingest.
     """
-    from flows.cli.tables import chosen
-
-    settings, (dataset,) = Settings(), chosen(Settings(), arguments.dataset)
+    settings = Settings()
+    (dataset,) = settings.storage.chosen([arguments.dataset])
     if arguments.rows < 0:
         raise UsageError(f"--rows is {arguments.rows}", todo="give at least 0")
     uri = settings.storage.table_uri(dataset, "quarantine")
@@ -64,8 +68,6 @@ def _rules(found: Dataset) -> dict[str, int]:
 
 def _rows(found: Dataset, rule: str | None, most: int) -> list[dict[str, Any]]:
     """Some records, in the order of their files."""
-    import pyarrow.compute as pc
-
     chosen = found if rule is None else found.filter(pc.field("rule") == rule)
     rows = chosen.head(most).to_pylist()
     return sorted(rows, key=lambda row: (row["source_sha256"], row["record_no"]))

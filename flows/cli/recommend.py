@@ -8,7 +8,11 @@ from typing import Any
 
 from flows import console
 from flows.cli import champion
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec.serving.registry import ledger, personal
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -22,15 +26,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """One user's list."""
-    from mrl4rec.serving.registry import personal
-    from mrl4rec.serving.registry.ledger import short
-
     settings = Settings()
     dataset = champion.dataset_of(settings, arguments.dataset)
     found = personal.for_user(settings, dataset, arguments.user, arguments.n, arguments.width)
     if arguments.json:
         return asdict(found)
-    print(f"for {found.user_id}, by {found.by} of {short(found.model)}, from the {found.source}")
+    model = ledger.short(found.model)
+    print(f"for {found.user_id}, by {found.by} of {model}, from the {found.source}")
     scores = [None if row["score"] is None else f"{row['score']:.4f}" for row in found.rows]
     console.table(
         "" if found.width is None else f"width {found.width}",

@@ -6,7 +6,11 @@ import argparse
 from typing import Any
 
 from flows.cli import champion
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec.serving.registry import agree
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -17,11 +21,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Bring all into agreement and say how it stands; ``ok`` False where it could not be."""
-    from mrl4rec.serving.registry.agree import bring_into_agreement
-
     settings = Settings()
     dataset = champion.dataset_of(settings, arguments.dataset)
-    found = bring_into_agreement(settings, dataset, n=arguments.n, widths=arguments.widths)
+    found = agree.bring_into_agreement(settings, dataset, n=arguments.n, widths=arguments.widths)
     answer = {"ok": found.ok, **champion.as_dict(settings, found)}
     if not arguments.json:
         champion.show(f"registry of {dataset}", answer)

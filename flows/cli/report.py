@@ -6,7 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec import reporting as pages
+    from mrl4rec.reporting import markdown
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -19,12 +24,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Write the page and print its path."""
-    from mrl4rec import reporting as pages
-
     chosen = [arguments.dataset] if arguments.dataset else None
     if arguments.markdown:
-        from mrl4rec.reporting import markdown
-
         kind, file = "markdown", markdown.write(Settings(), chosen, Path(arguments.markdown))
     else:
         out = Path(arguments.out) if arguments.out else None

@@ -9,7 +9,11 @@ from flows import ahead, console, data_engine, preflight
 from flows.cli import parser
 from flows.config.retrain import RetrainConfig
 from flows.server import ephemeral
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from flows import pipeline, retrain
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -25,15 +29,12 @@ def run(arguments: argparse.Namespace) -> Any:
     preflight.check_dumps(config, settings)
     server = ephemeral.start()
     ahead.begin(config.stages(), settings)
-    from flows.retrain import retrain
 
     if server:
-        from flows.pipeline import preload
-
-        preload()
+        pipeline.preload()
         ahead.imports_while_waiting(config.stages(), settings)
         server.wait()
-    outcome = retrain(**config.given())
+    outcome = retrain.retrain(**config.given())
     if arguments.json:
         return outcome.as_dict()
     print(f"{config.dataset}  {outcome.outcome}")

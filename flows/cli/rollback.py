@@ -6,7 +6,11 @@ import argparse
 from typing import Any
 
 from flows.cli import champion
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec.serving.registry import change
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -20,8 +24,6 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Go back to an earlier champion."""
-    from mrl4rec.serving.registry import change
-
     settings = Settings()
     dataset = champion.dataset_of(settings, arguments.dataset)
     done = change.rollback(

@@ -7,15 +7,22 @@ import logging
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from flows import ahead, console, data_engine, finished, preflight
+from flows import ahead, console, data_engine, preflight
+from flows.benchmarking import finished
 from flows.cli import parser
 from flows.config.run import RunConfig, with_dataset
 from flows.server import ephemeral
+from mrl4rec.core import lazy
 from mrl4rec.core.masking import masked
 from mrl4rec.core.settings import Settings
 
+with lazy.imports():
+    from flows import benchmark, pipeline
+    from flows.benchmarking import estimate, execute
+    from mrl4rec import reporting as report
+
 if TYPE_CHECKING:
-    from flows.execute import Outcome
+    from flows.benchmarking.execute import Outcome
 
 log = logging.getLogger("mrl4rec")
 
@@ -39,7 +46,6 @@ def run(arguments: argparse.Namespace) -> Any:
     outcome = _execute(config, settings)
     if arguments.json:
         return outcome.rows
-    from mrl4rec import reporting as report
 
     report.print_leaderboard(outcome.rows)
     for note in outcome.notes:
@@ -53,36 +59,29 @@ def run(arguments: argparse.Namespace) -> Any:
 def _execute(config: RunConfig, settings: Settings) -> Outcome:
     """The flow; without Prefect where this very benchmark came to its end before."""
     if not ephemeral.is_configured() and finished.is_finished(config, settings):
-        from flows.execute import run_benchmark
-        from flows.pipeline import plain
-
         log.info(
             "data set %s: finished before; what has changed since is made again", config.dataset
         )
-        return run_benchmark([config], data_engine.choose(settings), plain)
+        return execute.run_benchmark([config], data_engine.choose(settings), pipeline.plain)
     server = ephemeral.start()
     _announce(config, settings)
     ahead.begin(config, settings)
-    from flows.benchmark import benchmark
-    from flows.pipeline import preload
 
     if server:
-        preload()
+        pipeline.preload()
         ahead.imports_while_waiting(config, settings)
         server.wait()
     values = config.given()
-    outcome: Outcome = benchmark(datasets=[values.pop("dataset")], **values)
+    outcome: Outcome = benchmark.benchmark(datasets=[values.pop("dataset")], **values)
     return outcome
 
 
 def _announce(config: RunConfig, settings: Settings) -> None:
-    from flows.estimate import sentence
-
     source = ", ".join(config.source) or f"the catalogue's {config.dataset}"
     log.info("data set %s from %s", config.dataset, source)
     log.info(
         "%d models to train or find, protocol %s: %s",
-        len(config.cells), config.protocol, sentence(config),
+        len(config.cells), config.protocol, estimate.sentence(config),
     )  # fmt: skip
     log.info(
         "ingest, k-core, split, then train and evaluate each model; every stage behind its gate, "

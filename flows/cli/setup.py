@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec.transforms import spark_session
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -14,8 +18,6 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Resolve them once."""
-    from mrl4rec.transforms import spark_session
-
     settings, java = Settings(), spark_session.java_version()
     is_there = java is not None and java >= spark_session.JAVA
     jars = spark_session.resolve_jars(settings) if is_there else []

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from flows import console, data_engine, preflight
 from flows.cli import parser
 from flows.config.base import DataConfig
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from flows import simulate
+    from mrl4rec.data.synthetic import weeks
+    from mrl4rec.serving.promotion import formatting
+    from mrl4rec.serving.registry import ledger
 
 if TYPE_CHECKING:
     from flows.simulate import Simulation, Story, Told
@@ -36,17 +43,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> Any:
     """Weeks that land one by one; ``ok`` False where a poisoned one was promoted."""
-    from flows.simulate import Simulation
-    from flows.simulate import simulate as simulated
-    from mrl4rec.data.synthetic.weeks import Weekly
-
-    spec = Weekly(
+    spec = weeks.Weekly(
         poisoned=arguments.poisoned_week or None, poison=arguments.poison, seed=arguments.seed
     )
-    asked = Simulation(spec, arguments.dataset, arguments.weeks)
+    asked = simulate.Simulation(spec, arguments.dataset, arguments.weeks)
     settings = data_engine.named(Settings(), getattr(arguments, "data_engine", None))
     preflight.check_spark(asked.dataset, settings)
-    story = simulated(asked, data_engine.choose(settings))
+    story = simulate.simulate(asked, data_engine.choose(settings))
     answer = {
         "ok": story.ok,
         "dataset": asked.dataset,
@@ -85,21 +88,17 @@ def _print(asked: Simulation, story: Story, answer: Mapping[str, Any]) -> None:
 
 
 def _line(told: Told) -> list[Any]:
-    from mrl4rec.serving.promotion.formatting import percent, signed
-    from mrl4rec.serving.promotion.formatting import short as value
-    from mrl4rec.serving.registry.ledger import short
-
     measured = told.measured
     numbers: list[Any] = [None] * 3
     if measured is not None:
         gain = measured["relative"]
-        numbers = [
-            f"{value(measured['champion'])} → {value(measured['challenger'])}",
-            None if gain is None else percent(gain),
-            f"[{signed(measured['low'])}, {signed(measured['high'])}]",
-        ]
+        champion, challenger = (formatting.short(measured[x]) for x in ("champion", "challenger"))
+        low, high = (formatting.signed(measured[end]) for end in ("low", "high"))
+        percent = None if gain is None else formatting.percent(gain)
+        numbers = [f"{champion} → {challenger}", percent, f"[{low}, {high}]"]
     decision = told.row.decision + (f" ({told.truth['poison']})" if told.truth["poison"] else "")
-    return [told.week, told.ends, decision, *numbers, short(told.row.champion)[:6], _why(told)]
+    champion = ledger.short(told.row.champion)[:6]
+    return [told.week, told.ends, decision, *numbers, champion, _why(told)]
 
 
 def _why(told: Told) -> str:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 from flows import console, data_engine, preflight
 from flows.cli import parser
 from flows.config.run import RunConfig
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from flows import pipeline as stages
 
 if TYPE_CHECKING:
     from mrl4rec.core.stage import Commit
@@ -25,14 +29,12 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Run the stages up to the one that the command names; those done before are found."""
-    from flows.pipeline import Pipeline
-
     until = arguments.command
     config = RunConfig(**parser.given(arguments, RunConfig))
     settings = data_engine.named(Settings(), config.data_engine)
     preflight.check(config, settings)
     settings = data_engine.choose(settings)
-    pipeline = Pipeline(config, settings)
+    pipeline = stages.Pipeline(config, settings)
     if until in DATA:
         prepared = pipeline.prepare(until)
         commits = (prepared.ingest, prepared.core, prepared.split)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from flows import console
@@ -40,7 +39,7 @@ def overview(settings: Settings, dataset: str | None) -> Rows:
     """Every table of every data set: newest version, rows, key of its newest stage."""
     columns = ["dataset", "table", "version", "rows", "stage", "stage key", "meaning"]
     rows = []
-    for name in chosen(settings, dataset):
+    for name in settings.storage.chosen([dataset] if dataset else None):
         for table in TABLES.values():
             uri = settings.storage.table_uri(name, table.name)
             delta = open_table(uri)
@@ -67,7 +66,7 @@ def history_of(settings: Settings, table: str, dataset: str | None) -> Rows:
         raise UsageError(f"there is no table {table!r}", todo=nearest(table, TABLES))
     columns = ["dataset", "version", "at (UTC)", "operation", "stage", "stage key", "rows"]
     rows = []
-    for name in chosen(settings, dataset):
+    for name in settings.storage.chosen([dataset] if dataset else None):
         uri = settings.storage.table_uri(name, table)
         if open_table(uri) is None:
             continue
@@ -91,23 +90,3 @@ def history_of(settings: Settings, table: str, dataset: str | None) -> Rows:
                 ]
             )
     return columns, rows
-
-
-def chosen(settings: Settings, dataset: str | None) -> list[str]:
-    """The data set that is named, or all of them; UsageError where there is none."""
-    known = settings.storage.datasets()
-    if dataset is None:
-        if not known:
-            raise UsageError(
-                "the warehouse is empty",
-                where=str(Path(settings.warehouse).absolute()),
-                todo="run `mrl4rec run`, or name another: --warehouse DIR",
-            )
-        return known
-    if dataset not in known:
-        raise UsageError(
-            f"no data set {dataset!r} in the warehouse",
-            where=str(Path(settings.warehouse).absolute()),
-            todo=nearest(dataset, known),
-        )
-    return [dataset]

@@ -12,7 +12,15 @@ from flows import console, data_engine, preflight
 from flows.cli import parser
 from flows.config.presets import DEFAULT_LEVELS
 from flows.config.run import RunConfig
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from flows import pipeline as stages
+    from mrl4rec import tracking, training
+    from mrl4rec.core import locks
+    from mrl4rec.training import tuning
+    from mrl4rec.training.tuning import space
 
 if TYPE_CHECKING:
     from mrl4rec.training.tuning import Trial, Tuning
@@ -35,24 +43,18 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> Any:
     """Try settings of one method; print the best as ``--set`` flags."""
-    from flows.pipeline import Pipeline
-    from mrl4rec.core.locks import locked
-    from mrl4rec.tracking import Tracker, trial_run, tuning_run
-    from mrl4rec.training import TrainRequest, tuning
-    from mrl4rec.training.tuning.space import space
-
     request = _config(arguments)
     cell = request.cells[0]
-    space(cell.method)  # refused before any data are read
+    space.space(cell.method)  # refused before any data are read
     settings = data_engine.named(Settings(), request.data_engine)
     preflight.check(request, settings)
     settings = data_engine.choose(settings)
-    pipeline = Pipeline(request, settings)
+    pipeline = stages.Pipeline(request, settings)
     pipeline.prepare()
     data_engine.stop_spark(settings)
     split = pipeline.prepared.split
     assert split is not None
-    wanted = TrainRequest(
+    wanted = training.TrainRequest(
         cell.method,
         cell.levels,
         cell.seed,
@@ -61,15 +63,15 @@ def run(arguments: Namespace) -> Any:
         engine=request.engine,
     )
     asked = tuning.Asked(request.dataset, split, wanted, arguments.trials)
-    tracker, began = Tracker(settings), time.time()
+    tracker, began = tracking.Tracker(settings), time.time()
     tracker.replay()
 
     def on_trial(trial: Trial, so_far: Tuning) -> None:
-        tracker.log(trial_run(so_far, trial, time.time()))
+        tracker.log(tracking.trial_run(so_far, trial, time.time()))
 
-    with locked(settings.storage.lock_file(request.dataset, f"tune_{asked.study}")):
+    with locks.locked(settings.storage.lock_file(request.dataset, f"tune_{asked.study}")):
         found = tuning.tune(asked, settings, lambda: pipeline.data, on_trial)
-    tracker.log(tuning_run(found, began, time.time()))
+    tracker.log(tracking.tuning_run(found, began, time.time()))
     return _answer(arguments, found)
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from flows.server import stack
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -17,6 +21,4 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Start them, and wait until they are stopped."""
-    from flows.server.stack import up
-
-    return up(Settings(), arguments.prefect_port, arguments.mlflow_port, arguments.json)
+    return stack.up(Settings(), arguments.prefect_port, arguments.mlflow_port, arguments.json)

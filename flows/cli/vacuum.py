@@ -8,7 +8,11 @@ from typing import Any
 
 from flows import console
 from flows.cli import champion
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec.serving.registry import vacuum
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -27,11 +31,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Remove files that nothing needs."""
-    from mrl4rec.serving.registry.vacuum import vacuum as sweep
-
     settings = Settings()
     dataset = champion.dataset_of(settings, arguments.dataset)
-    swept = sweep(settings, dataset, keep_days=arguments.keep_days, dry_run=arguments.dry_run)
+    swept = vacuum.vacuum(
+        settings, dataset, keep_days=arguments.keep_days, dry_run=arguments.dry_run
+    )
     if arguments.json:
         return [asdict(table) for table in swept]
     console.table(

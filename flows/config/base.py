@@ -16,9 +16,14 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from mrl4rec.core import lazy
 from mrl4rec.core.choices import DataEngine, Device
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.storage import folder_name
+from mrl4rec.formats.options import ReadOptions
+
+with lazy.imports():
+    import yaml
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,6 @@ class ReadConfig(Config):
 
     def read_options(self) -> Any:
         """The same as ``formats.ReadOptions``. Raises UsageError naming the wrong option."""
-        from mrl4rec.formats.options import ReadOptions
-
         return ReadOptions.parse(**self.reading())
 
     def reading(self) -> dict[str, str]:
@@ -176,8 +179,6 @@ def read_file(path: str, kind: type[Config]) -> dict[str, Any]:
 
     Raises UsageError where it cannot be read, is no mapping, or names what ``kind`` has not.
     """
-    import yaml
-
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -199,8 +200,6 @@ def read_file(path: str, kind: type[Config]) -> dict[str, Any]:
 
 def to_yaml(config: Config) -> str:
     """The file for ``--config`` that repeats a run, also where a default changes later."""
-    import yaml
-
     values = {n: v for n, v in config.as_json().items() if v not in (None, []) and n != "preset"}
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     return text

@@ -12,8 +12,13 @@ from pydantic import Field, PrivateAttr, model_validator
 from flows.config.base import READ_FIELDS, Cli, DataConfig
 from flows.config.presets import DEFAULT_LEVELS
 from flows.config.run import RunConfig
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
+from mrl4rec.formats.sources import expand
 from mrl4rec.serving.promotion.rules import Rules
+
+with lazy.imports():
+    from mrl4rec.serving.promotion import window
 
 if TYPE_CHECKING:
     from mrl4rec.models import Method
@@ -89,8 +94,6 @@ class RetrainConfig(DataConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        from mrl4rec.serving.promotion import window
-
         if not self.seeds:
             raise UsageError("no seed is given", where="--seeds", todo="e.g. --seeds 0,1,2")
         if len(set(self.seeds)) < len(self.seeds):
@@ -141,8 +144,6 @@ class RetrainConfig(DataConfig):
         A folder that is empty and a glob that matches nothing are no mistake here: the next dump
         is yet to land. Raises UsageError where a plain path does not exist.
         """
-        from mrl4rec.formats.sources import expand
-
         found: dict[Path, None] = {}
         for dump in self.dumps:
             try:

@@ -14,8 +14,13 @@ from pydantic import Field, PrivateAttr, model_validator
 from flows.config import presets
 from flows.config.base import READ_FIELDS, Cli, DataConfig, utc
 from flows.config.presets import DEFAULT_LEVELS, DEFAULT_METHODS
+from mrl4rec.core import lazy
 from mrl4rec.core.choices import Engine, Protocol, Strategy
 from mrl4rec.core.errors import UsageError, nearest
+
+with lazy.imports():
+    from mrl4rec import models
+    from mrl4rec.training import request
 
 if TYPE_CHECKING:
     from mrl4rec.models import Method
@@ -130,10 +135,8 @@ class RunConfig(DataConfig):
         return {name: value for name, value in self.as_json().items() if name not in left_out}
 
     def _check_widths(self) -> None:
-        from mrl4rec.models import parse_levels
-
         if self.widths:
-            parse_levels(self.widths, None, "--widths")
+            models.parse_levels(self.widths, None, "--widths")
 
     def _authors_folder_or_fail(self) -> None:
         folder = Path(self.source[0])
@@ -144,20 +147,18 @@ class RunConfig(DataConfig):
             )
 
     def _expand(self) -> Iterator[Cell]:
-        from mrl4rec.models import Trained, parse_levels, resolve
-
         if not self.methods or not self.levels or not self.seeds:
             raise UsageError("nothing to run", todo="name at least one method, level set and seed")
-        methods = [resolve(name, list(self.overrides)) for name in self.methods]
+        methods = [models.resolve(name, list(self.overrides)) for name in self.methods]
         self._check_overrides(methods)
         seen: set[tuple[str, object, object]] = set()
         for method in methods:
             self._check_engine(method)
-            nested = isinstance(method, Trained) and method.has_levels
+            nested = isinstance(method, models.Trained) and method.has_levels
             for text in self.levels if nested else (None,):
                 levels = None
-                if text is not None and isinstance(method, Trained):
-                    levels = parse_levels(text, method.dim)
+                if text is not None and isinstance(method, models.Trained):
+                    levels = models.parse_levels(text, method.dim)
                 for seed in (None,) if method.deterministic else self.seeds:
                     if (method.name, levels, seed) not in seen:
                         seen.add((method.name, levels, seed))
@@ -165,13 +166,14 @@ class RunConfig(DataConfig):
 
     def _check_engine(self, method: Method) -> None:
         """Refuse before any data are read what training would refuse."""
-        from mrl4rec.models import AUTO, Trained
-
-        if not isinstance(method, Trained) or (self.engine == "auto" and method.lag == AUTO):
+        if not isinstance(method, models.Trained) or (
+            self.engine == "auto" and method.lag == models.AUTO
+        ):
             return
-        from mrl4rec.training.request import choose_engine
 
-        choose_engine(self.engine, method, "cuda" if self.device == "cuda" else "cpu", self.devices)
+        request.choose_engine(
+            self.engine, method, "cuda" if self.device == "cuda" else "cpu", self.devices
+        )
 
     def _check_overrides(self, methods: Sequence[Method]) -> None:
         names = {method.name.lower() for method in methods}

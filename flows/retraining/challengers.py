@@ -14,9 +14,12 @@ from mrl4rec.core.errors import UsageError
 from mrl4rec.core.stage import Commit
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.evaluation import valid
+from mrl4rec.kernels.devices import resolve_device
 from mrl4rec.models import Trained, default_levels, from_dict, model_folder, parse_levels, resolve
 from mrl4rec.models.model_folder import ModelCard
 from mrl4rec.serving.promotion.window import AS_IN_SERVICE, Window
+from mrl4rec.training import warm
+from mrl4rec.training.unseen import unseen
 
 COLD, WARM = "cold", "warm"
 LEAST_NEW = 50
@@ -159,8 +162,6 @@ def _warm_start(
 
 
 def _not_fitting(recipe: Recipe, champion: Champion) -> str | None:
-    from mrl4rec.training import warm
-
     method = recipe.method
     if not isinstance(method, Trained):
         return "it has no vectors to start from"
@@ -172,8 +173,6 @@ def _not_fitting(recipe: Recipe, champion: Champion) -> str | None:
 
 
 def _unseen(stages: Stages, champion: Champion | None) -> Interactions:
-    from mrl4rec.training.unseen import unseen
-
     return stages.data if champion is None else unseen(stages.data, champion.folder)
 
 
@@ -195,8 +194,6 @@ def _train(
 
 
 def _closed_form(stages: Stages, cell: Cell, aside: Champion | None) -> float:
-    from mrl4rec.kernels.devices import resolve_device
-
     return valid.of_closed_form(
         cell.method,
         _unseen(stages, aside),

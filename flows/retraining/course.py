@@ -19,6 +19,7 @@ from flows.retraining.fresh import Intake
 from flows.retraining.judging import KEEP, PROMOTE, REFUSE, Judged
 from flows.retraining.outcome import Outcome
 from flows.retraining.stages import Stages
+from mrl4rec import reporting as report
 from mrl4rec.core.errors import GateFailed, Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, json_digest
@@ -128,8 +129,6 @@ class Course:
 
     def _finish(self, row: Entry, dumps: dict[str, list[str]]) -> Outcome:
         """What follows from a row of the ledger: done again it changes nothing."""
-        from mrl4rec import reporting as report
-
         self.step("agree", self._agree)
         if row.decision == DECISIONS[REFUSE]:
             facts = {"why": row.why, "seq": row.seq, "champion": short(row.champion)}
@@ -142,8 +141,6 @@ class Course:
 
     def _found(self, row: Entry, intake: Intake) -> Outcome:
         """These dumps were judged before; a run that was killed right after may have left more."""
-        from mrl4rec import reporting as report
-
         champion = ledger.champion(self.settings, self.dataset)
         page = None
         if not self.request.dry_run:

@@ -11,6 +11,7 @@ from flows.config.retrain import Recipe
 from flows.config.run import Cell
 from flows.retraining.challengers import Champion, Contender
 from flows.retraining.stages import Stages
+from mrl4rec.kernels.devices import resolve_device
 from mrl4rec.models import model_folder, resolve
 from mrl4rec.serving.promotion.decision import admissible, decide
 from mrl4rec.serving.promotion.duel import duel
@@ -91,8 +92,6 @@ def _refused(
 
 
 def _duel(stages: Stages, theirs: Sequence[Path], ours: Sequence[Path]) -> Duel:
-    from mrl4rec.kernels.devices import resolve_device
-
     return duel(
         [model_folder.load(folder) for folder in theirs],
         [model_folder.load(folder) for folder in ours],

@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
+from flows import gates
 from flows.config.retrain import RetrainConfig
 from flows.config.run import Cell
-from flows.drift_gate import check_drift
 from flows.pipeline import Pipeline, Prepared, Step
+from flows.retraining.drift_gate import check_drift
+from jobs import kcore
+from jobs import split as split_job
+from mrl4rec import training
 from mrl4rec.core import stage
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
@@ -27,16 +31,11 @@ class Stages(Pipeline):
 
     def judge(self, ingest: Commit) -> None:
         """The gates of an ingest. Raises GateFailed."""
-        from flows import gates
-
         self.step("gate reviews", gates.check_reviews, self.dataset, ingest, self.settings)
         self.step("gate drift", check_drift, self.dataset, ingest, self.settings)
 
     def core(self, ingest: Commit, champion: ModelCard | None) -> Commit:
         """The k-core: k and the least rating as asked, else as the champion's, else as before."""
-        from flows import gates
-        from jobs import kcore
-
         before = self._core_of(champion)
         if before is None:
             k, rating = self._default("kcore", 0, 5, ingest), None
@@ -66,9 +65,6 @@ class Stages(Pipeline):
 
     def split_since(self, ingest: Commit, core: Commit, since: datetime) -> Commit:
         """Everything from ``since`` on is test; the stages of PyTorch go on from this split."""
-        from flows import gates
-        from jobs import split as split_job
-
         split: Commit = self._locked(
             "split",
             split_job.run,
@@ -101,9 +97,6 @@ class Stages(Pipeline):
         ``warm`` is the model it starts from, ``unseen_by`` one whose pairs may not choose the
         epoch, ``refit_epochs`` the exact number of them on all that there is.
         """
-        from flows import gates
-        from mrl4rec import training
-
         asked = self.request
         wanted = training.TrainRequest(
             method=cell.method,

@@ -18,7 +18,12 @@ import threading
 import urllib.request
 from pathlib import Path
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
+
+with lazy.imports():
+    import prefect.server.api.server
+    import uvicorn
 
 URL = "PREFECT_API_URL"
 DECIDING = (
@@ -113,10 +118,8 @@ def serve(number: int) -> None:
     """The server's own process: Prefect's API on an open socket, until told to stop."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     gc.disable()  # imports make hardly any garbage; looking for it is a sixth of the start
-    import uvicorn
-    from prefect.server.api.server import create_app
 
-    app = create_app(ephemeral=True, final=True)
+    app = prefect.server.api.server.create_app(ephemeral=True, final=True)
     gc.enable()
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
     server.run(sockets=[socket.socket(fileno=number)])

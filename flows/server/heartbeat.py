@@ -10,8 +10,15 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from mrl4rec.core import lazy
+
+with lazy.imports():
+    import prefect.automations
+    from prefect.client import orchestration
+    from prefect.client.schemas import objects
+
 if TYPE_CHECKING:
-    from prefect.automations import AutomationCore
+    pass
 
 log = logging.getLogger("mrl4rec")
 
@@ -24,17 +31,14 @@ SILENCE = timedelta(seconds=90)
 """Three heartbeats missed."""
 
 
-def automation(silence: timedelta = SILENCE) -> AutomationCore:
+def automation(silence: timedelta = SILENCE) -> prefect.automations.AutomationCore:
     """After a heartbeat another one, or the run's end, is expected within ``silence``."""
-    from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
-    from prefect.client.schemas.objects import StateType
-
     beat = "prefect.flow-run.heartbeat"
     ends = ("Completed", "Failed", "Crashed", "Cancelled")
-    return AutomationCore(
+    return prefect.automations.AutomationCore(
         name=NAME,
         description="Created by `mrl4rec up` and kept as it is in flows/server/heartbeat.py.",
-        trigger=EventTrigger(
+        trigger=prefect.automations.EventTrigger(
             after={beat},
             expect={beat, *(f"prefect.flow-run.{end}" for end in ends)},
             match={"prefect.resource.id": "prefect.flow-run.*"},
@@ -43,13 +47,13 @@ def automation(silence: timedelta = SILENCE) -> AutomationCore:
                 "prefect.resource.name": list(FLOWS),
             },
             for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
+            posture=prefect.automations.Posture.Proactive,
             threshold=1,
             within=silence,
         ),
         actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED,
+            prefect.automations.ChangeFlowRunState(
+                state=objects.StateType.CRASHED,
                 message=f"no heartbeat for {silence.total_seconds():g} s: its process is gone",
             )
         ],
@@ -61,10 +65,8 @@ def ensure(silence: timedelta = SILENCE) -> None:
 
     A server that has no automations costs a warning: stage keys, not Prefect, keep results right.
     """
-    from prefect.client.orchestration import get_client
-
     try:
-        with get_client(sync_client=True) as client:
+        with orchestration.get_client(sync_client=True) as client:
             known = client.read_automations_by_name(NAME)
             for one in known:
                 client.update_automation(one.id, automation(silence))

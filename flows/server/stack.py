@@ -18,11 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from flows import data_engine
+from flows.deployments import COUNT
 from flows.server.ephemeral import PATIENCE
 from flows.server.heartbeat import HEARTBEAT
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.masking import masked
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    from mrl4rec.tracking import tracker as trackers
+    from mrl4rec.tracking import view
 
 log = logging.getLogger("mrl4rec")
 
@@ -159,8 +166,6 @@ def _wait(service: Service, url: str) -> None:
 
 
 def _wait_for_deployments(service: Service, api: str) -> None:
-    from flows.deployments import COUNT
-
     def registered() -> bool:
         body = _get(f"{api}/deployments/filter", b"{}")
         return body is not None and len(json.loads(body)) >= COUNT
@@ -180,13 +185,10 @@ def _until(service: Service, ready: object) -> None:
 
 
 def _announce(api: str, tracking: str, as_json: bool) -> None:
-    from mrl4rec.tracking import Tracker
-    from mrl4rec.tracking.view import LEADERBOARD, RETRAININGS
-
-    views = Tracker(Settings(tracking_uri=tracking)).view_links(tracking)
+    views = trackers.Tracker(Settings(tracking_uri=tracking)).view_links(tracking)
     links = {"prefect": api.removesuffix("/api"), "prefect_api": api, "mlflow": masked(tracking)}
-    links |= {"runs": masked(views.get(LEADERBOARD.name, tracking))}
-    links |= {"retrainings": masked(views.get(RETRAININGS.name, tracking))}
+    links |= {"runs": masked(views.get(view.LEADERBOARD.name, tracking))}
+    links |= {"retrainings": masked(views.get(view.RETRAININGS.name, tracking))}
     if as_json:
         print(json.dumps(links), flush=True)
         return
@@ -217,8 +219,6 @@ def _nightly() -> str:
 
 
 def _engine() -> str:
-    from flows import data_engine
-
     settings = Settings()
     name, why = data_engine.decide(settings, deployed=True)
     return f"Data stages of the deployments run on {data_engine.label(settings, name)} ({why})"

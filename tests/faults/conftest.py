@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,13 @@ from mrl4rec.core.locks import locked
 from mrl4rec.core.settings import Settings
 from mrl4rec.transforms import spark_session
 from tests.faults import scene
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "mrl4rec"))
-import test_training as toy  # noqa: F401  its small trainings
-from test_tracking import (  # noqa: F401  a real MLflow server, and a port nobody else takes
+from tests.mrl4rec.tracking.test_tracking import (  # noqa: F401  a real MLflow server, and a port nobody else takes
     empty_store,
     free_port,
     server,
     store,
 )
+from tests.mrl4rec.training import test_training as toy  # noqa: F401  its small trainings
 
 DUMP = "reviews.json"
 Start = Callable[..., scene.Child]

@@ -31,7 +31,7 @@ BETWEEN = {
 }
 AMID = {
     "ingest": "kill after mrl4rec.transforms.duckdb_engine:DuckDB.write 2",  # all but `sources`
-    "kcore": "kill after jobs.kcore:_write 2",  # users and items, but no interactions
+    "kcore": "kill after jobs.common:Tables.replace 2",  # users and items, but no interactions
     "split": "cut before mrl4rec.transforms.duckdb_engine:commit_stream 1",  # half a file
     "train": "kill after mrl4rec.training.checkpoint:Store.save 5",
     "evaluate": "kill after mrl4rec.evaluation.evaluate:_write_per_user 1",
@@ -226,15 +226,14 @@ def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "locked", lambda *_: nullcontext())
     both = threading.Barrier(2)
     calls = itertools.count()
-    ready = ingest._restored
+    ready = ingest._restore
 
-    def together(plan: Any) -> dict[str, int]:
-        heads = ready(plan)
+    def together(plan: Any) -> None:
+        ready(plan)
         if next(calls) < 2:
             both.wait(60)
-        return heads
 
-    monkeypatch.setattr(ingest, "_restored", together)
+    monkeypatch.setattr(ingest, "_restore", together)
 
 
 @pytest.mark.fault("F4")

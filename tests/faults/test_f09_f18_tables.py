@@ -19,7 +19,7 @@ from tests.faults.conftest import Note, Start, Undisturbed, settings_of
 
 LANDED = {
     "ingest": "kill after mrl4rec.tables.store:append_rows 1",
-    "kcore": "kill after jobs.kcore:_write 3",
+    "kcore": "kill after jobs.common:Tables.replace 3",
     "train": "kill after mrl4rec.models.model_folder.store:_put 1",
     "evaluate": "kill after mrl4rec.tables.store:_merge 1",
 }

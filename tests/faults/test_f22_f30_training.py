@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows import execute
+from flows.benchmarking import execute
 from flows.pipeline import plain
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings

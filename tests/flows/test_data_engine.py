@@ -76,7 +76,7 @@ def test_a_flow_knows_whether_a_deployment_runs_it(
 
     module = importlib.import_module(f"flows.{name}")
     equipped.setattr(module, f"run_{name}", stages)
-    equipped.setattr("flows.catch_up.take_over", lambda: 0)
+    equipped.setattr("flows.retraining.catch_up.take_over", lambda: 0)
     equipped.setattr("flows.preflight.check_dumps", lambda *_: None)
     if deployed:  # Prefect's own way to pretend
         equipped.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "d0")

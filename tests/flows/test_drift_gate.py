@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows import drift_gate
+from flows.retraining import drift_gate
 from mrl4rec.checks import drift
 from mrl4rec.core.errors import GateFailed
 from mrl4rec.core.hashing import chain
@@ -18,7 +18,7 @@ from mrl4rec.models import model_folder
 from mrl4rec.serving.registry import ledger
 from mrl4rec.serving.registry.ledger import Entry
 from mrl4rec.tables import versions
-from tests.mrl4rec.drift_samples import DATASET, Row, World, take_in
+from tests.mrl4rec.checks.drift_samples import DATASET, Row, World, take_in
 
 WORLD = World()
 HISTORY, WEEK = WORLD.rows(0, 60), WORLD.rows(60, 7)

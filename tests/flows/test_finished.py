@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows import finished
+from flows.benchmarking import finished
 from flows.config.run import RunConfig
 from mrl4rec.core.settings import Settings
 

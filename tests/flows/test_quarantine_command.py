@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 from argparse import Namespace
 from dataclasses import replace
@@ -121,14 +122,15 @@ def test_a_long_record_is_cut(settings: Settings) -> None:
 def test_of_an_ingest_that_was_found_only_the_quarantine_is_said(
     settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest_messages.log, "propagate", True)
+    records: list[logging.LogRecord] = []
+    monkeypatch.setattr(ingest_messages.log, "handle", records.append)
     commit = Commit("ingest", "k", "sources", 0, {}, SUMMARY)
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger=ingest_messages.log.name):
         ingest_messages.tell(commit, "d", settings)
-        assert len(caplog.records) == 3
-        caplog.clear()
+        assert len(records) == 3
+        records.clear()
         ingest_messages.tell(replace(commit, found=True), "d", settings)
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert [record.levelname for record in records] == ["WARNING"]
 
 
 def test_a_command_that_ingests_says_it(tmp_path: Path) -> None:

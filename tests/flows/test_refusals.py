@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from flows.config.retrain import RetrainConfig
-from flows.drift_gate import check_drift
 from flows.pipeline import plain
 from flows.retraining import fresh, refusals
+from flows.retraining.drift_gate import check_drift
 from flows.retraining.refusals import Refusal
 from flows.retraining.stages import Stages
 from mrl4rec.core.errors import GateFailed, Mrl4recError, UsageError
@@ -19,7 +19,7 @@ from mrl4rec.formats.sources import SourceFile, digest
 from mrl4rec.serving.registry import ledger
 from mrl4rec.tables import versions
 from tests.flows.test_drift_gate import unhappy
-from tests.mrl4rec.drift_samples import DATASET, World, take_in
+from tests.mrl4rec.checks.drift_samples import DATASET, World, take_in
 
 WORLD = World()
 

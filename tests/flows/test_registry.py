@@ -23,7 +23,7 @@ from mrl4rec.serving.registry.ledger import Entry
 from mrl4rec.tracking.push import client
 from tests.flows.dumps import mrl4rec
 from tests.flows.parsed import answer, parsed
-from tests.mrl4rec import registry_samples as world
+from tests.mrl4rec.serving import registry_samples as world
 
 DATASET = world.DATASET
 FIRST, SECOND = "a" * 64, "b" * 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.mrl4rec.drift_samples import Row, World
+from tests.mrl4rec.checks.drift_samples import Row, World
 
 WORLD = World(users=300, items=300, a_day=300)
 

@@ -22,13 +22,14 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from jobs import ingest as job
 from jobs.ingest import COUNTS, IngestRequest, main, run
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, history
 from mrl4rec.formats import ReadOptions, decode, expand
 from mrl4rec.tables import GATES, REVIEWS, SOURCES, versions
-from mrl4rec.transforms import duckdb_engine, opening
+from mrl4rec.transforms import duckdb_engine
 from tests.conftest import ROOT
 from tests.mrl4rec.formats.cases import CASES, ROWS, Case
 
@@ -87,7 +88,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Settings) -> None:
         raise AssertionError("an engine was asked for")
 
-    monkeypatch.setattr(opening, "open_engine", refuse)
+    monkeypatch.setattr(job, "open_engine", refuse)
 
 
 # ---------------------------------------------------------------------- several dumps

@@ -28,7 +28,7 @@ from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.tables import GATES, INTERACTIONS
+from mrl4rec.tables import GATES, INTERACTIONS, ITEMS, USERS
 from mrl4rec.transforms import kcore
 from mrl4rec.transforms.engine import Engine
 from mrl4rec.transforms.opening import open_engine
@@ -152,13 +152,14 @@ def rounds_of(pairs: set[tuple[str, str]], k: int) -> int:
 
 def built(
     engine: Engine, rows: list[Row], k: int, *, integer_ids: bool = False
-) -> tuple[kcore.Core, set[tuple[str, str]]]:
+) -> tuple[dict[str, int], set[tuple[str, str]]]:
     """The core of rows, and its pairs by external id."""
     given(engine, rows)
-    kcore.begin_numbers(engine)
+    for side in (USERS, ITEMS):
+        engine.add(f"base_{side.name}", side.schema.empty_table())
     core = kcore.build(engine, k=k, min_rating=None, integer_ids=integer_ids)
     pairs = engine.query(
-        f"SELECT user_id, item_id FROM ({kcore.INTERACTION_TABLE}) AS p "
+        "SELECT user_id, item_id FROM core_interactions "
         "JOIN core_users USING (user_idx) JOIN core_items USING (item_idx)"
     )
     return core, set(zip(*(column.to_pylist() for column in pairs.columns), strict=True))
@@ -176,8 +177,8 @@ def test_core_is_the_largest_with_k_on_both_sides(
     pairs = {(f"u{user}", f"i{item}") for user, item in numbers}
     core, got = built(engine, [(*pair, None, 1) for pair in sorted(pairs)], k)
     assert got == naive(pairs, k)
-    assert core.rounds == rounds_of(pairs, k)
-    assert (core.interactions, core.users, core.items) == (
+    assert core["rounds"] == rounds_of(pairs, k)
+    assert (core["interactions"], core["users"], core["items"]) == (
         len(got), len({pair[0] for pair in got}), len({pair[1] for pair in got})
     )  # fmt: skip
 
@@ -191,12 +192,12 @@ def test_engines_agree(engines: tuple[Engine, Engine]) -> None:
             table = {f"{side}_idx": pa.array([0, 1], pa.int32()), f"{side}_id": ["gone", ODD[3]]}
             engine.add(f"base_{side}s", pa.table(table))
         core = kcore.build(engine, k=3, min_rating=2.0, integer_ids=False)
-        tables = [engine.query(sql).to_pylist() for sql in
-                  (kcore.USER_TABLE, kcore.ITEM_TABLE, kcore.INTERACTION_TABLE)]  # fmt: skip
+        tables = [engine.query(f"SELECT * FROM core_{table}").to_pylist() for table in
+                  ("users", "items", "interactions")]  # fmt: skip
         found.append((core, [sorted(map(repr, rows)) for rows in tables]))
     assert found[0] == found[1]
-    assert 0 < core.interactions < len({row[:2] for row in rows})
-    assert core.users_table == core.users + 1
+    assert 0 < core["interactions"] < len({row[:2] for row in rows})
+    assert core["users_table"] == core["users"] + 1
 
 
 @pytest.mark.fault("F16")
@@ -212,7 +213,7 @@ def test_rounds_hold_on_to_nothing_on_spark(spark_settings: Settings) -> None:
         before = held()
         core, got = built(engine, caterpillar(6), 2)
         after = held()
-    assert (core.rounds, len(got)) == (6, 4)
+    assert (core["rounds"], len(got)) == (6, 4)
     assert after - before < 16  # 6 rounds of 4 relations are more
 
 
@@ -324,7 +325,7 @@ def test_a_commit_in_between_is_noticed(
     ingested = ingest(settings, [tangled(20, 10, 100, 3)])
     build, uri = kcore.build, settings.storage.table_uri("d", "interactions")
 
-    def overtaken(*args: Any, **how: Any) -> kcore.Core:
+    def overtaken(*args: Any, **how: Any) -> dict[str, int]:
         write_deltalake(uri, INTERACTIONS.schema.empty_table(), mode="append")
         return build(*args, **how)
 

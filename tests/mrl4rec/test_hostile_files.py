@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from model_samples import kinds, saved, sparse
 
 from mrl4rec.core import tensor_file
 from mrl4rec.core.errors import Mrl4recError, UsageError
@@ -29,6 +28,7 @@ from mrl4rec.data.downloads import web
 from mrl4rec.formats import expand, packing
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import card as cards
+from tests.mrl4rec.models.model_samples import kinds, saved, sparse
 
 # ---------------------------------------------------------------------- paths
 

@@ -22,8 +22,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from mrl4rec.core import lazy
 from mrl4rec.core.masking import scrub
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    import requests
+    import requests.adapters
 
 log = logging.getLogger("mrl4rec.core.alerts")
 
@@ -126,10 +131,7 @@ def _run() -> None:
 
 def _deliver(address: str, body: bytes) -> str | None:
     """None where the server took it, else its answer. Raises what requests raises."""
-    import requests
-    from requests.adapters import HTTPAdapter, Retry
-
-    retry = Retry(
+    retry = requests.adapters.Retry(
         RETRIES,
         allowed_methods=None,
         status_forcelist=WORTH_A_RETRY,
@@ -140,7 +142,7 @@ def _deliver(address: str, body: bytes) -> str | None:
     headers = {"Content-Type": "application/json", "User-Agent": "mrl4rec"}
     with requests.Session() as session:
         for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retry))
+            session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
         reply = session.post(  # the token in the address is for this server alone
             address, body, headers=headers, timeout=POST_SECONDS, allow_redirects=False
         )

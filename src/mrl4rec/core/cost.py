@@ -12,6 +12,11 @@ import contextlib
 import time
 from pathlib import Path
 
+from mrl4rec.core import lazy
+
+with lazy.imports():
+    import torch
+
 SELF = Path("/proc/self")
 MIB = 1 << 20
 
@@ -25,8 +30,6 @@ class Meter:
             (SELF / "clear_refs").write_text("5")
         self.device = device
         if device == "cuda":
-            import torch
-
             torch.cuda.reset_peak_memory_stats()
         self.began, self.cpu_began = time.monotonic(), time.process_time()
 
@@ -42,8 +45,6 @@ class Meter:
         if peak is not None:
             found["peak_mb"] = round(peak / MIB, 1)
         if self.device == "cuda":
-            import torch
-
             found["gpu_peak_mb"] = round(torch.cuda.max_memory_allocated() / MIB, 1)
         return found
 

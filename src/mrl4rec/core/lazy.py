@@ -1,31 +1,96 @@
-"""Large libraries that are imported at their first use: a model family's file loads without them.
+"""Modules that are imported at their first use: the one way of doing so here.
 
-``from mrl4rec.core.lazy import torch`` costs nothing until an attribute of ``torch`` is read.
+At the top of a file, after its other imports::
+
+    with lazy.imports():
+        import torch
+        from mrl4rec import training
+
+binds both names, and costs nothing until an attribute of one is read. Then the module is imported,
+and the name in that file is bound to it: later reads cost what they cost after a plain import.
+Only modules can be named (a class or a constant must be there to be used), so the code says
+``training.train``. Type checkers and import-linter read the block as what it is: imports.
 """
 
 from __future__ import annotations
 
+import builtins
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from threading import Lock
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+_declaring = Lock()  # the hook is the whole process's
 
 
 class Lazy(ModuleType):
-    """A module that is imported when an attribute of it is read."""
+    """Stands for a module in one file until an attribute of it is read.
+
+    ``scope`` are the globals of that file, ``loads`` the modules to import.
+    """
+
+    def __init__(self, name: str, scope: dict[str, Any]) -> None:
+        super().__init__(name)
+        self.__dict__.update(_scope=scope, _loads=[name], _open=True, _parts=[])
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(import_module(self.__name__), name)
-        setattr(self, name, value)  # the next read does not come here
-        return value
+        if self._open:  # `from package import name` in the block, or `import package.name as …`
+            part = Lazy(f"{self.__name__}.{name}", self._scope)
+            self._parts.append(part)
+            return part
+        for load in self._loads:
+            import_module(load)
+        module = sys.modules[self.__name__]
+        for bound in [key for key, value in self._scope.items() if value is self]:
+            self._scope[bound] = module
+        return getattr(module, name)
+
+    def close(self) -> None:
+        """The block is over: from here on an attribute is one of the module."""
+        self._open = False
+        for part in self._parts:
+            part.close()
 
 
-if TYPE_CHECKING:
-    import torch as torch
-    from scipy import sparse as sparse
-    from scipy.linalg import lapack as lapack
-    from torch import Tensor as Tensor
-    from torch.nn import functional as functional
-else:
-    torch, functional = Lazy("torch"), Lazy("torch.nn.functional")
-    sparse, lapack = Lazy("scipy.sparse"), Lazy("scipy.linalg.lapack")
-    Tensor = Any
+def load(*modules: ModuleType) -> None:
+    """Import them now, as while there is something else to wait for."""
+    for module in modules:
+        _ = module.__file__
+
+
+@contextmanager
+def imports() -> Iterator[None]:
+    """Import statements of the calling file in this block are carried out at their first use."""
+    scope = sys._getframe(2).f_globals
+    usual = builtins.__import__
+    packages: dict[str, Lazy] = {}
+
+    def declare(
+        name: str,
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        if globals is not scope:  # another thread's
+            return usual(name, globals, locals, fromlist or (), level)
+        if level:
+            raise ImportError("a lazy import names its module in full, without leading dots")
+        if fromlist:
+            return packages.setdefault(name, Lazy(name, scope))
+        head = name.partition(".")[0]
+        package = packages.setdefault(head, Lazy(head, scope))
+        package._loads.append(name)  # `import package.name` binds the package
+        return package
+
+    with _declaring:
+        builtins.__import__ = declare
+        try:
+            yield
+        finally:
+            builtins.__import__ = usual
+            for package in packages.values():
+                package.close()

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
-from mrl4rec.core.errors import UsageError
+from mrl4rec.core import lazy
+from mrl4rec.core.errors import UsageError, nearest
+
+with lazy.imports():
+    import deltalake
+    import deltalake.exceptions
+    from pyarrow import fs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +43,24 @@ class Storage:
     def datasets(self, table: str = "*") -> list[str]:
         """The data sets that have this table, or any at all, sorted."""
         return sorted({log.parents[1].name for log in self.root.glob(f"*/{table}/_delta_log")})
+
+    def chosen(self, names: Sequence[str] | None) -> list[str]:
+        """These data sets, or all. Raises UsageError where one, or every one, is missing."""
+        known, where = self.datasets(), str(self.root.absolute())
+        if not known:
+            raise UsageError(
+                "the warehouse is empty",
+                where=where,
+                todo="run `mrl4rec run --dataset ml-100k`, or name another one: --warehouse DIR",
+            )
+        for name in names or ():
+            if name not in known:
+                raise UsageError(
+                    f"there is no data set {name!r} in the warehouse",
+                    where=where,
+                    todo=nearest(name, known),
+                )
+        return list(dict.fromkeys(names)) if names else known
 
     def model_dirs(self, key: str = "", dataset: str | None = None) -> Iterator[Path]:
         """The complete model folders whose stage key begins like this."""
@@ -153,14 +177,11 @@ def folder_name(name: str, what: str) -> str:
     return name
 
 
-def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
+def open_table(uri: str, version: int | None = None) -> deltalake.DeltaTable | None:
     """The Delta table at ``uri``, or None where there is none yet."""
-    from deltalake import DeltaTable  # settings, and so every --help, import this file
-    from deltalake.exceptions import TableNotFoundError
-
     try:
-        return DeltaTable(uri, version=version)
-    except TableNotFoundError:
+        return deltalake.DeltaTable(uri, version=version)
+    except deltalake.exceptions.TableNotFoundError:
         return None
 
 
@@ -171,9 +192,8 @@ def dataset_of(delta: DeltaTable) -> Dataset:
     process ends takes it down by SIGABRT, and what was done looks as if it had failed.
     """
     # as in open_table: what loads settings must not load Arrow
-    from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
-    folder = SubTreeFileSystem(unquote(urlparse(delta.table_uri).path), LocalFileSystem())
+    folder = fs.SubTreeFileSystem(unquote(urlparse(delta.table_uri).path), fs.LocalFileSystem())
     return delta.to_pyarrow_dataset(filesystem=folder)
 
 

@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
+
+with lazy.imports():
+    import safetensors
+    import safetensors.numpy
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -20,9 +25,9 @@ MAPPED_BYTES = 64 << 20
 
 def write(path: Path, tensors: Tensors) -> None:
     """Write tensors as one safetensors file."""
-    from safetensors.numpy import save_file
-
-    save_file({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, path)
+    safetensors.numpy.save_file(
+        {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, path
+    )
 
 
 def read(path: Path) -> Tensors:
@@ -31,12 +36,10 @@ def read(path: Path) -> Tensors:
     Raises Mrl4recError where the file is not a whole safetensors file, or holds a type that is not
     in ``DTYPES``.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, "np") as file:
+        with safetensors.safe_open(path, "np") as file:
             return _tensors(path, file)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
         raise Mrl4recError(
             f"the file is not a whole safetensors file: {error!r}",
             where=str(path),

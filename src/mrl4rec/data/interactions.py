@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -45,12 +45,28 @@ class Interactions:
     split_key: str
     """Stage key of the split; empty for pairs that came from no table."""
 
+    def in_folds(self, *folds: str) -> NDArray[np.bool_]:
+        """(P,) whether a pair is in one of these folds. Raises Mrl4recError for an unknown one."""
+        return np.isin(self.fold_P, [_fold(name) for name in folds])
+
     def pairs(self, *folds: str) -> Pairs:
         """Users and items of the pairs in these folds, sorted by (user, item)."""
-        chosen = np.isin(self.fold_P, [_fold(name) for name in folds])
+        chosen = self.in_folds(*folds)
         users, items = self.users_P[chosen], self.items_P[chosen]
         order = np.lexsort((items, users))
         return users[order], items[order]
+
+    def only(self, *folds: str) -> Interactions:
+        """The same users and items with the pairs of these folds."""
+        chosen = self.in_folds(*folds)
+        times = self.reviewed_at_P
+        return replace(
+            self,
+            users_P=self.users_P[chosen],
+            items_P=self.items_P[chosen],
+            fold_P=self.fold_P[chosen],
+            reviewed_at_P=None if times is None else times[chosen],
+        )
 
     def csr(self, *folds: str) -> Csr:
         """The items of each user in these folds, (U, I)."""
@@ -113,6 +129,20 @@ def load(settings: Settings, dataset: str, split: Commit) -> Interactions:
     table = _read(settings, dataset, "splits", split.table_version("splits"), columns)
     user_ids = _ids(settings, dataset, "users", "user", split)
     item_ids = _ids(settings, dataset, "items", "item", split)
+    return of_table(table, user_ids, item_ids, split.key, where)
+
+
+def of_table(
+    table: pa.Table,
+    user_ids: NDArray[np.object_],
+    item_ids: NDArray[np.object_],
+    split_key: str,
+    where: str,
+) -> Interactions:
+    """Interactions of rows user_idx, item_idx, reviewed_at and fold, with the ids by index.
+
+    Raises Mrl4recError that names ``where`` as ``load`` does.
+    """
     users = _index(table["user_idx"], len(user_ids), "user", where)
     items = _index(table["item_idx"], len(item_ids), "item", where)
     fold = pc.index_in(table["fold"], value_set=pa.array(FOLDS))
@@ -128,7 +158,7 @@ def load(settings: Settings, dataset: str, split: Commit) -> Interactions:
         reviewed_at,
         user_ids,
         item_ids,
-        split.key,
+        split_key,
         where,
     )
 

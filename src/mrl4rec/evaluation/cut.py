@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from mrl4rec.core import lazy
+
+with lazy.imports():
+    from mrl4rec.models import rotation, scorers
+
 if TYPE_CHECKING:
     from mrl4rec.models.model_folder import ModelCard
     from mrl4rec.models.scorers import Scorer
@@ -47,12 +52,11 @@ class Cut:
 
     def apply(self, model: Scorer) -> Scorer:
         """The model to rank with."""
-        from mrl4rec.models.rotation import rotate
-        from mrl4rec.models.scorers import FactorModel
-
-        if not self.rotated or not isinstance(model, FactorModel):
+        if not self.rotated or not isinstance(model, scorers.FactorModel):
             return model
-        return FactorModel(*rotate(model.user_vectors, model.item_vectors), widths=model.widths)
+        return scorers.FactorModel(
+            *rotation.rotate(model.user_vectors, model.item_vectors), widths=model.widths
+        )
 
 
 AS_TRAINED = Cut()

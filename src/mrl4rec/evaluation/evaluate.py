@@ -11,15 +11,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, find, stage_key
 from mrl4rec.evaluation.cut import AS_TRAINED, Cut
+from mrl4rec.evaluation.ranking.evaluate import evaluate
 from mrl4rec.evaluation.ranking.metrics import PER_USER
 from mrl4rec.evaluation.slices import POPULARITY, truth_by_popularity
 from mrl4rec.kernels.devices import resolve_device
+from mrl4rec.models import model_folder
+from mrl4rec.models.model_folder import read_card
 from mrl4rec.tables import RESULTS
 from mrl4rec.tables.store import commit_rows
+
+with lazy.imports():
+    import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from mrl4rec.data.interactions import Interactions
@@ -74,16 +81,11 @@ def run(
     uri = settings.storage.table_uri(dataset, RESULTS.name)
     folder = settings.storage.model_dir(dataset, train.key)
     if cut != AS_TRAINED:
-        from mrl4rec.models.model_folder import read_card
-
         cut = cut.of(read_card(folder))
     this = key(split, train, ks, device, cut)
     done = find(uri, RESULTS.name, this)
     if done is not None and settings.storage.per_user_file(dataset, this).exists():
         return done
-
-    from mrl4rec.evaluation.ranking.evaluate import evaluate
-    from mrl4rec.models import model_folder
 
     _check_unseen(model_folder.read_card(folder), split)
     model, card, _, _ = model_folder.load(folder)
@@ -147,8 +149,6 @@ def _check_unseen(card: ModelCard, split: Commit) -> None:
 
 
 def _write_per_user(path: Path, table: pa.Table) -> None:
-    import pyarrow.parquet as pq
-
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     pq.write_table(table, partial)

@@ -1,6 +1,6 @@
 """Reading dumps of reviews: which files, how each is read, and its records.
 
-Importing this does not load DuckDB; ``decode`` does.
+Importing this loads neither DuckDB nor Arrow nor NumPy; ``decode`` does.
 """
 
 from mrl4rec.formats.detect import Detected, detect

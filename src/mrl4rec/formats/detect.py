@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.formats.csv_sample import csv_sample, lists_or_triples
 from mrl4rec.formats.json_sample import json_sample
@@ -30,6 +28,10 @@ from mrl4rec.formats.sample import MOST_COLUMNS, Sample, are, no_table, short
 from mrl4rec.formats.sources import SourceFile
 from mrl4rec.formats.text import SAMPLE_BYTES, read_head
 from mrl4rec.formats.times import Unclear, is_number, parses, time_of
+
+with lazy.imports():
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 MOST_ROWS = 1000
 _LAYOUT = ("columns", "header", "separator", "quoted", "container", "records", "encoding")

@@ -9,11 +9,13 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
-from mrl4rec.formats.framing import frame
-from mrl4rec.formats.literals import MOST_BITS, read_literal
 from mrl4rec.formats.mapping import BLANKS, Mapping, Syntax
 from mrl4rec.formats.sample import MOST_COLUMNS, Sample, no_table, role_of, short
+
+with lazy.imports():
+    from mrl4rec.formats import framing, literals
 
 MOST_RECORDS = 2000
 WINDOW = 1 << 19
@@ -63,13 +65,13 @@ def _of_lines(lines: Sequence[str]) -> tuple[Syntax, list[dict[Any, Any]], bool]
     No records where most lines are none, and the first is none.
     """
     records: dict[Syntax, list[dict[Any, Any]]] = {"json": [], "python": []}
-    some, is_first, literals = lines[:MOST_RECORDS], False, LITERALS
+    some, is_first, left = lines[:MOST_RECORDS], False, LITERALS
     for number, line in enumerate(some):
         syntax: Syntax = "json"
         record = _loads(line)
-        if record is None and line[0] == "{" and len(line) <= min(LITERAL, literals):
-            syntax, record = "python", read_literal(line)
-            literals -= len(line)
+        if record is None and line[0] == "{" and len(line) <= min(LITERAL, left):
+            syntax, record = "python", literals.read_literal(line)
+            left -= len(line)
         if record is not None:
             records[syntax].append(record)
             is_first |= number == 0
@@ -87,7 +89,7 @@ def _loads(line: str) -> dict[str, Any] | None:
 
 def _framed(text: str, layout: Mapping, where: str) -> Iterator[dict[str, Any]]:
     """The objects of text that spans lines, cut as they will be when it is read."""
-    for block in frame([text.encode()], layout, where):
+    for block in framing.frame([text.encode()], layout, where):
         yield from filter(None, map(_loads, block.data.decode("utf-8", "replace").split("\n")))
 
 
@@ -154,7 +156,7 @@ def _flat(record: dict[Any, Any], above: str, depth: int) -> Iterator[tuple[str,
             continue
         if not isinstance(value, dict):
             is_text = isinstance(value, (str, int, float)) and not isinstance(value, bool)
-            is_text &= not isinstance(value, int) or value.bit_length() <= MOST_BITS
+            is_text &= not isinstance(value, int) or value.bit_length() <= literals.MOST_BITS
             yield above + name, str(value).strip(BLANKS) if is_text else ""
         elif depth > 1:
             yield from _flat(value, f"{above}{name}.", depth - 1)

@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from mrl4rec.core import lazy
+
+with lazy.imports():
+    import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_RECORD = 1 << 20
 """Bytes of the longest record that is parsed; a longer one is quarantined."""

@@ -15,10 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import pyarrow as pa
-
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    import pyarrow as pa
 
 Packing = Literal["plain", "gzip", "bz2", "xz", "zstd", "zip", "parquet"]
 

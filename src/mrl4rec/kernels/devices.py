@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mrl4rec.core import lazy
 from mrl4rec.core.choices import DEVICES
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    import torch
 
 
 def resolve_device(device: str, settings: Settings) -> str:
@@ -21,7 +25,6 @@ def resolve_device(device: str, settings: Settings) -> str:
         device = settings.device
     if device == "cpu" or (device == "auto" and not Path("/dev/nvidiactl").exists()):
         return "cpu"
-    import torch
 
     if torch.cuda.is_available():
         return "cuda"
@@ -35,8 +38,6 @@ def resolve_device(device: str, settings: Settings) -> str:
 @contextmanager
 def exact_products() -> Iterator[None]:
     """Within it products of float32 are not rounded to TF32, whatever was set before."""
-    import torch
-
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

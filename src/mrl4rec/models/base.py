@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.hashing import xavier
-from mrl4rec.core.lazy import Tensor, torch
 from mrl4rec.models.levels import default_levels
 from mrl4rec.models.samplers import Negatives, NoNegatives
+from mrl4rec.models.scorers import FactorModel
 from mrl4rec.models.values import Span, Values, check_word, value
 
+with lazy.imports():
+    import torch
+
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mrl4rec.data.interactions import Interactions
     from mrl4rec.kernels.csr import Csr
     from mrl4rec.models.negatives import Place
@@ -111,8 +117,6 @@ class FittedVectors(Fitted):
 
     def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
         """The vectors as a model."""
-        from mrl4rec.models.scorers import FactorModel
-
         users, items = self.solve(data.csr(*folds), seed, device)
         return FactorModel(users, items, widths=self.widths(None))
 

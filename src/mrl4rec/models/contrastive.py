@@ -10,13 +10,23 @@ Shapes: B examples of this process, U users, I items, d dimensions, N negatives.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from mrl4rec.core.lazy import Tensor, functional, torch
+from mrl4rec.core import lazy
 from mrl4rec.models.base import Batch
 from mrl4rec.models.factors import Factors, Vectors
 from mrl4rec.models.samplers import InBatch, Negatives, NoNegatives, Shared
 from mrl4rec.models.values import Span, check_word, value
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+with lazy.imports():
+    import torch
+    from torch.nn import functional
+
+    from mrl4rec.kernels import contrast_torch
+    from mrl4rec.models import negatives
 
 SCORES = ("inner", "cosine")
 
@@ -84,9 +94,9 @@ class Contrastive(Factors):
         if isinstance(self.negatives, NoNegatives):
             return None
         if isinstance(self.negatives, Shared):
-            from mrl4rec.models.negatives import shared
-
-            return shared(batch.place, self.negatives.candidates, len(items), batch.users_B.device)
+            return negatives.shared(
+                batch.place, self.negatives.candidates, len(items), batch.users_B.device
+            )
         return model.sampler.choose(batch.users_B, users, items, batch.place, batch.positives_B)
 
     def _similar(self, vectors: Tensor) -> Tensor:
@@ -121,14 +131,12 @@ class Softmax(Contrastive):
 
     def compared(self, model: Vectors, batch: Batch, rows: Rows) -> Tensor:
         """This process's part of the mean over the batch."""
-        from mrl4rec.kernels.contrast_torch import log_sums, logsumexp
-
         user_Bd, positive_Bd, chosen, other = rows
         if other.dim() == 2:  # the same for all examples
             left_out_BN = model.sampler.seen_among(batch.users_B, chosen)
-            logs_B = log_sums(user_Bd, other, left_out_BN, self.tau)
+            logs_B = contrast_torch.log_sums(user_Bd, other, left_out_BN, self.tau)
         else:
-            logs_B = logsumexp((user_Bd[:, None] * other).sum(2) / self.tau)
+            logs_B = contrast_torch.logsumexp((user_Bd[:, None] * other).sum(2) / self.tau)
         own_B = (user_Bd * positive_Bd).sum(1)
         return self.softmax_losses(own_B, logs_B).sum() / batch.size
 
@@ -180,9 +188,9 @@ class DirectAu(Contrastive):
 
     def compared(self, model: Vectors, batch: Batch, rows: Rows) -> Tensor:
         """The loss of the whole batch."""
-        from mrl4rec.kernels.contrast_torch import uniformity
-
-        apart = uniformity(rows.user_Bd) + uniformity(rows.positive_Bd)
+        apart = contrast_torch.uniformity(rows.user_Bd) + contrast_torch.uniformity(
+            rows.positive_Bd
+        )
         return alignment(rows.user_Bd, rows.positive_Bd) + self.gamma / 2 * apart
 
 

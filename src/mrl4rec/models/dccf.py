@@ -11,13 +11,20 @@ Shapes: N = U + I nodes, M directed edges, d dimensions, T intents, H layers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mrl4rec.core.lazy import Tensor, functional, torch
+from mrl4rec.core import lazy
 from mrl4rec.models.base import Batch, Setup
 from mrl4rec.models.factors import halves
 from mrl4rec.models.graph import Nodes, OwnGraph, batch_nodes, info_nce
 from mrl4rec.models.values import Span, check_word, value
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+with lazy.imports():
+    import torch
+    from torch.nn import functional
 
 TINY = 1e-12
 

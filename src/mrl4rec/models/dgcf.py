@@ -12,13 +12,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
-from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.base import Batch, Setup
 from mrl4rec.models.factors import halves
 from mrl4rec.models.graph import Nodes, OwnGraph
 from mrl4rec.models.values import Span, value
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+with lazy.imports():
+    import torch
+    from torch.nn import functional
+
+    from mrl4rec.kernels import noise_torch as noise
 
 TINY = 1e-12
 
@@ -76,8 +86,6 @@ class DGCF(Nodes):
 
     def sampled(self, batch: Batch) -> Tensor:
         """The nodes of this step's sample."""
-        from mrl4rec.kernels import noise_torch as noise
-
         n_users, n_items = len(self.users), len(self.items)
         found = []
         for side, (first, size) in enumerate(((0, n_users), (n_users, n_items))):

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.core.lazy import lapack, torch
 from mrl4rec.models.item_pairs import ItemItem, free_bytes, matrix
 from mrl4rec.models.values import Span, value
+
+with lazy.imports():
+    import torch
+    from scipy.linalg import lapack
 
 if TYPE_CHECKING:
     from mrl4rec.kernels.csr import Csr

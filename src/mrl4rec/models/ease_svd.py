@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.models import ease
 from mrl4rec.models.base import FittedVectors
 from mrl4rec.models.item_pairs import matrix
+from mrl4rec.models.rotation import rotate
 from mrl4rec.models.values import value
+
+with lazy.imports():
+    from scipy.sparse import linalg
 
 if TYPE_CHECKING:
     from mrl4rec.kernels.csr import Csr
@@ -46,8 +51,6 @@ def vectors(seen: Csr, lam: float, dim: int, device: str = "cpu") -> tuple[Float
 
     ``device`` is where EASE is solved. Raises Mrl4recError where it does not fit into memory.
     """
-    from mrl4rec.models.rotation import rotate
-
     weights_II = ease.weights(seen, lam, device)
     x_UI = matrix(seen, np.float32)
     right_Id = _right(x_UI, weights_II, dim)
@@ -61,14 +64,13 @@ def _right(x_UI: Any, weights_II: NDArray[np.float32], dim: int) -> NDArray[np.f
     if n_items <= FEW * dim:
         _, basis = np.linalg.eigh((weights_II.T @ (together_II @ weights_II)).astype(np.float64))
         return basis[:, ::-1][:, :dim].astype(np.float32)
-    from scipy.sparse.linalg import LinearOperator, eigsh
 
     def product(vector: NDArray[np.float32]) -> Any:
         return weights_II.T @ (together_II @ (weights_II @ vector.reshape(-1)))
 
-    operator = LinearOperator((n_items, n_items), matvec=product, dtype=np.float32)
+    operator = linalg.LinearOperator((n_items, n_items), matvec=product, dtype=np.float32)
     start = np.ones(n_items, np.float32)  # else it is drawn anew each time
-    _, basis = eigsh(operator, k=dim, which="LM", v0=start)
+    _, basis = linalg.eigsh(operator, k=dim, which="LM", v0=start)
     return np.ascontiguousarray(basis, dtype=np.float32)
 
 

@@ -9,13 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
-from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.base import Batch, Setup, Trained
 from mrl4rec.models.samplers import Negatives
 
-Rows = tuple[Tensor, Tensor, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+with lazy.imports():
+    import torch
+    from torch.nn import functional
+
+    from mrl4rec.kernels import propagation_torch
+
+Rows: TypeAlias = "tuple[Tensor, Tensor, Tensor]"
 """The rows of the users (B, d), the positives (B, d) and the negatives (B, K, d) of a batch."""
 
 
@@ -47,19 +57,15 @@ class LightGCN(Vectors):
     """
 
     def __init__(self, setup: Setup, negatives: Negatives, layers: int) -> None:
-        from mrl4rec.kernels.propagation_torch import adjacency
-
         super().__init__(setup, negatives)
         self.layers = layers
-        self.graph = adjacency(setup.seen, setup.torch_dtype).to(setup.device)
+        self.graph = propagation_torch.adjacency(setup.seen, setup.torch_dtype).to(setup.device)
 
     def _layers(self) -> Iterator[Tensor]:
-        from mrl4rec.kernels.propagation_torch import propagate
-
         nodes = torch.cat([self.users, self.items])
         yield nodes
         for _ in range(self.layers):
-            nodes = propagate(self.graph, nodes)
+            nodes = propagation_torch.propagate(self.graph, nodes)
             yield nodes
 
     def pooled(self) -> tuple[Tensor, Tensor]:

@@ -9,24 +9,31 @@ Shapes: B examples, N = U + I nodes, d dimensions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from mrl4rec.core.lazy import Tensor, functional, torch
+from mrl4rec.core import lazy
 from mrl4rec.models.base import Batch, Setup, Trained
 from mrl4rec.models.factors import Vectors, halves, rows_of, squared_norms
 from mrl4rec.models.pairwise import bpr
 from mrl4rec.models.samplers import Negatives, Uniform
 from mrl4rec.models.values import check_word
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+with lazy.imports():
+    import torch
+    from torch.nn import functional
+
+    from mrl4rec.kernels import edges_torch
+
 
 class Nodes(Vectors):
     """The two tables, and the graph of training pairs whose edges can be weighed."""
 
     def __init__(self, setup: Setup, negatives: Negatives) -> None:
-        from mrl4rec.kernels.edges_torch import Edges
-
         super().__init__(setup, negatives)
-        self.edges = Edges(setup.seen, torch.device(setup.device))
+        self.edges = edges_torch.Edges(setup.seen, torch.device(setup.device))
         self.normal = self.edges.normal(setup.torch_dtype)
         """(M, 1) weights of the directed edges in D^-1/2 A D^-1/2."""
 

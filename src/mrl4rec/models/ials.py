@@ -16,11 +16,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.core.hashing import SALT_INIT, chain, chain_array
-from mrl4rec.core.lazy import lapack, torch
+from mrl4rec.kernels.csr import csr
+from mrl4rec.kernels.devices import exact_products
 from mrl4rec.models.base import FittedVectors
+from mrl4rec.models.rotation import rotate
 from mrl4rec.models.threads import spread
 from mrl4rec.models.values import Span, value
+
+with lazy.imports():
+    import threadpoolctl
+    import torch
+    from scipy.linalg import lapack
+
+    from mrl4rec.kernels import ials as kernel
+    from mrl4rec.kernels import ials_torch
 
 if TYPE_CHECKING:
     from mrl4rec.kernels.csr import Csr
@@ -64,8 +75,6 @@ class Ials(FittedVectors):
 
     def solve(self, seen: Csr, seed: int, device: str) -> tuple[Floats, Floats]:
         """(U, d) and (I, d) for these pairs."""
-        from mrl4rec.models.rotation import rotate
-
         weights = Weights(self.a0, self.lam, self.nu)
         users, items = fit(seen, self.dim, weights, self.sweeps, seed, device)
         return rotate(users, items) if self.rotated else (users, items)
@@ -110,16 +119,15 @@ def fit_on_device(
     seen: Csr, dim: int, weights: Weights, sweeps: int, seed: int, device: str
 ) -> tuple[Floats, Floats]:
     """The same on a torch device, but for rounding."""
-    from mrl4rec.kernels.devices import exact_products
-    from mrl4rec.kernels.ials_torch import side, sweep
-
     by_user, by_item = (
-        side(pairs, dim, weights.ridge(pairs.degrees, pairs.n_columns), torch.device(device))
+        ials_torch.side(
+            pairs, dim, weights.ridge(pairs.degrees, pairs.n_columns), torch.device(device)
+        )
         for pairs in (seen, transposed(seen))
     )
     with exact_products():
         first_Id = normal(seen.n_columns, dim, seed, ITEMS)
-        users, items = sweep((by_user, by_item), first_Id, weights.a0, sweeps)
+        users, items = ials_torch.sweep((by_user, by_item), first_Id, weights.a0, sweeps)
     return users, items
 
 
@@ -129,17 +137,13 @@ def one_thread_of_blas() -> Any:
     The BLAS' own would wait for each other by spinning, which on a busy machine takes far longer
     than the work; and sums would depend on how many there are.
     """
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1, "blas")
+    return threadpoolctl.threadpool_limits(1, "blas")
 
 
 def half(
     pairs: Csr, fixed_Nd: Floats, turn: NDArray[np.float64], weights: Weights
 ) -> tuple[Floats, Floats, NDArray[np.float64]]:
     """Solve one side: its vectors, those held fixed in the same new basis, and its whole turn."""
-    from mrl4rec.kernels import ials as kernel
-
     strength_d, basis = np.linalg.eigh(_squares(fixed_Nd))
     spectrum_d = weights.a0 * np.maximum(strength_d, 0)
     fixed_Nd = _turned(fixed_Nd, basis)
@@ -206,8 +210,6 @@ def normal(rows: int, dim: int, seed: int, table: int) -> Floats:
 
 def transposed(pairs: Csr) -> Csr:
     """The users of each item."""
-    from mrl4rec.kernels.csr import csr
-
     rows = np.repeat(np.arange(pairs.n_rows, dtype=np.int32), pairs.degrees)
     return csr(pairs.indices, rows, pairs.n_columns, pairs.n_rows)
 

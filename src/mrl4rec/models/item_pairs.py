@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.core.lazy import sparse
 from mrl4rec.models.base import Fitted
+from mrl4rec.models.scorers import ItemItemModel
+
+with lazy.imports():
+    import psutil
+    from scipy import sparse
 
 if TYPE_CHECKING:
     from mrl4rec.data.interactions import Interactions
@@ -33,8 +38,6 @@ class ItemItem(Fitted):
 
     def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
         """The weights as a model."""
-        from mrl4rec.models.scorers import ItemItemModel
-
         seen = data.csr(*folds)
         return ItemItemModel(self.weights(seen, device), seen)
 
@@ -85,8 +88,6 @@ def lean(weights_II: Any) -> Any:
 
 def free_bytes() -> int:
     """Memory this process may still take: the machine's, or what its container's limit leaves."""
-    import psutil
-
     free = int(psutil.virtual_memory().available)
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.stat")
     if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():

@@ -11,11 +11,21 @@ Shapes: B users of a batch, X their pairs, U users, I items, K concepts, d dimen
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from mrl4rec.core.lazy import Tensor, functional, torch
+from mrl4rec.core import lazy
 from mrl4rec.models.base import Batch, Setup, Trained
 from mrl4rec.models.values import Span, check_word, value
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+with lazy.imports():
+    import torch
+    from torch.nn import functional
+
+    from mrl4rec.kernels import mixture_torch
+    from mrl4rec.kernels import noise_torch as noise
 
 AT_ONCE = 4096
 """Users whose vectors are made at once."""
@@ -204,8 +214,6 @@ class Noise(NamedTuple):
 
 def draw(model: MacridVAE, rows: Rows, seed: int, step: int | Tensor, drop: float) -> Noise:
     """The noise of a step, by item, user and (user, item)."""
-    from mrl4rec.kernels import noise_torch as noise
-
     (n_items, dim), concepts = model.items.shape, len(model.concepts)
     dtype, device = model.items.dtype, model.items.device
     words = [noise.word(seed, step, s) for s in (noise.GUMBEL, noise.DROP, noise.NORMAL)]
@@ -227,8 +235,6 @@ class Terms(NamedTuple):
 
 def terms(model: MacridVAE, rows: Rows, drawn: Noise, std: float) -> Terms:
     """The two parts of the loss. ``std``: σ₀ of prior and noise."""
-    from mrl4rec.kernels.mixture_torch import log_totals
-
     log_mixing = model.mixing(drawn.gumbel_IK)
     code = model.encode(rows, log_mixing, drawn.kept_X)
     moved = code.places + drawn.normal_BKd * torch.exp(code.log_variances / 2) * std
@@ -236,7 +242,9 @@ def terms(model: MacridVAE, rows: Rows, drawn: Noise, std: float) -> Terms:
     items_Id = functional.normalize(model.items)
     own_XK = torch.einsum("xkd,xd->xk", users_BKd[rows.place_X], items_Id[rows.items_X])
     own_X = torch.logsumexp(own_XK + log_mixing[rows.items_X], dim=1)
-    totals_B = log_totals(users_BKd, items_Id, log_mixing, 1 / model.tau, rows.counts_B)
+    totals_B = mixture_torch.log_totals(
+        users_BKd, items_Id, log_mixing, 1 / model.tau, rows.counts_B
+    )
     variances = 1 + code.log_variances - code.log_variances.exp()
     return Terms(totals_B - own_X.sum(), -0.5 * variances.sum())
 

@@ -13,15 +13,23 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from mrl4rec.core import lazy
 from mrl4rec.core.hashing import uniform
-from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.base import Batch, Setup
 from mrl4rec.models.factors import Factors, Vectors, squared_norms
 from mrl4rec.models.pairwise import bpr
 from mrl4rec.models.samplers import Drawn, Negatives
 from mrl4rec.models.values import Span, value
 
+with lazy.imports():
+    import torch
+    from torch.nn import functional
+
+    from mrl4rec.kernels import draws_torch, rules_torch
+
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mrl4rec.models.negatives import Place
 
 GATES = {"positive": 2, "user": 3, "negative": 4, "relevant": 5}
@@ -83,14 +91,15 @@ class MixGcf(Mixing):
 
     def mixed(self, model: Vectors, drawn: Candidates, place: Place) -> tuple[Tensor, Tensor]:
         """(B,) losses, and the negatives' vectors (B, d) at layer 0."""
-        from mrl4rec.kernels.draws_torch import fold
-        from mrl4rec.kernels.rules_torch import example_words, unit
-
         user_Bd, positive_BHd, candidates_Bn, items_IHd = drawn
         n, layers = candidates_Bn.shape[1], positive_BHd.shape[1]
-        words_B = fold(example_words(place.word(), place.first, len(user_Bd), user_Bd.device), 0)
+        words_B = draws_torch.fold(
+            rules_torch.example_words(place.word(), place.first, len(user_Bd), user_Bd.device), 0
+        )
         after = torch.arange(n, n + layers, device=user_Bd.device)
-        a_BH1 = unit(fold(fold(words_B[:, None], after), 0)).to(user_Bd.dtype)[:, :, None]
+        a_BH1 = rules_torch.unit(draws_torch.fold(draws_torch.fold(words_B[:, None], after), 0)).to(
+            user_Bd.dtype
+        )[:, :, None]
         with torch.no_grad():
             mixed_BnHd = a_BH1[:, None] * positive_BHd[:, None]
             mixed_BnHd = mixed_BnHd + (1 - a_BH1)[:, None] * rows(items_IHd, candidates_Bn)

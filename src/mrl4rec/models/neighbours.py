@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrl4rec.core.lazy import sparse
+from mrl4rec.core import lazy
 from mrl4rec.models.item_pairs import ItemItem, lean, matrix, product
 from mrl4rec.models.values import Span, value
+
+with lazy.imports():
+    from scipy import sparse
 
 if TYPE_CHECKING:
     from mrl4rec.kernels.csr import Csr

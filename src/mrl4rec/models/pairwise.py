@@ -11,11 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mrl4rec.core.lazy import Tensor, functional, torch
+from mrl4rec.core import lazy
 from mrl4rec.models.factors import Factors, Vectors
 from mrl4rec.models.samplers import Ahns, Dns, DnsBest, DnsMn, PerLevel, Popular, Uniform
 from mrl4rec.models.values import check_word
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+with lazy.imports():
+    import torch
+    from torch.nn import functional
 
 Levels = tuple[int, ...]
 

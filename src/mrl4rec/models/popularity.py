@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrl4rec.models.base import Fitted
+from mrl4rec.models.scorers import CountModel
 
 if TYPE_CHECKING:
     from mrl4rec.data.interactions import Interactions
@@ -22,8 +23,6 @@ class Popularity(Fitted):
 
     def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
         """Count the pairs of these folds."""
-        from mrl4rec.models.scorers import CountModel
-
         _, items_P = data.pairs(*folds)
         counts_I = np.bincount(items_P, minlength=data.n_items).astype(np.int64)
         return CountModel(counts_I, data.n_users)

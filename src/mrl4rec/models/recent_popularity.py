@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from mrl4rec.models.base import Fitted
+from mrl4rec.models.scorers import CountModel
 from mrl4rec.models.values import Span, value
 
 if TYPE_CHECKING:
@@ -31,10 +32,7 @@ class RecentPopularity(Fitted):
 
     def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
         """Weigh and count the pairs of these folds; one without a time counts as the oldest."""
-        from mrl4rec.data.interactions import FOLDS
-        from mrl4rec.models.scorers import CountModel
-
-        chosen_P = np.isin(data.fold_P, [FOLDS.index(name) for name in folds])
+        chosen_P = data.in_folds(*folds)
         assert data.reviewed_at_P is not None, "refused before: it needs times"
         times_P = data.reviewed_at_P[chosen_P]
         known_P = ~np.isnat(times_P)

@@ -13,8 +13,6 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.models.base import AUTO, FOLLOW, Fitted, Method, Trained
 from mrl4rec.models.samplers import named as negatives_named
@@ -78,11 +76,9 @@ def fit(
 
     Raises Mrl4recError where there is no pair, too little memory, or no closed form.
     """
-    from mrl4rec.data.interactions import FOLDS
-
     if not isinstance(method, Fitted):
         raise Mrl4recError(f"{method.name} is no closed-form method")
-    if not np.isin(data.fold_P, [FOLDS.index(name) for name in folds]).any():
+    if not data.in_folds(*folds).any():
         raise Mrl4recError(
             f"there is no pair to fit on in {' and '.join(folds)}", where="table splits"
         )

@@ -10,11 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.models.values import Span, Values, value
 
+with lazy.imports():
+    from mrl4rec.kernels import rules
+    from mrl4rec.models import negatives
+
 if TYPE_CHECKING:
-    from mrl4rec.core.lazy import torch
+    import torch
+
     from mrl4rec.kernels.csr import Csr
     from mrl4rec.kernels.rules import Rule
     from mrl4rec.models.negatives import Sampler
@@ -60,15 +66,13 @@ class Negatives(Values):
 
     def rule(self) -> Rule:
         """Which candidate is taken; the hardest unless it says otherwise."""
-        from mrl4rec.kernels.rules import PLAIN
+        return rules.PLAIN
 
-        return PLAIN
-
-    def sampler(self, seen: Csr, widths: tuple[int, ...], device: torch.device) -> Sampler:
+    def sampler(
+        self, seen: Csr, widths: tuple[int, ...], device: torch.device
+    ) -> negatives.Sampler:
         """What draws them, over items that ``seen`` leaves open."""
-        from mrl4rec.models.negatives import Sampler
-
-        return Sampler(seen, widths, self.candidates, device, self.rule())
+        return negatives.Sampler(seen, widths, self.candidates, device, self.rule())
 
 
 @dataclass(frozen=True)
@@ -145,9 +149,7 @@ class Popular(Drawn):
 
     def sampler(self, seen: Csr, widths: tuple[int, ...], device: torch.device) -> Sampler:
         """What draws them."""
-        from mrl4rec.models.negatives import PopularSampler
-
-        return PopularSampler(seen, widths, self.candidates, device, power=self.power)
+        return negatives.PopularSampler(seen, widths, self.candidates, device, power=self.power)
 
 
 @dataclass(frozen=True)
@@ -172,11 +174,9 @@ class DnsMn(Drawn):
         tune=Span(1, 8),
     )
 
-    def rule(self) -> Rule:
+    def rule(self) -> rules.Rule:
         """One among the best, drawn."""
-        from mrl4rec.kernels.rules import AMONG_TOP, Rule
-
-        return Rule(AMONG_TOP, self.top, 0.0, 0.0, 0.0)
+        return rules.Rule(rules.AMONG_TOP, self.top, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -188,9 +188,7 @@ class DnsBest(DnsMn):
 
     def sampler(self, seen: Csr, widths: tuple[int, ...], device: torch.device) -> Sampler:
         """What draws them."""
-        from mrl4rec.models.negatives import BestSampler
-
-        return BestSampler(seen, widths, self.candidates, device, self.rule())
+        return negatives.BestSampler(seen, widths, self.candidates, device, self.rule())
 
 
 @dataclass(frozen=True)
@@ -206,11 +204,9 @@ class Ahns(Drawn):
     )
     p: float = value(-2.0, "p < 0; the power is p + 1", high=0, low=-10, tune=Span(-4.0, -1.0))
 
-    def rule(self) -> Rule:
+    def rule(self) -> rules.Rule:
         """The candidate nearest to a score."""
-        from mrl4rec.kernels.rules import NEAREST, Rule
-
-        return Rule(NEAREST, 1, self.alpha, self.beta, self.p + 1)
+        return rules.Rule(rules.NEAREST, 1, self.alpha, self.beta, self.p + 1)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,12 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
 from mrl4rec.kernels.csr import Csr
+
+with lazy.imports():
+    from scipy import sparse
 
 Floats = NDArray[np.float32]
 
@@ -168,13 +172,11 @@ class ItemItemModel:
         return out
 
     def _sparse(self, users_B: NDArray[np.integer]) -> Floats:
-        from scipy.sparse import csr_matrix
-
         rows = [self.history.row(int(user)) for user in users_B]
         ends = np.cumsum([0, *map(len, rows)])
         seen = np.concatenate([*rows, np.empty(0, np.int32)])
         shape = (len(rows), self.history.n_columns)
-        picked = csr_matrix((np.ones(len(seen), np.float32), seen, ends), shape=shape)
+        picked = sparse.csr_matrix((np.ones(len(seen), np.float32), seen, ends), shape=shape)
         out: Floats = np.asarray((picked @ self.weights).toarray(), dtype=np.float32)
         return out
 

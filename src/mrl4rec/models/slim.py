@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrl4rec.core.lazy import sparse
+from mrl4rec.core import lazy
 from mrl4rec.models.item_pairs import ItemItem, lean, matrix, product
 from mrl4rec.models.threads import spread
 from mrl4rec.models.values import Span, value
+
+with lazy.imports():
+    from scipy import sparse
+
+    from mrl4rec.kernels import slim as kernel
 
 if TYPE_CHECKING:
     from mrl4rec.kernels.csr import Csr
@@ -44,8 +49,6 @@ def weights(seen: Csr, l1: float, l2: float, sweeps: int) -> Any:
     scikit-learn's ``ElasticNet(alpha, l1_ratio, positive=True, fit_intercept=False)`` divides the
     squares by the number of users: l1 = U · alpha · l1_ratio, l2 = U · alpha · (1 − l1_ratio).
     """
-    from mrl4rec.kernels import slim as kernel
-
     x_UI = matrix(seen)
     counts_II, _ = product(x_UI, x_UI, "SLIM")
     out = np.zeros(counts_II.nnz)

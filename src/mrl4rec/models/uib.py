@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from mrl4rec.core import lazy
 from mrl4rec.core.hashing import uniform
-from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.base import Setup
 from mrl4rec.models.factors import Factors, Vectors
 from mrl4rec.models.samplers import Negatives, Uniform
 from mrl4rec.models.values import Span, check_word, value
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+with lazy.imports():
+    import torch
+    from torch.nn import functional
 
 FORMS = ("convex", "paper", "broadcast")
 TABLE = 2

@@ -9,13 +9,23 @@ Shapes: N = U + I nodes, d dimensions, H layers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
-from mrl4rec.core.lazy import Tensor, functional, torch
 from mrl4rec.models.base import Batch, Setup
 from mrl4rec.models.factors import halves, layers_of
 from mrl4rec.models.graph import Graph, Nodes, batch_nodes, info_nce
 from mrl4rec.models.values import Span, value
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+with lazy.imports():
+    import torch
+    from torch.nn import functional
+
+    from mrl4rec.kernels import noise_torch as noise
 
 
 @dataclass(frozen=True)
@@ -82,8 +92,6 @@ class XSimGCL(Nodes):
         return found
 
     def _noise(self, nodes_Nd: Tensor, step: tuple[int, int | Tensor], layer: int) -> Tensor:
-        from mrl4rec.kernels import noise_torch as noise
-
         word = noise.word(*step, noise.PERTURB, layer)
         rows = torch.arange(len(nodes_Nd), device=nodes_Nd.device)
         drawn = noise.uniforms(word, rows, nodes_Nd.shape[1]).to(nodes_Nd.dtype)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mrl4rec.core.settings import Settings
-from mrl4rec.reporting import claims, evidence_views, views
+from mrl4rec.reporting import claims, evidence_figures, evidence_views, figures, views
 from mrl4rec.reporting.compare import Comparison
 from mrl4rec.reporting.costs import cost
 from mrl4rec.reporting.evidence import Evidence, evidence
@@ -26,8 +26,6 @@ def board(
     studies: Sequence[Tuning],
 ) -> dict[str, Any]:
     """Leaderboard, evidence, cost and figures of one protocol's groups."""
-    from mrl4rec.reporting import evidence_figures, figures
-
     drawn = figures.results(groups)
     by_width = views.by_width(groups)
     shown, groups = groups, at_full_width(groups)
@@ -67,8 +65,6 @@ def board(
 
 
 def _notes(groups: Sequence[Group], swept: Mapping[str, Any], proof: Evidence | str) -> list[str]:
-    from mrl4rec.reporting import figures
-
     notes = []
     if not swept and any(found.levels for found in groups):
         notes.append(

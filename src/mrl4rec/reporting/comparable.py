@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mrl4rec.core.choices import PROTOCOLS
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
-from mrl4rec.reporting.runs import Group, chosen, group, load_runs
+from mrl4rec.reporting.runs import Group, group, load_runs
 from mrl4rec.reporting.warehouse import contexts
 
 KEY = re.compile(r"[0-9a-f]{6,64}")
@@ -45,7 +45,7 @@ def heats(
     found: list[Heat] = []
     refusals: list[UsageError] = []
     known: dict[str, None] = {}
-    for place in chosen(settings, [dataset] if dataset else None):
+    for place in settings.storage.chosen([dataset] if dataset else None):
         heat = _heat(settings, place, names, protocol, known)
         if isinstance(heat, UsageError):
             refusals.append(heat)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mrl4rec.core import lazy
 from mrl4rec.reporting.costs import Cost
 from mrl4rec.reporting.evidence import Evidence, Slice
 from mrl4rec.reporting.figures import INK, PALETTE, SIZE, legend, looks, name_of, panel
 from mrl4rec.reporting.runs import Group, headline
+
+with lazy.imports():
+    import matplotlib.figure
+    from matplotlib import ticker
 
 MOST = 8
 """Lines in one picture; the tables have all rows."""
@@ -25,11 +30,8 @@ def draw(found: Evidence) -> dict[str, Any]:
 
 def standing(found: Evidence) -> Any:
     """Each group's mean and interval; a bar joins groups that do not differ significantly."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     n = len(found.groups)
-    figure = Figure(figsize=(SIZE[0], 1.0 + 0.24 * n), layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(SIZE[0], 1.0 + 0.24 * n), layout="constrained")
     axes = figure.add_subplot()
     axes.errorbar(
         found.means_M, range(n), xerr=found.half_M, linestyle="none", marker="o", markersize=4,
@@ -43,7 +45,7 @@ def standing(found: Evidence) -> Any:
         axes.plot([at, at], [first - 0.18, last + 0.18], color=INK, linewidth=2.2,
                   solid_capstyle="butt")  # fmt: skip
     axes.set_xlim(low - step, high + step * (2.5 + len(found.runs)))
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
     axes.set_yticks(range(n), [group.name for group in found.groups])
     axes.set_ylim(n - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
@@ -101,7 +103,5 @@ def cost(groups: Sequence[Group], spent: Mapping[str, Cost]) -> Any:
 
 
 def _plain(axis: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())

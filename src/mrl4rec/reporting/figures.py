@@ -12,8 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mrl4rec.core import lazy
 from mrl4rec.reporting.portrait import Portrait
 from mrl4rec.reporting.runs import Group, Run, at_full_width, headline
+
+with lazy.imports():
+    import matplotlib as mpl
+    import matplotlib.figure
+    from matplotlib import dates, ticker
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c6d31")
 METHODS = ("MRL-M", "MRL-D", "BPR-D", "BPR-M", "BPR", "EASE", "Pop", "MRL-M@lightgcn-1")
@@ -99,7 +105,6 @@ def level_sweep(groups: Sequence[Group], metric: str, k: int) -> Any:
     if not swept:
         return None
     sets = sorted({g.levels for found in swept.values() for g in found if g.levels}, key=_order)
-    from matplotlib.ticker import MaxNLocator
 
     figure, axes = panel(height=1.4 + 0.42 * len(sets))
     for number, (method, found) in enumerate(swept.items()):
@@ -114,7 +119,7 @@ def level_sweep(groups: Sequence[Group], metric: str, k: int) -> Any:
     axes.set_yticks(range(len(sets)), sets)
     axes.set_ylim(-0.5, len(sets) - 0.5)
     axes.margins(x=0.1)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
     axes.set_ylabel("level set")
     axes.set_xlabel(f"{name_of(metric, k)} at full width")
     legend(figure, axes)
@@ -174,16 +179,15 @@ def over_time(portrait: Portrait) -> Any:
     if len(portrait.over_time) < 2:
         return None
     figure, axes = panel(height=2.8)
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     times = [at.replace(tzinfo=None) for at, _ in portrait.over_time]
     counts = [n for _, n in portrait.over_time]
     axes.fill_between(times, counts, step="post", alpha=0.35, color=PALETTE[0], linewidth=0)
     axes.step(times, counts, where="post", color=PALETTE[0], lw=1)
     axes.set_ylim(bottom=0)
-    locator = AutoDateLocator(maxticks=7)
+    locator = dates.AutoDateLocator(maxticks=7)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, show_offset=False))
     axes.set_xlabel("time of the review, UTC")
     axes.set_ylabel(f"reviews a {portrait.span}")
     thousands(axes.yaxis)
@@ -259,17 +263,13 @@ def save(found: Mapping[str, Any], folder: Path, suffix: str = "png") -> list[Pa
 @contextmanager
 def style() -> Iterator[None]:
     """Within it figures are made and saved in the report's style."""
-    import matplotlib as mpl
-
     with mpl.rc_context(STYLE):
         yield
 
 
 def panel(height: float = SIZE[1]) -> tuple[Any, Any]:
     """A figure of one panel, and its axes; ``height`` in inches."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(SIZE[0], height), layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(SIZE[0], height), layout="constrained")
     return figure, figure.add_subplot()
 
 
@@ -331,14 +331,10 @@ def _watched_name(name: str) -> str:
 
 def thousands(axis: Any) -> None:
     """Whole numbers with commas along an axis."""
-    from matplotlib.ticker import FuncFormatter
-
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
 def _plain_numbers(axes: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-        axis.set_minor_formatter(NullFormatter())
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axis.set_minor_formatter(ticker.NullFormatter())

@@ -6,10 +6,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mrl4rec.core import lazy
 from mrl4rec.evaluation.hierarchy.measure import SIDES
 from mrl4rec.reporting.figures import LINES, MARKS, PALETTE, RULE, SIZE, colour, style
 from mrl4rec.reporting.runs import Stat
 from mrl4rec.reporting.views import Table, stat_text
+
+with lazy.imports():
+    import matplotlib.figure
 
 Row = Mapping[str, Any]
 CHANCE = "random vectors"
@@ -91,12 +95,12 @@ def _table(rows: Sequence[Row]) -> Table | None:
 
 
 def _planted(rows: Sequence[Row]) -> Any:
-    from matplotlib.figure import Figure
-
     depths = sorted({row["depth"] for row in rows})
     if not depths:
         return None
-    figure = Figure(figsize=(SIZE[0], 0.7 + 1.7 * len(depths)), layout="constrained")
+    figure = matplotlib.figure.Figure(
+        figsize=(SIZE[0], 0.7 + 1.7 * len(depths)), layout="constrained"
+    )
     panels = figure.subplots(len(depths), 1, sharex=True, squeeze=False)[:, 0]
     lines = _lines(rows)
     count = {row["depth"]: row["clusters"] for row in rows}
@@ -111,11 +115,9 @@ def _planted(rows: Sequence[Row]) -> Any:
 
 
 def _nested(rows: Sequence[Row]) -> Any:
-    from matplotlib.figure import Figure
-
     if not rows:
         return None
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=SIZE, layout="constrained")
     axes = figure.add_subplot()
     _draw(axes, {name: by for (name, _), by in _lines(rows).items()})
     axes.set_xlabel("width of the narrower prefix, against the next one")

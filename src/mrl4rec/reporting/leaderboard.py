@@ -7,8 +7,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
-from mrl4rec.reporting.runs import Run, chosen, load_runs, need_runs
+from mrl4rec.reporting.runs import Run, load_runs, need_runs
+
+with lazy.imports():
+    import rich.box
+    import rich.console
+    import rich.table
 
 ROW = ("dataset", "method", "levels", "seed", "protocol", "epoch", "width", "k", "metric", "value")
 SHOWN = ("recall", "ndcg")
@@ -19,7 +25,7 @@ def leaderboard(settings: Settings, dataset: str | None = None) -> list[dict[str
 
     Raises UsageError where there is no such data set, Mrl4recError where nothing was evaluated.
     """
-    names = chosen(settings, [dataset] if dataset else None)
+    names = settings.storage.chosen([dataset] if dataset else None)
     runs = [run for name in names for run in load_runs(settings, name)]
     need_runs(runs, str(settings.warehouse.absolute()))
     return [row for run in runs for row in rows_of(run)]
@@ -47,10 +53,8 @@ def print_leaderboard(rows: Sequence[Mapping[str, Any]], file: Any = None) -> No
     Values are of the full width; over several seeds mean ± standard deviation. ``*`` marks the
     best of a column.
     """
-    from rich.console import Console
-
     out = file or sys.stdout
-    console = Console(file=out, width=None if out.isatty() else 160, highlight=False)
+    console = rich.console.Console(file=out, width=None if out.isatty() else 160, highlight=False)
     tables: dict[tuple[str, str], Models] = {}
     for row in rows:
         models = tables.setdefault((row["dataset"], row["protocol"]), {})
@@ -68,9 +72,6 @@ WIDE = 152
 
 
 def _table(title: str, models: Models, width: int) -> Any:
-    from rich import box
-    from rich.table import Table
-
     cells = {name: _cells(rows) for name, rows in models.items()}
     columns = sorted(
         {place for found in cells.values() for place in found if place[0] in SHOWN},
@@ -87,8 +88,13 @@ def _table(title: str, models: Models, width: int) -> Any:
     }
     best = {p: max(m[p] for m in means.values() if p in m) for p in columns}
     several = any(len(seeds) > 1 for found in cells.values() for seeds in found.values())
-    grid = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD,
-                 pad_edge=False)  # fmt: skip
+    grid = rich.table.Table(
+        title=title,
+        title_justify="left",
+        header_style="bold",
+        box=rich.box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     grid.add_column("method", no_wrap=True)
     grid.add_column("levels", overflow="fold")
     for name in ("seeds", "epoch", *(f"{metric}@{k}" for metric, k in columns)):

@@ -18,7 +18,7 @@ from mrl4rec.reporting.costs import cost
 from mrl4rec.reporting.evidence import Evidence, evidence
 from mrl4rec.reporting.figures import sweep
 from mrl4rec.reporting.hierarchy import tables as hierarchy_tables
-from mrl4rec.reporting.runs import Group, at_full_width, chosen, group, load_runs
+from mrl4rec.reporting.runs import Group, at_full_width, group, load_runs
 from mrl4rec.reporting.split_views import over_splits, split_name
 from mrl4rec.reporting.views import Table
 from mrl4rec.reporting.warehouse import Context, contexts, source_rows
@@ -51,7 +51,7 @@ def write(settings: Settings, datasets: Sequence[str] | None, out: Path) -> Path
     Raises UsageError where there is no such data set, Mrl4recError where it cannot be written.
     """
     parts = [HEAD.format(name=out.as_posix(), version=mrl4rec.__version__)]
-    for name in chosen(settings, datasets):
+    for name in settings.storage.chosen(datasets):
         parts += _dataset(settings, name)
     text = "\n".join(parts).rstrip() + "\n"
     try:

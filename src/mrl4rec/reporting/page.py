@@ -10,20 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import mrl4rec
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.files import write_whole
 from mrl4rec.core.settings import Settings
-from mrl4rec.reporting import inputs, views
+from mrl4rec.evaluation.hierarchy.results import rows_of
+from mrl4rec.reporting import figures, hierarchy, inputs, promotion_figures, promotions, views
 from mrl4rec.reporting.boards import board
 from mrl4rec.reporting.command import commands
 from mrl4rec.reporting.compare import Comparison, compare
 from mrl4rec.reporting.panels import panels, slug
 from mrl4rec.reporting.portrait import portrait
-from mrl4rec.reporting.runs import Group, chosen, gate_rows, group, load_runs
+from mrl4rec.reporting.runs import Group, gate_rows, group, load_runs
 from mrl4rec.reporting.split_views import over_splits
 from mrl4rec.reporting.warehouse import Context, contexts, source_rows
 from mrl4rec.tables.splits import FOLDS
 from mrl4rec.training.tuning.store import tunings
+
+with lazy.imports():
+    import jinja2
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
@@ -38,7 +43,7 @@ def build(
     Raises UsageError where there is no such data set or the warehouse is empty, Mrl4recError where
     the page cannot be written.
     """
-    names = chosen(settings, datasets)
+    names = settings.storage.chosen(datasets)
     path = (out or settings.storage.report_file).absolute()
     wanted = inputs.digest(settings, names, path.parent)
     if inputs.made_of(path) != wanted:
@@ -75,9 +80,6 @@ def _configs(settings: Settings, name: str) -> list[tuple[str, str]]:
 
 def _hierarchy(settings: Settings, name: str) -> list[dict[str, Any]]:
     """What clusters of the prefixes say, where `mrl4rec hierarchy` has measured it."""
-    from mrl4rec.evaluation.hierarchy.results import rows_of
-    from mrl4rec.reporting import hierarchy
-
     rows = rows_of(settings, name)
     drawn, tables = hierarchy.figures(rows), hierarchy.figure_tables(rows)
     return panels(drawn, tables, f"{name}-hierarchy", "")
@@ -85,8 +87,6 @@ def _hierarchy(settings: Settings, name: str) -> list[dict[str, Any]]:
 
 def _promotions(settings: Settings, name: str) -> dict[str, Any] | None:
     """Retraining: ledger, drawings and drift; None where there was none."""
-    from mrl4rec.reporting import promotion_figures, promotions
-
     found = promotions.history(settings, name)
     if not found.rows and not found.dumps:
         return None
@@ -133,8 +133,6 @@ def _context(settings: Settings, context: Context, anchor: str, several: bool) -
 
 
 def _portrait(settings: Settings, context: Context, anchor: str) -> dict[str, Any]:
-    from mrl4rec.reporting import figures
-
     found = portrait(settings, context)
     degrees = views.degree_table(found)
     tables = {
@@ -227,12 +225,10 @@ def _gates(settings: Settings, dataset: str, beside: Path) -> views.Table | None
 
 
 def _render(settings: Settings, sections: Sequence[Mapping[str, Any]], made_of: str) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mrl4rec.core import lazy
+from mrl4rec.reporting.svg import to_svg
+
+with lazy.imports():
+    import markupsafe
+
 TITLES = {
     "recall_by_width": "{metric} by width",
     "level_sweep": "{metric} by level set",
@@ -34,15 +40,11 @@ def panels(
     drawn: Mapping[str, Any], tables: Mapping[str, Any], anchor: str, metric: str
 ) -> list[dict[str, Any]]:
     """Each figure with its title, its SVG and its table."""
-    from markupsafe import Markup
-
-    from mrl4rec.reporting.svg import to_svg
-
     out = []
     for name, figure in drawn.items():
         title = TITLES[name].format(metric=metric)
         svg = to_svg(figure, slug(f"{anchor}-{name}"), title)
-        out.append({"title": title, "svg": Markup(svg), "table": tables.get(name)})
+        out.append({"title": title, "svg": markupsafe.Markup(svg), "table": tables.get(name)})
     return out
 
 

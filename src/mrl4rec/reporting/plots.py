@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mrl4rec.core.settings import Settings
+from mrl4rec.reporting import figures
 from mrl4rec.reporting.portrait import portrait
-from mrl4rec.reporting.runs import chosen, group, load_runs
+from mrl4rec.reporting.runs import group, load_runs
 from mrl4rec.reporting.warehouse import contexts
 
 
@@ -17,10 +18,8 @@ def plots(settings: Settings, datasets: Sequence[str] | None, folder: Path) -> l
     Of a data set with several splits the newest is drawn. Raises UsageError where there is no such
     data set.
     """
-    from mrl4rec.reporting import figures
-
     written: list[Path] = []
-    for name in chosen(settings, datasets):
+    for name in settings.storage.chosen(datasets):
         context = contexts(settings, name, load_runs(settings, name))[0]
         drawn = figures.dump(portrait(settings, context))
         written += figures.save(drawn, folder / name)

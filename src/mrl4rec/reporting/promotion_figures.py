@@ -5,8 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from mrl4rec.core import lazy
 from mrl4rec.reporting.figures import LINES, MARKS, PALETTE, legend, panel, style, thousands
 from mrl4rec.reporting.promotions import DISTANCES, History, name_of
+
+with lazy.imports():
+    from matplotlib import dates
 
 CHAMPION, CHALLENGER, REFUSED = PALETTE[0], PALETTE[1], PALETTE[6]
 MOST_NAMES = 8
@@ -65,13 +69,12 @@ def champion_over_time(found: History) -> Any:
     if refused:
         axes.plot(refused, [0.0] * len(refused), "x", color=REFUSED, markersize=8,
                   markeredgewidth=2, clip_on=False, label="dump refused")  # fmt: skip
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     if len({*times, *refused}) == 1:  # a single day is no range to put ticks on
         axes.set_xlim(times[0] - timedelta(days=3), times[0] + timedelta(days=3))
-    locator = AutoDateLocator(maxticks=7)
+    locator = dates.AutoDateLocator(maxticks=7)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, show_offset=False))
     axes.set_xlabel("begin of the window that both were judged on")
     axes.set_ylabel("NDCG@20")
     legend(figure, axes)

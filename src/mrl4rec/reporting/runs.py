@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
+from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import history
 from mrl4rec.core.storage import open_table, read_table
@@ -126,26 +126,6 @@ class Group:
     def stat(self, metric: str, k: int, width: int | None) -> Stat | None:
         """Mean and sd over the runs that have the value; None where none has."""
         return Stat.of([v for run in self.runs if (v := run.get(metric, k, width)) is not None])
-
-
-def chosen(settings: Settings, names: Sequence[str] | None) -> list[str]:
-    """The data sets asked for, or all. Raises UsageError where there is nothing of the kind."""
-    known = settings.storage.datasets()
-    where = str(settings.warehouse.absolute())
-    if not known:
-        raise UsageError(
-            "the warehouse is empty: there is nothing to report",
-            where=where,
-            todo="run `mrl4rec run --dataset ml-100k`, or name another one: --warehouse DIR",
-        )
-    for name in names or ():
-        if name not in known:
-            raise UsageError(
-                f"there is no data set {name!r} in the warehouse",
-                where=where,
-                todo=nearest(name, known),
-            )
-    return list(dict.fromkeys(names)) if names else known
 
 
 def load_runs(settings: Settings, dataset: str) -> list[Run]:

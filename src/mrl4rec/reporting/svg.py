@@ -7,7 +7,11 @@ import io
 import re
 from typing import Any
 
+from mrl4rec.core import lazy
 from mrl4rec.reporting import figures
+
+with lazy.imports():
+    import matplotlib as mpl
 
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.S)
 _PROLOGUE = re.compile(r"^.*?(?=<svg)", re.S)
@@ -17,8 +21,6 @@ _REFERENCE = re.compile(r"(\bid=\"|url\(#|href=\"#)")
 
 def to_svg(figure: Any, name: str, title: str) -> str:
     """The figure as one ``<svg>`` element; ``name`` keeps its ids apart from those of others."""
-    import matplotlib as mpl
-
     buffer = io.StringIO()
     with mpl.rc_context(figures.STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

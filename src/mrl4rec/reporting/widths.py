@@ -7,6 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mrl4rec.core import lazy
+
+with lazy.imports():
+    import rich.box
+    import rich.console
+    import rich.table
+
 BYTES = 4
 """Of a number of a vector, float32."""
 METRIC, K = "recall", 20
@@ -42,16 +49,17 @@ def print_widths(rows: Sequence[Row], file: Any = None) -> None:
     The second line of a head is the memory of one vector at that width. Over several seeds the
     mean.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     out = file or sys.stdout
-    console = Console(file=out, width=None if out.isatty() else 160, highlight=False)
+    console = rich.console.Console(file=out, width=None if out.isatty() else 160, highlight=False)
     for (dataset, protocol), cells in tables(rows).items():
         title = f"{dataset} · protocol {protocol} · {METRIC}@{K} by width, bytes a user and an item"
-        grid = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD,
-                     pad_edge=False)  # fmt: skip
+        grid = rich.table.Table(
+            title=title,
+            title_justify="left",
+            header_style="bold",
+            box=rich.box.SIMPLE_HEAD,
+            pad_edge=False,
+        )
         grid.add_column("method", no_wrap=True)
         grid.add_column("levels", overflow="fold")
         for width in widths_of(cells):

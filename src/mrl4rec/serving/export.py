@@ -19,12 +19,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mrl4rec.core import tensor_file
+from mrl4rec.core import lazy, tensor_file
 from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.kernels.csr import Csr
 from mrl4rec.models import model_folder
 from mrl4rec.models.rotation import rotate as rotate_vectors
 from mrl4rec.models.scorers import FactorModel
+
+with lazy.imports():
+    import faiss
 
 Side = tuple[NDArray[np.object_], NDArray[np.float32]]
 """External ids and vectors, row by row."""
@@ -135,7 +138,7 @@ def _write_parquet(folder: Path, sides: dict[str, Side]) -> dict[str, str]:
 def _write_faiss(folder: Path, sides: dict[str, Side]) -> dict[str, str]:
     """items.faiss (exact inner product, row = item), users.npy, and the ids of both."""
     try:
-        import faiss
+        lazy.load(faiss)  # an extra
     except ImportError as error:
         raise UsageError(
             "faiss is not installed", todo="pip install 'mrl4rec[faiss]', or --format npy"

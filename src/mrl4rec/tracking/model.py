@@ -8,6 +8,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from mrl4rec.core import lazy
+
+with lazy.imports():
+    from mlflow import entities
+
+    from mrl4rec.models import model_folder
+    from mrl4rec.tracking import pyfunc
+
 NAME = "recommender"
 
 log = logging.getLogger(__name__)
@@ -20,10 +28,8 @@ def log_model(client: Any, experiment_id: str, run_id: str, folder: Path) -> str
     run. Raises what MLflow raises where the server or its artifact store fails: then the record
     stays in the spool, and a model left PENDING is filled by the next try.
     """
-    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
-
     found = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
-    if any(model.status == LoggedModelStatus.READY for model in found):
+    if any(model.status == entities.LoggedModelStatus.READY for model in found):
         return None
     with tempfile.TemporaryDirectory(prefix="mrl4rec-pyfunc-") as temporary:
         local = Path(temporary) / "model"
@@ -32,16 +38,13 @@ def log_model(client: Any, experiment_id: str, run_id: str, folder: Path) -> str
             return reason
         model = found[0] if found else client.create_logged_model(experiment_id, NAME, run_id)
         client.log_model_artifacts(model.model_id, str(local))
-    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+    client.finalize_logged_model(model.model_id, entities.LoggedModelStatus.READY)
+    client.log_outputs(run_id, [entities.LoggedModelOutput(model.model_id, 0)])
     return None
 
 
 def _pack(folder: Path, local: Path) -> str | None:
     """Write the pyfunc to ``local``; answer why not where that failed."""
-    from mrl4rec.models import model_folder
-    from mrl4rec.tracking import pyfunc
-
     if not model_folder.is_complete(folder):
         return "not a complete model folder"
     try:

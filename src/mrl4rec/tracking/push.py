@@ -10,10 +10,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mrl4rec.core import lazy
 from mrl4rec.core.processes import is_running, this_process
 from mrl4rec.core.settings import Settings
+from mrl4rec.tracking.model import log_model
 from mrl4rec.tracking.record import MAX_DIGEST, RunRecord, cut, milliseconds
 from mrl4rec.tracking.view import VIEWS, view_state
+
+with lazy.imports():
+    import mlflow
+    from mlflow import entities
+    from mlflow import exceptions as mlflow_exceptions
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +46,10 @@ def client(uri: str) -> Any:
     """A quiet MLflow client with short time-outs; values already set in the environment stay."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=uri)
+    return mlflow.MlflowClient(tracking_uri=uri)
 
 
 class Pusher:
@@ -134,17 +140,15 @@ class Pusher:
         }
 
     def _fill(self, run: Any, record: RunRecord) -> None:
-        from mlflow.entities import Metric, Param, RunTag
-
         run_id = run.info.run_id
         missing: list[str] = []
         # The run's own start as time stamp: a value logged again is then the same row, not another.
         time = run.info.start_time
-        metrics = [Metric(name, value, time, step) for name, value, step in record.metrics]
+        metrics = [entities.Metric(name, value, time, step) for name, value, step in record.metrics]
         params = self._new_params(run, record, missing)
         for metrics_ in _chunks(metrics, 1000):
             self.client.log_batch(run_id, metrics=metrics_)
-        for params_ in _chunks([Param(k, v) for k, v in params.items()], 100):
+        for params_ in _chunks([entities.Param(k, v) for k, v in params.items()], 100):
             self.client.log_batch(run_id, params=params_)
         self._datasets(run_id, record)
         for path, folder in record.artifacts:
@@ -156,7 +160,7 @@ class Pusher:
         if missing:
             tags[TAG_MISSING] = cut("; ".join(missing), 8000)
             log.warning("run %s is logged without: %s", record.name, tags[TAG_MISSING])
-        for tags_ in _chunks([RunTag(k, v) for k, v in tags.items()], 100):
+        for tags_ in _chunks([entities.RunTag(k, v) for k, v in tags.items()], 100):
             self.client.log_batch(run_id, tags=tags_)
 
     def _new_params(self, run: Any, record: RunRecord, missing: list[str]) -> dict[str, str]:
@@ -170,13 +174,13 @@ class Pusher:
         return {k: v for k, v in record.params.items() if k not in old}
 
     def _datasets(self, run_id: str, record: RunRecord) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
         inputs = []
         for name, source, digest, context in record.datasets:
             # Name, digest and place only: the rows stay in their Delta table.
-            data = Dataset(name, digest[:MAX_DIGEST], "local", json.dumps({"uri": source}))
-            inputs.append(DatasetInput(data, [InputTag("mlflow.data.context", context)]))
+            data = entities.Dataset(name, digest[:MAX_DIGEST], "local", json.dumps({"uri": source}))
+            inputs.append(
+                entities.DatasetInput(data, [entities.InputTag("mlflow.data.context", context)])
+            )
         if inputs:
             self.client.log_inputs(run_id, datasets=inputs)
 
@@ -189,8 +193,6 @@ class Pusher:
             missing.append(f"{path} (not there any more)")
 
     def _model(self, run_id: str, folder: Path, missing: list[str]) -> None:
-        from mrl4rec.tracking.model import log_model
-
         if not folder.is_dir():
             missing.append(f"{folder} (not there any more)")
             return
@@ -215,10 +217,8 @@ def _is_complete(run: Any, record: RunRecord) -> bool:
 
 def is_refusal(error: Exception) -> bool:
     """Whether the server answered and will not take this record, however often it is sent."""
-    from mlflow.exceptions import MlflowException
-
     codes = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
-    return isinstance(error, MlflowException) and error.error_code in codes
+    return isinstance(error, mlflow_exceptions.MlflowException) and error.error_code in codes
 
 
 def _me() -> str:

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from mrl4rec.core import lazy
 from mrl4rec.core.masking import masked, scrub
 from mrl4rec.core.settings import Settings
 from mrl4rec.tracking.record import RunRecord, file_name
 from mrl4rec.tracking.spool import Spool
 from mrl4rec.tracking.view import VIEWS, view_link
+
+with lazy.imports():
+    from mrl4rec.tracking import push
 
 if TYPE_CHECKING:
     from mrl4rec.tracking.push import Pusher
@@ -139,20 +143,16 @@ class Tracker:
         self._warned, self._pause = False, AWAY_SECONDS
         return run_id
 
-    def _connected(self) -> Pusher:
-        from mrl4rec.tracking.push import Pusher
-
+    def _connected(self) -> push.Pusher:
         with self._connecting:
             pusher = self._pusher
             if pusher is None:
-                pusher = self._pusher = Pusher(self.settings, self.experiment)
+                pusher = self._pusher = push.Pusher(self.settings, self.experiment)
             return pusher
 
     def _note(self, error: Exception, record: RunRecord) -> None:
-        from mrl4rec.tracking.push import is_refusal
-
         self._pusher = None
-        if is_refusal(error):
+        if push.is_refusal(error):
             log.warning(
                 "MLflow refused the run %s: %s. Its record stays in %s",
                 record.name,

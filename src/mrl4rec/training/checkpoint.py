@@ -19,9 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.files import write_whole
 from mrl4rec.core.stage import canonical
+
+with lazy.imports():
+    import safetensors.numpy
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -62,8 +66,6 @@ class Store:
 
         Raises Mrl4recError where a value is not finite.
         """
-        from safetensors.numpy import save
-
         for name, array in arrays.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise Mrl4recError(
@@ -73,7 +75,9 @@ class Store:
                 )
         number = 1 + max((_number(path) for path in self._files()), default=0)
         header = {"state": canonical(asdict(state)), "identity": canonical(self.identity)}
-        body = save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, header)
+        body = safetensors.numpy.save(
+            {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, header
+        )
         path = self.folder / f"{number:08d}-{hashlib.sha256(body).hexdigest()}.safetensors"
         write_whole(path, body)
         for old in self._files()[:-KEPT]:
@@ -130,11 +134,13 @@ def _number(path: Path) -> int:
 
 
 def _read(path: Path) -> tuple[State, dict[str, Any], Arrays] | None:
-    from safetensors.numpy import load
-
     body = path.read_bytes()
     if hashlib.sha256(body).hexdigest() != path.stem.partition("-")[2]:
         return None
     length = int.from_bytes(body[:8], "little")
     header = json.loads(body[8 : 8 + length])["__metadata__"]
-    return State(**json.loads(header["state"])), json.loads(header["identity"]), load(body)
+    return (
+        State(**json.loads(header["state"])),
+        json.loads(header["identity"]),
+        safetensors.numpy.load(body),
+    )

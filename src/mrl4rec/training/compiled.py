@@ -18,7 +18,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mrl4rec.core.settings import CACHE
+import numpy as np
+
+from mrl4rec.core import lazy
+from mrl4rec.core.settings import CACHE, Settings
+from mrl4rec.data.interactions import from_pairs
+from mrl4rec.models import resolve
+from mrl4rec.models.scorers import FactorModel
+from mrl4rec.training.request import TrainRequest, plan
+from mrl4rec.training.tasks import tasks
+
+with lazy.imports():
+    from mrl4rec.evaluation import ranking
+    from mrl4rec.training import fused
 
 if TYPE_CHECKING:
     from mrl4rec.data.interactions import Interactions
@@ -81,33 +93,20 @@ def stamp() -> Path:
 
 
 def _training() -> None:
-    from mrl4rec.core.settings import Settings
-    from mrl4rec.models import resolve
-    from mrl4rec.training.fused import FusedLearner
-    from mrl4rec.training.request import TrainRequest, plan
-    from mrl4rec.training.tasks import tasks
-
     asked = TrainRequest(resolve("MRL-M"), seed=0, device="cpu")
     task = tasks(_few(), "paper")[0]
-    learner = FusedLearner(task, plan(asked, Settings()))
+    learner = fused.FusedLearner(task, plan(asked, Settings()))
     learner.update(learner.loss(task.users_P, task.items_P, 0))
     learner.vectors()
 
 
 def _ranking() -> None:
-    import numpy as np
-
-    from mrl4rec.evaluation.ranking.evaluate import evaluate
-    from mrl4rec.models.scorers import FactorModel
-
     data = _few()
     users, items = (np.ones((n, 64), np.float32) for n in (data.n_users, data.n_items))
-    evaluate(FactorModel(users, items), data.csr("train"), data.csr("test"), ks=(1,))
+    ranking.evaluate(FactorModel(users, items), data.csr("train"), data.csr("test"), ks=(1,))
 
 
 def _few() -> Interactions:
-    from mrl4rec.data.interactions import from_pairs
-
     pairs = [(user, item) for user in range(8) for item in range(4)]
     return from_pairs(pairs[:24], [(u, i + 4) for u, i in pairs[:4]], [(7, 5)], 8, 32)
 

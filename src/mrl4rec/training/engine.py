@@ -9,6 +9,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.training import compiled
 from mrl4rec.training.checkpoint import Arrays
@@ -17,6 +18,9 @@ from mrl4rec.training.order import Side
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
+
+with lazy.imports():
+    from mrl4rec.training import fused, learner
 
 COPIES = 5
 """Tables held at once: values, two moments, the best vectors so far, and those looked at."""
@@ -48,12 +52,10 @@ def create(task: Task, plan: Plan, group: Group, start: Start | None = None) -> 
     _check_memory(task, plan)
     if plan.engine == "fused":
         compiled.wait("training")
-        from mrl4rec.training.fused import FusedLearner
 
-        return FusedLearner(task, plan, start)
-    from mrl4rec.training.learner import Learner
+        return fused.FusedLearner(task, plan, start)
 
-    return Learner(task, plan, group, start)
+    return learner.Learner(task, plan, group, start)
 
 
 def _check_memory(task: Task, plan: Plan) -> None:

@@ -10,6 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mrl4rec.core import lazy
+
+with lazy.imports():
+    import torch
+    from torch import distributed
+
 if TYPE_CHECKING:
     from torch.distributed import Store
 
@@ -46,8 +52,6 @@ class Group:
     def _together(self, values: Sequence[float], what: str) -> list[float]:
         if self.world == 1:
             return list(values)
-        import torch
-        from torch import distributed
 
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
         if what == "sum":
@@ -71,9 +75,6 @@ def joined(device: str, seconds: float, place: Path) -> Iterator[Group]:
 
     Raises Stalled where a peer is silent for ``seconds``.
     """
-    import torch
-    from torch import distributed
-
     rank, world, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     where = f"cuda:{local}" if device == "cuda" else "cpu"
     if device == "cuda":

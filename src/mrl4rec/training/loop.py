@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.training.checkpoint import Arrays, State, Store
@@ -21,6 +22,9 @@ from mrl4rec.training.progress import EpochReport, Progress
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task, tasks
 from mrl4rec.training.warm import Start
+
+with lazy.imports():
+    from mrl4rec.evaluation import ranking
 
 if TYPE_CHECKING:
     from mrl4rec.training.replay import Stepper
@@ -48,10 +52,8 @@ class Trained:
 
 def look(vectors: Arrays, task: Task, device: str = "cpu", memory_mb: int = 512) -> float:
     """Recall@10 on the task's fold, its training items masked."""
-    from mrl4rec.evaluation.ranking.evaluate import recall_at
-
     assert task.truth is not None
-    return recall_at(
+    return ranking.recall_at(
         vectors, task.seen, task.truth, STOP_RECALL_AT, device=device, memory_mb=memory_mb
     )
 

@@ -13,8 +13,14 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.core.hashing import SALT_ORDER, SALT_USERS, chain, chain_array, permutation
 from mrl4rec.training.tasks import Task
+
+with lazy.imports():
+    import torch
+
+    from mrl4rec.kernels import draws_torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +46,6 @@ class Pairs:
             return self.by_host(epoch)
         if self.task.examples == "pairs" and self.kept <= self.task.n_pairs:
             return self.by_device(epoch)
-        import torch
 
         users, items = (torch.from_numpy(side).to(self.device) for side in self.by_host(epoch))
         return users, items
@@ -67,10 +72,6 @@ class Pairs:
 
     def by_device(self, epoch: int) -> tuple[Tensor, Tensor]:
         """The same on the device, where the pairs then stay: only the epoch's number goes there."""
-        import torch
-
-        from mrl4rec.kernels import draws_torch
-
         if self._there is None:
             pairs = (torch.from_numpy(self.task.users_P), torch.from_numpy(self.task.items_P))
             self._there = (pairs[0].to(self.device), pairs[1].to(self.device))

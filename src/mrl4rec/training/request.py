@@ -8,14 +8,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mrl4rec.core import lazy
 from mrl4rec.core.choices import ENGINES, PROTOCOLS
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, stage_key
 from mrl4rec.data.interactions import FOLDS
 from mrl4rec.kernels.devices import resolve_device
-from mrl4rec.models import AUTO, Fitted, Method, Trained, default_levels, parse_levels
+from mrl4rec.models import AUTO, Fitted, Method, Trained, default_levels, model_folder, parse_levels
 from mrl4rec.models.pairwise import Pairwise
+from mrl4rec.training import warm
+
+with lazy.imports():
+    import torch
 
 FITTED = ("train", "valid")
 """The folds a finished model is trained on, unless it is refitted on everything."""
@@ -217,8 +222,6 @@ def check_devices(device: str, devices: int) -> None:
         return
     there = os.cpu_count() or 1
     if device == "cuda":
-        import torch
-
         there = torch.cuda.device_count()
     elif devices <= 4:  # a few ranks on one core are slow, yet right
         return
@@ -245,7 +248,6 @@ def _warm(folder: Path | None, method: Trained, levels: tuple[int, ...] | None) 
     """The stage key of the model to start from, which must fit."""
     if folder is None:
         return None
-    from mrl4rec.training import warm
 
     return warm.fitting(folder, method, method.width(levels)).stage_key
 
@@ -253,7 +255,6 @@ def _warm(folder: Path | None, method: Trained, levels: tuple[int, ...] | None) 
 def _key_of(folder: Path | None) -> str | None:
     if folder is None:
         return None
-    from mrl4rec.models import model_folder
 
     return model_folder.read_card(folder).stage_key
 

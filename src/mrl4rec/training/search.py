@@ -6,15 +6,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.data.interactions import Interactions
+from mrl4rec.kernels.devices import resolve_device
 from mrl4rec.training.checkpoint import Store
 from mrl4rec.training.group import Group
 from mrl4rec.training.job import Job, train_here
 from mrl4rec.training.loop import Trained
 from mrl4rec.training.progress import EpochReport
 from mrl4rec.training.request import TrainRequest, plan, plan_key
+
+with lazy.imports():
+    from mrl4rec.evaluation import valid
 
 OnLook = Callable[[int, float], None]
 """Called with (epoch, Recall@10 on valid) each time training looks; what it raises ends it."""
@@ -36,9 +41,6 @@ def search(
     """
     made = plan(replace(request, protocol="clean", devices=1), settings)
     if made.method.closed_form:
-        from mrl4rec.evaluation import valid
-        from mrl4rec.kernels.devices import resolve_device
-
         device = resolve_device(request.device, settings)
         value = valid.of_closed_form(
             made.method, data, made.seed, device=device, memory_mb=settings.ranking_memory_mb

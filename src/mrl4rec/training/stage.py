@@ -14,17 +14,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrl4rec import __version__
+from mrl4rec.core import lazy
 from mrl4rec.core.cost import Meter
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.data.interactions import FOLDS, Interactions, load
+from mrl4rec.data.interactions import Interactions, load
 from mrl4rec.models import fit, model_folder
 from mrl4rec.models.model_folder import ModelCard
 from mrl4rec.models.scorers import Scorer, from_arrays
 from mrl4rec.training import warm
+from mrl4rec.training.checkpoint import Store
+from mrl4rec.training.group import Group
 from mrl4rec.training.progress import Line, Progress
 from mrl4rec.training.request import Plan, TrainRequest, plan, plan_key
 from mrl4rec.training.unseen import unseen
+
+with lazy.imports():
+    from mrl4rec.training import job, launch
 
 if TYPE_CHECKING:
     from mrl4rec.training.job import Job
@@ -68,10 +74,8 @@ def run(
         model = fit(made.method, interactions, made.folds, made.seed, made.where)
         epoch, history = None, []
     else:
-        from mrl4rec.training.job import Job
-
         start = warm.read(origin, interactions) if origin else None
-        order = Job(made, key, store_folder, settings, start)
+        order = job.Job(made, key, store_folder, settings, start)
         aside = request.unseen_by if made.unseen_by else None
         trained_on = unseen(interactions, aside) if aside else interactions
         model, epoch, history = _train(order, trained_on, progress)
@@ -80,7 +84,6 @@ def run(
     card = replace(_card(key, dataset, split, made, epoch, history, until), cost=meter.read())
     ids = (interactions.user_ids, interactions.item_ids)
     model_folder.save(folder, model, card, ids, interactions.csr(*made.folds))
-    from mrl4rec.training.checkpoint import Store
 
     Store(store_folder, {}, 0).clear()
     return _commit(folder, card, time.monotonic() - began, found=False)
@@ -89,17 +92,13 @@ def run(
 def _train(
     order: Job, data: Interactions, progress: Progress | None
 ) -> tuple[Scorer, int | None, list[dict[str, Any]]]:
-    from mrl4rec.training.group import Group
-    from mrl4rec.training.job import train_here
-    from mrl4rec.training.launch import launch
-
     made = order.plan
     line = Line() if progress is None else None
     try:
         if made.ranks > 1:
-            trained = launch(order, data, progress or line)
+            trained = launch.launch(order, data, progress or line)
         else:
-            trained = train_here(order, data, Group(device=made.where), progress or line)
+            trained = job.train_here(order, data, Group(device=made.where), progress or line)
     finally:
         if line is not None:
             line.close()
@@ -147,7 +146,7 @@ def _newest(data: Interactions, folds: tuple[str, ...]) -> str | None:
     """The newest interaction of these folds, ISO 8601 in UTC, or None where there are no times."""
     if data.reviewed_at_P is None:
         return None
-    times = data.reviewed_at_P[np.isin(data.fold_P, [FOLDS.index(name) for name in folds])]
+    times = data.reviewed_at_P[data.in_folds(*folds)]
     times = times[~np.isnat(times)]
     if not len(times):
         return None

@@ -19,12 +19,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.stage import Commit
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.models import Trained, model_folder
 from mrl4rec.models.model_folder import ModelCard
 from mrl4rec.models.scorers import FactorModel
+
+with lazy.imports():
+    import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,8 +55,6 @@ class Start:
 
     def put(self, users: Tensor, items: Tensor) -> None:
         """Write the known rows into tables, in place."""
-        import torch
-
         with torch.no_grad():
             for table, known in ((users, self.users), (items, self.items)):
                 rows = torch.from_numpy(known.rows_K).to(table.device)

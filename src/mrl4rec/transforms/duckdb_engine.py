@@ -7,10 +7,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import uuid
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -43,12 +42,22 @@ NO_SPACE = os.strerror(errno.ENOSPC)
 
 
 class DuckDB:
-    """``Engine`` on DuckDB."""
+    """``Engine`` on DuckDB, which may hold ``memory`` bytes and spills the rest to a folder."""
 
     name: EngineName = "duckdb"
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, spill: Spill) -> None:
-        self._con, self._spill = connection, spill
+    def __init__(self, spill: Path, memory: float) -> None:
+        self._spill, self._memory = spill, memory
+        self._free = shutil.disk_usage(spill).free
+        config = {
+            "threads": CORES,
+            "memory_limit": f"{int(memory / 1e6)}MB",
+            "temp_directory": str(spill),
+            "preserve_insertion_order": False,
+            "autoload_known_extensions": False,
+        }
+        self._con = duckdb.connect(config=config)
+        self._con.execute("SET TimeZone = 'UTC'")
 
     def hash(self, *columns: str) -> str:
         return f"hash({', '.join(columns)})"
@@ -56,22 +65,30 @@ class DuckDB:
     def add(self, name: str, table: pa.Table) -> None:
         self._con.register(name, table)
 
-    def read(self, name: str, uri: str, version: int, columns: Sequence[str] | None = None) -> None:
+    def read(self, name: str, table: Table, uri: str, version: int) -> None:
         delta = DeltaTable(uri, version=version)
-        schema = pa.schema(delta.schema().to_arrow())
-        chosen = [schema.field(column) for column in columns or schema.names]
-        paths = [_literal_glob(unquote(urlparse(file).path)) for file in delta.file_uris()]
-        if not paths:
-            self.add(f"{name}_empty", pa.schema(chosen).empty_table())
-        source = f"read_parquet({paths!r}, union_by_name=true)" if paths else f"{name}_empty"
-        listed = ", ".join(_micros(field) for field in chosen)
-        self._run(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT {listed} FROM {source}")
+        there = pa.schema(delta.schema().to_arrow())
+        chosen = pa.schema(
+            [there.field(column) for column in table.columns if column in there.names]
+        )
+        source = f"{name}_empty"
+        if paths := [_literal_glob(unquote(urlparse(file).path)) for file in delta.file_uris()]:
+            source = f"read_parquet({paths!r}, union_by_name=true)"
+        else:
+            self.add(source, chosen.empty_table())
+        columns = ", ".join(
+            f"epoch_us({field.name}) AS {field.name}"
+            if pa.types.is_timestamp(field.type)
+            else field.name
+            for field in chosen
+        )
+        self.define(name, f"SELECT {columns} FROM {source}")
 
     def decode(self, name: str, inputs: Sequence[Input], as_of: datetime) -> None:
         """One thread reads, the others decode and insert."""
         for table, schema in ((name, GOOD), (f"{name}_aside", ASIDE)):
-            self._con.register("empty", schema.empty_table())
-            self._run(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM empty")
+            self.add("empty", schema.empty_table())
+            self.materialise(table, "SELECT * FROM empty")
 
         def insert(good: pa.Table, aside: pa.Table) -> None:
             con = self._con.cursor()  # a cursor a call: they run side by side
@@ -81,7 +98,7 @@ class DuckDB:
                     con.execute(f"INSERT INTO {table} SELECT * FROM rows_in")
                     con.unregister("rows_in")
 
-        with self._spill.explained():
+        with self._explained():
             decode_all(inputs, as_of, insert, workers=CORES)
 
     def define(self, name: str, sql: str) -> None:
@@ -96,13 +113,13 @@ class DuckDB:
         return self.materialise(name, f"SELECT *, {row} AS {column} FROM ({sql})")
 
     def query(self, sql: str) -> pa.Table:
-        with self._spill.explained():
+        with self._explained():
             return self._con.sql(sql).to_arrow_table()
 
     def write(
         self, table: Table, uri: str, sql: str, mode: Mode, text: str, base: int, order: str = ""
     ) -> int:
-        with self._spill.explained():
+        with self._explained():
             query = declared(table, sql, order, "make_timestamptz")
             reader = self._con.sql(query).to_arrow_reader(BATCH)
             return commit_stream(uri, reader, mode, text, base)
@@ -111,9 +128,48 @@ class DuckDB:
         for name in names:
             self._con.execute(f"DROP TABLE IF EXISTS {name}")
 
+    def close(self) -> None:
+        """Let go of everything."""
+        self._con.close()
+
     def _run(self, sql: str) -> Any:
-        with self._spill.explained():
+        with self._explained():
             return self._con.execute(sql)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say where the space went when the disk is full, and which setting holds the memory.
+
+        delta-rs wraps what DuckDB raises while a query is streamed to it: only the text tells.
+        """
+        try:
+            yield
+        except Exception as error:
+            text = str(error)
+            if "max_temp_directory_size" in text or ("duckdb_temp" in text and NO_SPACE in text):
+                raise self._full() from error
+            if NO_SPACE in text:
+                raise Mrl4recError(
+                    "the disk is full; the tables are as they were before",
+                    where=str(self._spill.parents[1]),
+                    todo="make room and run the same command again; what is finished is kept",
+                ) from error
+            if isinstance(error, duckdb.OutOfMemoryException):
+                raise Mrl4recError(
+                    f"more memory is needed than MRL4REC_MEMORY_GB allows: {text.splitlines()[0]}",
+                    todo="set MRL4REC_MEMORY_GB higher, then run it again",
+                ) from error
+            raise
+
+    def _full(self) -> Mrl4recError:
+        return Mrl4recError(
+            f"the disk is full: more than {self._memory / 1e9:.2g} GB of memory was needed, the "
+            f"rest was spilled to it and took the {self._free / 1e9:.2g} GB that were free; the "
+            "tables are as they were before",
+            where=str(self._spill),
+            todo="make room and run the same command again, put the warehouse on a larger disk, or "
+            "set MRL4REC_MEMORY_GB higher so that less is spilled",
+        )
 
 
 def commit_stream(uri: str, rows: pa.RecordBatchReader, mode: Mode, text: str, base: int) -> int:
@@ -143,90 +199,24 @@ def _writer(schema: pa.Schema) -> WriterProperties:
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[DuckDB]:
-    """An engine of its own, which spills beside the warehouse."""
-    spill = Spill.of(settings)
-    config = {
-        "threads": CORES,
-        "memory_limit": f"{int(spill.memory / 1e6)}MB",
-        "temp_directory": str(spill.folder),
-        "preserve_insertion_order": False,
-        "autoload_known_extensions": False,
-    }
-    connection = duckdb.connect(config=config)
-    connection.execute("SET TimeZone = 'UTC'")
+    """An engine of its own, which spills beside the warehouse, into a folder of this process."""
+    spills = settings.storage.spill_dir
+    for old in spills.glob("*-*"):
+        if not processes.is_running(int(old.name.split("-")[0])):  # it was killed
+            shutil.rmtree(old, ignore_errors=True)
+    spills.mkdir(parents=True, exist_ok=True)
+    memory = (settings.memory_gb or 0) * 1e9 or psutil.virtual_memory().total / 2
+    mine = tempfile.TemporaryDirectory(
+        prefix=f"{os.getpid()}-", dir=spills, ignore_cleanup_errors=True
+    )
     try:
-        yield DuckDB(connection, spill)
+        with mine as spill, closing(DuckDB(Path(spill), memory)) as engine:
+            yield engine
     finally:
-        connection.close()
-        shutil.rmtree(spill.folder, ignore_errors=True)
         with suppress(OSError):  # another run's folder is still in it
-            spill.folder.parent.rmdir()
-
-
-@dataclass(frozen=True)
-class Spill:
-    """Where what does not fit into memory goes."""
-
-    folder: Path
-    memory: float
-    """Bytes that DuckDB may hold in memory."""
-    free: int
-    """Bytes that were free on the disk at the beginning."""
-
-    @classmethod
-    def of(cls, settings: Settings) -> Spill:
-        """A folder of this process; those of processes that were killed are removed."""
-        spill = settings.storage.spill_dir
-        for old in spill.glob("*-*"):
-            if not processes.is_running(int(old.name.split("-")[0])):
-                shutil.rmtree(old, ignore_errors=True)
-        folder = spill / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        folder.parent.mkdir(parents=True, exist_ok=True)  # DuckDB makes the last folder only
-        set_by_hand = (settings.memory_gb or 0) * 1e9
-        memory = set_by_hand or psutil.virtual_memory().total / 2
-        return cls(folder, memory, shutil.disk_usage(folder.parent).free)
-
-    @contextmanager
-    def explained(self) -> Iterator[None]:
-        """Say where the space went when the disk is full, and which setting holds the memory.
-
-        delta-rs wraps what DuckDB raises while a query is streamed to it: only the text tells.
-        """
-        try:
-            yield
-        except Exception as error:
-            text = str(error)
-            if "max_temp_directory_size" in text or ("duckdb_temp" in text and NO_SPACE in text):
-                raise self._full() from error
-            if NO_SPACE in text:
-                raise Mrl4recError(
-                    "the disk is full; the tables are as they were before",
-                    where=str(self.folder.parents[1]),
-                    todo="make room and run the same command again; what is finished is kept",
-                ) from error
-            if isinstance(error, duckdb.OutOfMemoryException):
-                raise Mrl4recError(
-                    f"more memory is needed than MRL4REC_MEMORY_GB allows: {text.splitlines()[0]}",
-                    todo="set MRL4REC_MEMORY_GB higher, then run it again",
-                ) from error
-            raise
-
-    def _full(self) -> Mrl4recError:
-        return Mrl4recError(
-            f"the disk is full: more than {self.memory / 1e9:.2g} GB of memory was needed, the "
-            f"rest was spilled to it and took the {self.free / 1e9:.2g} GB that were free; the "
-            "tables are as they were before",
-            where=str(self.folder),
-            todo="make room and run the same command again, put the warehouse on a larger disk, or "
-            "set MRL4REC_MEMORY_GB higher so that less is spilled",
-        )
+            spills.rmdir()
 
 
 def _literal_glob(path: str) -> str:
     """A path that DuckDB takes as it is: it reads ``*``, ``?`` and ``[`` as a pattern."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in path)
-
-
-def _micros(field: pa.Field) -> str:
-    name = f'"{field.name}"'
-    return f"epoch_us({name}) AS {name}" if pa.types.is_timestamp(field.type) else name

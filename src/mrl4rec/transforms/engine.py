@@ -30,20 +30,21 @@ class Engine(Protocol):
     name: EngineName
 
     def hash(self, *columns: str) -> str:
-        """SQL of a 64-bit hash of columns. It differs between engines, so no result may depend on
-        it: it only narrows down which rows are compared.
+        """SQL of a 64-bit hash. It differs between engines: it may only narrow down what is
+        compared, never shape a result.
         """
 
     def add(self, name: str, table: pa.Table) -> None:
         """Make an Arrow table a relation."""
 
-    def read(self, name: str, uri: str, version: int, columns: Sequence[str] | None = None) -> None:
-        """Make a version of a Delta table a relation; its timestamps become BIGINT µs."""
+    def read(self, name: str, table: Table, uri: str, version: int) -> None:
+        """Make a version of a Delta table a relation of the declared columns that it has;
+        timestamps become BIGINT µs.
+        """
 
     def decode(self, name: str, inputs: Sequence[Input], as_of: datetime) -> None:
-        """Make the good records of files the relation ``name`` and all others ``{name}_aside``.
-
-        Their columns are those of ``formats.decode.GOOD`` and ``ASIDE``.
+        """Make the good records of files the relation ``name`` (``formats.decode.GOOD``), and all
+        others ``{name}_aside`` (``ASIDE``).
         """
 
     def define(self, name: str, sql: str) -> None:
@@ -61,11 +62,10 @@ class Engine(Protocol):
     def write(
         self, table: Table, uri: str, sql: str, mode: Mode, text: str, base: int, order: str = ""
     ) -> int:
-        """Write a query's rows into a Delta table in one commit; the version it made.
+        """Write a query's rows, as ``table`` declares them, in one commit; the version it made.
 
-        Columns are cast to those that ``table`` declares, µs to timestamps. ``text`` is the
-        commit's ``userMetadata``, ``base`` the version that the stage read: ``stage.LostRace``
-        where another commit came in between. ``order`` is SQL.
+        ``text`` is the commit's ``userMetadata``, ``order`` SQL. Raises ``stage.LostRace`` where
+        another commit came after ``base``, the version that the stage read.
         """
 
     def drop(self, *names: str) -> None:

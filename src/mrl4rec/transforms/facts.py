@@ -7,7 +7,7 @@ relations that have the tables' names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -37,7 +37,7 @@ def reviews_facts(engine: Engine, text: Mapping[str, str], ingest_share: float) 
     query = f"""
     SELECT r.*, d.*, s.*, r.rows - s.accepted AS rows_beyond_accepted
     FROM (
-      SELECT count(*) AS rows, {_counts(REVIEWS_SUITE.conditions("reviews"))},
+      SELECT count(*) AS rows, {_columns(REVIEWS_SUITE.conditions("reviews"), _count)},
         {_count("NOT (rating BETWEEN low AND high)")} AS ratings_outside,
         {_count("known IS NULL")} AS rows_of_unknown_source
       FROM reviews LEFT JOIN (
@@ -54,7 +54,7 @@ def reviews_facts(engine: Engine, text: Mapping[str, str], ingest_share: float) 
     ) AS d CROSS JOIN (
       SELECT {_total("rows_accepted")} AS accepted,
         count(s.source_sha256) - count(DISTINCT s.source_sha256) AS duplicate_sources,
-        {_counts(REVIEWS_SUITE.conditions("sources"), "s.source_sha256 IS NOT NULL AND ")},
+        {_columns(REVIEWS_SUITE.conditions("sources"), _count_sources)},
         {_count("coalesce(rows_quarantined, 0) <> coalesce(q.n, 0)")} AS sources_miscounted,
         greatest(coalesce({share}, 0e0), {sql_double(ingest_share)}) AS quarantined_share
       FROM sources AS s FULL JOIN (
@@ -89,7 +89,7 @@ def _numbers(one: str, told: Mapping[str, Any]) -> str:
     }
     # Grouping takes nulls for equal, which a join would not.
     return f"""
-      SELECT {_named(facts)} FROM (
+      SELECT {_columns(facts)} FROM (
         SELECT number, {_total("pairs")} AS pairs, {_total("in_table")} AS in_table FROM (
           SELECT {one}_idx AS number, 1 AS pairs, 0 AS in_table FROM interactions
           UNION ALL SELECT {one}_idx, 0, 1 FROM {one}s
@@ -102,7 +102,7 @@ def _ids(one: str) -> str:
              for fact, condition in CORE_SUITE.conditions(f"{one}s").items()}  # fmt: skip
     cases[f"duplicate_{one}_ids"] = f"CASE WHEN {one}_id IS NOT NULL THEN n - 1 END"
     groups = f"SELECT {one}_id, count(*) AS n FROM {one}s GROUP BY {one}_id"
-    return f"SELECT {_totals(cases)} FROM ({groups}) AS g"
+    return f"SELECT {_columns(cases, _total)} FROM ({groups}) AS g"
 
 
 def split_facts(engine: Engine, text: Mapping[str, str], told: Mapping[str, Any]) -> Row:
@@ -110,36 +110,35 @@ def split_facts(engine: Engine, text: Mapping[str, str], told: Mapping[str, Any]
 
     ``text`` has SQL for ``strategy``, ``split_seed`` and, where the stage told a cut, ``since``.
     """
-    conditions = split_suite(share_asked=True, cut_asked="since" in told).conditions("splits")
-    broken = _named({f: f"CASE WHEN {c} THEN 1 ELSE 0 END" for f, c in conditions.items()})
-    sums = _totals({fact: fact for fact in conditions})
-    folds = _counts({fold: f"fold = '{fold}'" for fold in FOLDS})
-    totals = _totals({name: name for name in (*conditions, *FOLDS)})
+    suite = split_suite(share_asked=True, cut_asked="since" in told)
+    folds = {fold: f"fold = '{fold}'" for fold in FOLDS}
     beyond = " + ".join(f"abs({fold} - {_number(told, fold)})" for fold in FOLDS)
     asked = told.get("asked", {})
-    in_one = f"(in_splits = 0 OR in_splits = greatest({', '.join(FOLDS)}, unknown_folds))"
+    in_folds = " + ".join(FOLDS)
+    in_one = f"in_splits = greatest({', '.join(FOLDS)}, in_splits - ({in_folds}))"
     kept = "early IS NOT DISTINCT FROM core_at AND late IS NOT DISTINCT FROM core_at"
     query = f"""
     SELECT *, {beyond} AS pairs_beyond_told,
-      {_sigmas("test", "train + valid + test", asked.get("test"))} AS test_sigmas,
+      {_sigmas("test", in_folds, asked.get("test"))} AS test_sigmas,
       {_sigmas("valid", "train + valid", asked.get("valid"))} AS valid_sigmas
     FROM (
-      SELECT {totals},
+      SELECT {_columns(suite.conditions("splits"), _count)} FROM splits
+    ) AS c CROSS JOIN (
+      SELECT {_columns({fold: fold for fold in FOLDS}, _total)},
         {_count(f"in_splits > 1 AND {in_one}")} AS duplicate_pairs,
         {_count(f"NOT {in_one}")} AS pairs_in_two_folds,
         {_count("in_splits = 0")} AS pairs_lost,
         {_count("in_core = 0")} AS pairs_invented,
         {_count(f"in_splits > 0 AND in_core > 0 AND NOT ({kept})")} AS times_changed
       FROM (
-        SELECT pair, {sums}, {folds}, {_total("in_splits")} AS in_splits,
+        SELECT pair, {_columns(folds, _count)}, {_total("in_splits")} AS in_splits,
           {_total("1 - in_splits")} AS in_core,
           min(split_at) AS early, max(split_at) AS late, min(core_at) AS core_at
         FROM (
           SELECT {PAIR} AS pair, fold, 1 AS in_splits, reviewed_at AS split_at,
-            CAST(NULL AS BIGINT) AS core_at, {broken} FROM splits
+            CAST(NULL AS BIGINT) AS core_at FROM splits
           UNION ALL
-          SELECT {PAIR}, NULL, 0, NULL, reviewed_at, {", ".join("0" for _ in conditions)}
-          FROM interactions
+          SELECT {PAIR}, NULL, 0, NULL, reviewed_at FROM interactions
         ) AS b GROUP BY pair
       ) AS g
     ) AS f"""
@@ -193,20 +192,18 @@ def columns_amiss(schemas: Mapping[str, pa.Schema]) -> list[Amiss]:
     return found
 
 
-def _counts(conditions: Mapping[str, str], also: str = "") -> str:
-    return _named({fact: _count(f"{also}({c})") for fact, c in conditions.items()})
-
-
-def _totals(terms: Mapping[str, str]) -> str:
-    return _named({fact: _total(term) for fact, term in terms.items()})
-
-
-def _named(expressions: Mapping[str, str]) -> str:
-    return ", ".join(f"{sql} AS {name}" for name, sql in expressions.items())
+def _columns(terms: Mapping[str, str], form: Callable[[str], str] = str) -> str:
+    """SQL of columns: what ``form`` makes of each term, by its name."""
+    return ", ".join(f"{form(term)} AS {name}" for name, term in terms.items())
 
 
 def _count(condition: str) -> str:
     return f"count(*) FILTER (WHERE {condition})"
+
+
+def _count_sources(condition: str) -> str:
+    """The same, where a digest of quarantined records may have no source beside it."""
+    return _count(f"s.source_sha256 IS NOT NULL AND ({condition})")
 
 
 def _total(what: str) -> str:

@@ -11,8 +11,6 @@ for counting. The ids that are stored follow the first appearance among the core
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.tables.expectation import sql_double
 from mrl4rec.transforms.engine import Engine
@@ -20,36 +18,17 @@ from mrl4rec.transforms.engine import Engine
 RECORD_BITS = 40
 """Bits of a place that hold record_no: 10¹² records a source, 8 million sources."""
 SIDES = ("user", "item")
-USER_TABLE = "SELECT user_idx, user_id FROM core_users"
-ITEM_TABLE = "SELECT item_idx, item_id FROM core_items"
-INTERACTION_TABLE = """
-    SELECT user_idx, item_idx, reviewed_at
-    FROM core JOIN user_map USING (user_no) JOIN item_map USING (item_no)"""
 
 
-@dataclass(frozen=True)
-class Core:
-    """Sizes of a k-core; its rows are what ``USER_TABLE`` and the other two queries give."""
-
-    interactions: int
-    users: int
-    """Users that have a pair; the table also holds those of earlier cores."""
-    items: int
-    rounds: int
-    users_table: int
-    """Rows of the table of users."""
-    items_table: int
-    unrated: int | None
-    """Reviews left out for want of a rating; None where ratings do not matter."""
-
-
-def build(engine: Engine, *, k: int, min_rating: float | None, integer_ids: bool) -> Core:
-    """Compute the k-core of the relations ``reviews`` and ``sources``.
+def build(engine: Engine, *, k: int, min_rating: float | None, integer_ids: bool) -> dict[str, int]:
+    """Make ``core_users``, ``core_items`` and ``core_interactions`` of ``reviews`` and ``sources``.
 
     Ids in ``base_users`` and ``base_items`` (tables of an earlier core, or empty) keep their
     numbers; with ``integer_ids`` the ids are the numbers. ``k`` 0 or 1 filters nothing; reviews
-    with a rating below ``min_rating``, or none, are left out. Raises UsageError where no review
-    has a rating, Mrl4recError for rows without an id and for sources that are not listed.
+    with a rating below ``min_rating``, or none, are left out. Returns the core's ``interactions``,
+    ``users`` and ``items``, the ``rounds``, rows of the tables of ids (``users_table``, …) and,
+    with ``min_rating``, the reviews ``without_rating``. Raises UsageError where no review has a
+    rating, Mrl4recError for rows without an id and for sources that are not listed.
     """
     rows, unrated = _rated(engine, min_rating)
     _check_sources(engine)
@@ -67,20 +46,18 @@ def build(engine: Engine, *, k: int, min_rating: float | None, integer_ids: bool
     (users, users_table), (items, items_table) = (
         _table(engine, side, sizes.get(side)) for side in SIDES
     )
-    return Core(interactions, users, items, rounds, users_table, items_table, unrated)
+    maps = "JOIN user_map USING (user_no) JOIN item_map USING (item_no)"
+    engine.define("core_interactions", f"SELECT user_idx, item_idx, reviewed_at FROM core {maps}")
+    return {
+        "interactions": interactions, "users": users, "items": items, "rounds": rounds,
+        "users_table": users_table, "items_table": items_table, **unrated,
+    }  # fmt: skip
 
 
-def begin_numbers(engine: Engine) -> None:
-    """Make ``base_users`` and ``base_items`` relations without rows."""
-    for side in SIDES:
-        columns = f"CAST(NULL AS INT) AS {side}_idx, CAST(NULL AS STRING) AS {side}_id"
-        engine.define(f"base_{side}s", f"SELECT {columns} WHERE 1 = 0")
-
-
-def _rated(engine: Engine, min_rating: float | None) -> tuple[str, int | None]:
-    """SQL of the reviews that count, and how many have no rating to judge."""
+def _rated(engine: Engine, min_rating: float | None) -> tuple[str, dict[str, int]]:
+    """SQL of the reviews that count, and how many have no rating where ratings matter."""
     if min_rating is None:
-        return "reviews", None
+        return "reviews", {}
     facts = engine.query("SELECT count(*) AS n, count(rating) AS rated FROM reviews").to_pylist()[0]
     if facts["n"] and not facts["rated"]:
         raise UsageError(
@@ -89,7 +66,7 @@ def _rated(engine: Engine, min_rating: float | None) -> tuple[str, int | None]:
             todo="leave --min-rating out",
         )
     rows = f"(SELECT * FROM reviews WHERE rating >= {sql_double(min_rating)}) AS rated"
-    return rows, facts["n"] - facts["rated"]
+    return rows, {"without_rating": facts["n"] - facts["rated"]}
 
 
 def _check_sources(engine: Engine) -> None:
@@ -160,9 +137,7 @@ def _table(engine: Engine, side: str, size: int | None) -> tuple[int, int]:
           JOIN {side}_ids USING ({side}_no)""")  # fmt: skip
     if size is not None:
         numbers = f"SELECT {side}_no, CAST({id_} AS INT) AS {idx} FROM {firsts}"
-        rows = (
-            f"SELECT CAST(n AS INT) AS {idx}, CAST(n AS STRING) AS {id_} FROM range({size}) AS r(n)"
-        )
+        rows = f"SELECT n AS {idx}, CAST(n AS STRING) AS {id_} FROM range({size}) AS r(n)"
     else:
         offset = engine.query(f"SELECT count(*) AS n FROM {base}")["n"][0].as_py()
         # Places are distinct: a record has one user and one item.
@@ -184,16 +159,15 @@ def _integer_size(engine: Engine, side: str) -> int:
     plain = f"coalesce({number} >= 0 AND CAST({number} AS STRING) = {side}_id, false)"
     facts = engine.query(f"""
         SELECT count(*) AS n, min(CASE WHEN NOT {plain} THEN {side}_id END) AS bad,
-          max(CASE WHEN {plain} THEN {number} END) AS largest FROM {side}_counts""").to_pylist()[0]
-    if facts["bad"] is not None:
+          coalesce(max(CASE WHEN {plain} THEN {number} END), -1) AS largest
+        FROM {side}_counts""").to_pylist()[0]  # fmt: skip
+    bad, n, largest = facts["bad"], facts["n"], int(facts["largest"])
+    if bad is not None:
+        raise Mrl4recError(f"{side} id {bad!r} is not a plain number, but the ids are to be kept")
+    if largest >= 2**31 - 1 or largest > 1_000_000 + 100 * n:
         raise Mrl4recError(
-            f"{side} id {facts['bad']!r} is not a plain number, but the ids are to be kept"
-        )
-    largest = -1 if facts["largest"] is None else facts["largest"]
-    if largest >= 2**31 - 1 or largest > 1_000_000 + 100 * facts["n"]:
-        raise Mrl4recError(
-            f"{side} number {largest:,} among only {facts['n']:,} distinct ones: such numbers "
+            f"{side} number {largest:,} among only {n:,} distinct ones: such numbers "
             "cannot be rows of a table",
             todo="give the reviews in another form, so that ids are numbered by first appearance",
         )
-    return int(largest) + 1
+    return largest + 1

@@ -11,7 +11,7 @@ source_sha256: the new sources), ``present`` (`reviews` as it is).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,9 +41,9 @@ class Source:
     good: int = 0
     """Records that break no rule."""
     rated: int = 0
-    low: float | None = None
-    """Smallest rating of a good record."""
-    high: float | None = None
+    low: float = 0.0
+    """Smallest rating of a good record, 0 where none has one; so is the largest."""
+    high: float = 0.0
     duplicate: int = 0
     """Good records that `reviews` does not gain: their key is not new, or another one stays."""
     repeated: int = 0
@@ -68,27 +68,26 @@ class Source:
         }
 
 
-def settle(engine: Engine) -> dict[int, Source]:
+def settle(engine: Engine, sources: Sequence[Source]) -> None:
     """Decide on records without a rating, make the relations ``fresh`` of all good records and
-    ``quarantined`` of all others, and count both by source_no.
+    ``quarantined`` of all others, and count both in ``sources``, which source_no numbers.
 
     In a source where a good record has a rating, one without breaks the rule ``no_rating``; where
     none has, ratings are null.
     """
-    counted = engine.query("""
-        SELECT source_no, count(*) AS good, count(rating) AS rated, min(rating) AS low,
-          max(rating) AS high
-        FROM decoded GROUP BY source_no""").to_pylist()
-    sources = {row.pop("source_no"): Source(**row) for row in counted}
+    _count(engine, sources, """
+        SELECT source_no, count(*) AS good, count(rating) AS rated,
+          coalesce(min(rating), 0e0) AS low, coalesce(max(rating), 0e0) AS high
+        FROM decoded GROUP BY source_no""")  # fmt: skip
     for row in engine.query(
         "SELECT source_no, rule, count(*) AS n FROM decoded_aside GROUP BY source_no, rule"
     ).to_pylist():
-        source = sources.setdefault(row["source_no"], Source())
+        source = sources[row["source_no"]]
         if row["rule"] is None and not source.rated:
             source.good += row["n"]
         else:
             source.rules[row["rule"] or NO_RATING] += row["n"]
-    rated = ", ".join(str(number) for number, source in sources.items() if source.rated) or "-1"
+    rated = ", ".join(str(number) for number, source in enumerate(sources) if source.rated) or "-1"
     broken = f"(rule IS NOT NULL OR source_no IN ({rated}))"
     engine.define("quarantined", f"""
         SELECT source_no, record_no, record, detail, coalesce(rule, '{NO_RATING}') AS rule
@@ -97,7 +96,6 @@ def settle(engine: Engine) -> dict[int, Source]:
     engine.define("fresh", f"""
         SELECT {columns} FROM decoded
         UNION ALL SELECT {columns} FROM decoded_aside WHERE NOT {broken}""")  # fmt: skip
-    return sources
 
 
 def first_broken(engine: Engine) -> dict[str, dict[str, Any]]:
@@ -110,7 +108,7 @@ def first_broken(engine: Engine) -> dict[str, dict[str, Any]]:
     return {row.pop("rule"): row for row in rows}
 
 
-def compare(engine: Engine, sources: Mapping[int, Source]) -> int:
+def compare(engine: Engine, sources: Sequence[Source]) -> int:
     """Make the relation ``gained`` (`reviews` columns): rows that are new, or smaller than one that
     is there. Counts duplicates and repetitions by source; how many rows it replaces.
     """
@@ -143,17 +141,17 @@ def compare(engine: Engine, sources: Mapping[int, Source]) -> int:
             count(*) FILTER (WHERE place = 1 AND is_known = 1) AS replacing
           FROM rivals WHERE is_present = 0 GROUP BY source_no, user_id, item_id)
         GROUP BY source_no""")  # fmt: skip
-    return sum(source.replacing for source in sources.values())
+    return sum(source.replacing for source in sources)
 
 
-def count_short_ids(engine: Engine, sources: Mapping[int, Source]) -> None:
+def count_short_ids(engine: Engine, sources: Sequence[Source]) -> None:
     """Count item ids that look like ASINs or ISBNs without their leading zeros."""
     _count(engine, sources, f"""
         SELECT source_no, count(DISTINCT item_id) AS short_ids, count(*) AS short_rows
         FROM fresh WHERE {_SHORT} GROUP BY source_no""")  # fmt: skip
 
 
-def _count(engine: Engine, sources: Mapping[int, Source], query: str) -> None:
+def _count(engine: Engine, sources: Sequence[Source], query: str) -> None:
     for row in engine.query(query).to_pylist():
         vars(sources[row.pop("source_no")]).update(row)
 
@@ -165,5 +163,5 @@ def distinct(engine: Engine) -> dict[str, int]:
             f"SELECT count(DISTINCT {side}_id) AS n FROM "
             f"(SELECT {side}_id FROM fresh UNION ALL SELECT {side}_id FROM present)"
         )["n"][0].as_py()
-        for side in ("user", "item")
+        for side in ("user", "item")  # one by one: together they take Spark twice as long
     }

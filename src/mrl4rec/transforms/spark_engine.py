@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from itertools import accumulate, takewhile
+from itertools import takewhile
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -27,8 +27,6 @@ from mrl4rec.transforms.engine import TYPES, EngineName, Mode, declared
 
 PART_BYTES = 64 << 20
 """Bytes of a file that one task decodes."""
-MASK = (1 << 33) - 1
-"""Bits of ``monotonically_increasing_id`` that count the rows of a partition."""
 
 
 class Spark:
@@ -46,14 +44,14 @@ class Spark:
     def add(self, name: str, table: pa.Table) -> None:
         self._spark.createDataFrame(table).createOrReplaceTempView(name)
 
-    def read(self, name: str, uri: str, version: int, columns: Sequence[str] | None = None) -> None:
+    def read(self, name: str, table: Table, uri: str, version: int) -> None:
         frame = self._spark.read.format("delta").option("versionAsOf", version).load(uri)
-        listed = [
+        columns = [
             F.unix_micros(column).alias(column) if kind == "timestamp" else F.col(column)
             for column, kind in frame.dtypes
-            if columns is None or column in columns
+            if column in table.columns
         ]
-        frame.select(*listed).createOrReplaceTempView(name)
+        frame.select(*columns).createOrReplaceTempView(name)
 
     def decode(self, name: str, inputs: Sequence[Input], as_of: datetime) -> None:
         """A task decodes a stretch of a plain file, else a whole file."""
@@ -77,24 +75,11 @@ class Spark:
         self._spark.sql(sql).createOrReplaceTempView(name)
 
     def materialise(self, name: str, sql: str) -> int:
-        frame = self._kept(name, self._spark.sql(sql))
-        frame.createOrReplaceTempView(name)
-        return frame.count()
+        return self._kept(name, self._spark.sql(sql)).count()
 
     def number(self, name: str, sql: str, order: str, column: str) -> int:
-        """Rows are numbered in their partitions, which lie in order."""
-        place = F.monotonically_increasing_id()
         ordered = self._spark.sql(f"SELECT * FROM ({sql}) ORDER BY {order}")
-        frame = self._kept(name, ordered.withColumn("__place", place))
-        part = F.shiftright("__place", 33)
-        counts: dict[int, int] = dict(frame.groupBy(part).count().collect())
-        sizes = (counts.get(number, 0) for number in range(max(counts, default=-1) + 1))
-        offsets = list(accumulate(sizes, initial=0))
-        starts = F.array(*[F.lit(n).cast("long") for n in offsets])
-        start = F.element_at(starts, (part + 1).cast("int"))
-        numbered = frame.withColumn(column, F.col("__place").bitwiseAND(F.lit(MASK)) + start)
-        numbered.drop("__place").createOrReplaceTempView(name)
-        return offsets[-1]
+        return self._kept(name, ordered.zipWithIndex(column)).count()
 
     def query(self, sql: str) -> pa.Table:
         return self._spark.sql(sql).toArrow()
@@ -130,10 +115,11 @@ class Spark:
         self.drop(*self._checkpoints)
 
     def _kept(self, name: str, frame: DataFrame) -> DataFrame:
-        """The frame's rows, computed once, in place of those that had the name before."""
+        """The frame's rows, computed once, under the name in place of those it had before."""
         kept = frame.localCheckpoint()
         self.drop(name)
         self._checkpoints[name] = kept
+        kept.createOrReplaceTempView(name)
         return kept
 
 
@@ -197,7 +183,6 @@ def _parts(given: Input) -> list[Input]:
 def _decoded(given: Input, as_of: datetime) -> Iterator[pa.RecordBatch]:
     decoder = Decoder(given.mapping, as_of)
     for block in blocks(given):
-        good, aside = decoder.decode(block, given.number)
-        nothing = [pa.nulls(good.num_rows, pa.string())] * 3
-        for table in (pa.table([*good.columns, *nothing], schema=ASIDE), aside):
-            yield from table.to_batches(1 << 16)
+        both = decoder.decode(block, given.number)
+        # Good records have no rule, detail and record: null.
+        yield from pa.concat_tables(both, promote_options="default").to_batches(1 << 16)

@@ -37,8 +37,7 @@ START = "from pyspark import SparkContext; SparkContext('local[1]').stop()"
 @cache
 def java_version() -> int | None:
     """Major version of the Java that Spark would take, or None where there is none."""
-    home = os.environ.get("JAVA_HOME")
-    java = os.path.join(home, "bin", "java") if home else "java"
+    java = Path(os.environ["JAVA_HOME"], "bin", "java") if os.environ.get("JAVA_HOME") else "java"
     try:
         done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
     except OSError:
@@ -128,11 +127,9 @@ def session(settings: Settings) -> SparkSession:
     master = settings.spark_master or "local[*]"
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    builder: Any = SparkSession.builder.appName("mrl4rec").master(master)
-    for name, value in _configuration(settings, jars, master.startswith("local")).items():
-        builder = builder.config(name, value)
-    spark: SparkSession = builder.getOrCreate()
-    return spark
+    configuration = _configuration(settings, jars, local=master.startswith("local"))
+    builder: SparkSession.Builder = SparkSession.builder
+    return builder.appName("mrl4rec").master(master).config(map=configuration).getOrCreate()
 
 
 def stop() -> None:
@@ -156,7 +153,7 @@ def stop() -> None:
         SparkContext._gateway = SparkContext._jvm = None
 
 
-def _configuration(settings: Settings, jars: list[str], local: bool) -> dict[str, str]:
+def _configuration(settings: Settings, jars: list[str], local: bool) -> dict[str, Any]:
     # A local JVM mostly ends before its second compiler has paid for itself.
     short = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC " if local else ""
     return {

@@ -1,22 +1,19 @@
 """Split strategies as SQL that DuckDB and Spark run alike: pairs in, the same with a fold out.
 
-A fold depends on external ids, times, seed and share only: never on internal numbers or on the
-engine. What is drawn, is drawn by a hash of the pair, which is defined by its bytes: the MD5 of the
-UTF-8 text ``seed|purpose|length|user|item``, with the seed in decimal, the purpose ``fold`` or
-``tie``, and the length of the user's id in code points (so that no two pairs give one text), as 32
-lower-case hexadecimal digits. Hex digits and ids are compared by their bytes, as both engines do
-where nothing else is set (binary collation).
+A fold depends on external ids, times, seed and share only, never on internal numbers or on the
+engine. A pair is drawn by the MD5 of ``seed|purpose|length|user|item`` (UTF-8; the seed in decimal,
+the purpose ``fold`` or ``tie``, the length of the user's id in code points), as 32 lower-case
+hexadecimal digits, which are compared by their bytes, as ids are. A share is ⌊share·2^64⌋ as 16
+digits; below it is in. The first 16 digits of the ``fold`` hash decide on test, the last on valid.
 
 - ``random``: each pair goes to test by itself with probability ``share`` (the paper's split).
-- ``per_user_random``: of each user's n pairs round(share·n) go to test; at least one stays.
+- ``per_user_random``: of each user's n pairs, in the order of the ``fold`` hash, then of the item's
+  id, the first round(share·n) go to test; at least one stays.
 - ``last_out``: each user's last pair goes to test, unless it is the only one.
-- ``global_time``: the last round(share·P) of all P pairs go to test.
+- ``global_time``: the last round(share·P) of all P pairs go to test. Here and for ``last_out``
+  equal times are ordered by the ``tie`` hash, then by ids.
 - ``since``: every pair at or after a moment goes to test, however many they are.
 - ``predefined``: the pairs go to test that have this fold in the relation ``given``.
-- A share is ⌊share·2^64⌋ as 16 hexadecimal digits. Of a pair's ``fold`` hash the first 16 digits
-  decide on test, the last 16 on valid: below the share is in.
-- ``per_user_random`` takes a user's pairs in the order of the ``fold`` hash, then of the item's id.
-- Where times are equal, ``last_out`` and ``global_time`` order by the ``tie`` hash, then by ids.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from graph_samples import numpy
 from torch.nn.functional import logsigmoid
 
 from mrl4rec.core.errors import UsageError
@@ -24,6 +23,7 @@ from mrl4rec.training.loop import Loop
 from mrl4rec.training.order import Pairs
 from mrl4rec.training.request import TrainRequest, plan
 from mrl4rec.training.tasks import Task, tasks
+from tests.mrl4rec.models.graph_samples import numpy
 
 USERS, ITEMS, BATCH = 12, 9, 10
 NAMES = ["XSimGCL", "DGCF", "DCCF", "MVAE"]

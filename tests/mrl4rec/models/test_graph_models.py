@@ -7,7 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from graph_samples import (
+
+from mrl4rec.kernels import noise_torch as noise
+from mrl4rec.models import Batch, dccf, dgcf, graph, xsimgcl
+from mrl4rec.models.negatives import Place
+from tests.mrl4rec.models.graph_samples import (
     N_USERS,
     balanced,
     check_slopes,
@@ -18,10 +22,6 @@ from graph_samples import (
     steep,
     unit,
 )
-
-from mrl4rec.kernels import noise_torch as noise
-from mrl4rec.models import Batch, dccf, dgcf, graph, xsimgcl
-from mrl4rec.models.negatives import Place
 
 DOUBLE = torch.float64
 BATCH = Batch(torch.tensor([3, 0, 3]), torch.tensor([0, 3, 4]), Place(1, 2, 0), 3)

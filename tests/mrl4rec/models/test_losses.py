@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from graph_samples import setup
-from pair_samples import batch, learner, small
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -24,6 +22,8 @@ from mrl4rec.models.mixing import (
 )
 from mrl4rec.models.pairwise import bce, bpr_each
 from mrl4rec.models.uib import Uib
+from tests.mrl4rec.models.graph_samples import setup
+from tests.mrl4rec.models.pair_samples import batch, learner, small
 
 F64 = torch.float64
 NAMES = [name for name, method in METHODS.items() if isinstance(method, Factors)]

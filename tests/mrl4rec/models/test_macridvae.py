@@ -5,10 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from graph_samples import SEEN, check_slopes, logsumexp, numpy, setup, steep, unit
 
 from mrl4rec.kernels import mixture_torch
 from mrl4rec.models.macridvae import Macrid, MacridVAE, Noise, Rows, draw, terms
+from tests.mrl4rec.models.graph_samples import (
+    SEEN,
+    check_slopes,
+    logsumexp,
+    numpy,
+    setup,
+    steep,
+    unit,
+)
 
 ITEMS, K, D, H, TAU, STD = 6, 3, 4, 5, 0.2, 0.1
 HISTORY = np.array([[1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0], [1, 0, 0, 1, 1, 0]], dtype=float)

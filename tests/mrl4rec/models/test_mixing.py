@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from pair_samples import SEED, batch, learner, small
 
 from mrl4rec.core.hashing import SALT_DRAW, chain
 from mrl4rec.models.mixing import Dens, relevant_of_negative, relevant_of_positive
 from mrl4rec.models.negatives import Place
+from tests.mrl4rec.models.pair_samples import SEED, batch, learner, small
 
 STEP = 3
 

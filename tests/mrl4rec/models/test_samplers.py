@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pair_samples import batch, learner, small
 from scipy import stats
 
 from mrl4rec.core.hashing import SALT_DRAW, chain
@@ -19,6 +18,7 @@ from mrl4rec.kernels.rules import AMONG_TOP, NEAREST, POLE, Rule
 from mrl4rec.models import METHODS, Trained
 from mrl4rec.models.negatives import BestSampler, Place, PopularSampler, Sampler, shared
 from mrl4rec.models.samplers import KINDS, PerLevel
+from tests.mrl4rec.models.pair_samples import batch, learner, small
 
 CPU = torch.device("cpu")
 WIDTHS, N = (2, 6), 7

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mrl4rec.checks.gate import verdicts
+from mrl4rec.checks.gate.suite_run import run_suite
 from mrl4rec.checks.gate.verdicts import Finding, Verdict
 from mrl4rec.core.errors import GateFailed
 from mrl4rec.core.settings import Settings
@@ -51,8 +52,6 @@ def judge(
     ``values`` are the limits the suite names; ``read`` the versions the facts were taken from.
     Raises GateFailed, and keeps nothing, where the suite could not be run at all.
     """
-    from mrl4rec.checks.gate.suite_run import run_suite
-
     values = values or {}
     folder = settings.storage.data_docs_dir(dataset)
     first = next(iter(marks.items()))

@@ -17,7 +17,15 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from mrl4rec.checks.gate.verdicts import Finding
+from mrl4rec.core import lazy
 from mrl4rec.tables.expectation import Expectation, Suite
+
+with lazy.imports():
+    import great_expectations as gx
+    import great_expectations.expectations as gxe
+    from great_expectations.core import run_identifier
+    from great_expectations.data_context.types import base as gx_base
+    from great_expectations.data_context.types import resource_identifiers
 
 PAGES_IN_INDEX = 200
 _LOCK = threading.Lock()  # Great Expectations keeps its current context in a global
@@ -47,8 +55,6 @@ def run_suite(
 
 def _context(folder: Path) -> Any:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is imported
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import DataContextConfig
 
     memory = {"class_name": "InMemoryStoreBackend"}
     stores = {
@@ -75,7 +81,7 @@ def _context(folder: Path) -> Any:
             "validation_results_limit": PAGES_IN_INDEX,
         },
     }
-    configuration = DataContextConfig(
+    configuration = gx_base.DataContextConfig(
         config_version=4.0,
         expectations_store_name="expectations",
         validation_results_store_name="validations",
@@ -98,9 +104,6 @@ def _files(folder: Path, name: str) -> dict[str, Any]:
 def _validate(
     context: Any, suite: Suite, values: Mapping[str, float], frame: Any, run_name: str
 ) -> Any:
-    import great_expectations as gx
-    from great_expectations.core.run_identifier import RunIdentifier
-
     source = context.data_sources.add_pandas("facts")
     batch = source.add_dataframe_asset(suite.tables[0]).add_batch_definition_whole_dataframe("all")
     declared = context.suites.add_or_update(
@@ -114,13 +117,11 @@ def _validate(
     return definition.run(
         batch_parameters={"dataframe": frame},
         result_format="BASIC",
-        run_id=RunIdentifier(run_name=run_name),
+        run_id=run_identifier.RunIdentifier(run_name=run_name),
     )
 
 
 def _as_gx(expectation: Expectation, values: Mapping[str, float]) -> Any:
-    import great_expectations.expectations as gxe
-
     low, high = expectation.limits(values)
     finding = Finding(expectation.name, expectation.meaning, None, low, high, met=False)
     return gxe.ExpectColumnMaxToBeBetween(
@@ -134,13 +135,11 @@ def _as_gx(expectation: Expectation, values: Mapping[str, float]) -> Any:
 
 def _publish(context: Any) -> Path | None:
     """Build the page of the newest validation and the index; the page's path."""
-    from great_expectations.data_context.types.resource_identifiers import (
-        ExpectationSuiteIdentifier,
-    )
-
     keys = context.validation_results_store.list_keys()
     newest = max(keys, key=lambda key: key.run_id.run_time)
-    suite = ExpectationSuiteIdentifier(name=newest.expectation_suite_identifier.name)
+    suite = resource_identifiers.ExpectationSuiteIdentifier(
+        name=newest.expectation_suite_identifier.name
+    )
     context.build_data_docs(site_names=["local"], resource_identifiers=[newest, suite])
     sites = context.get_docs_sites_urls(resource_identifier=newest, site_names=["local"])
     url = sites[0]["site_url"] if sites else None

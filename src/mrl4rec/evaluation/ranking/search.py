@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.processes import threads
 from mrl4rec.evaluation.ranking.cpu import cpu_searcher
 from mrl4rec.evaluation.ranking.topk import Lists, Query, Searcher, Users, plain
 from mrl4rec.models.scorers import Scorer
+
+with lazy.imports():
+    from mrl4rec.evaluation.ranking import device as on_device
 
 log = logging.getLogger("mrl4rec")
 
@@ -27,9 +31,8 @@ def searcher(
         )
     if device == "cpu":
         return cpu_searcher(model, query, memory_mb << 20, n_threads)
-    from mrl4rec.evaluation.ranking.device import DeviceSearcher
 
-    return DeviceSearcher(model, query, device)
+    return on_device.DeviceSearcher(model, query, device)
 
 
 def search(

@@ -8,11 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.tensor_file import Tensors
 from mrl4rec.kernels.csr import Csr
 from mrl4rec.models.model_folder.card import TODO, ModelCard
 from mrl4rec.models.scorers import CountModel, FactorModel, ItemItemModel, MixtureModel, Scorer
+
+with lazy.imports():
+    from scipy import sparse
 
 
 class Ids(NamedTuple):
@@ -108,8 +112,6 @@ def _item_item(tensors: Tensors, where: str) -> ItemItemModel:
     if "weights" in tensors:
         weights: Any = tensors["weights"]
     else:
-        from scipy.sparse import csr_matrix
-
         data, columns, rows = (tensors[f"weights.{part}"] for part in ("data", "indices", "indptr"))
         n = len(rows) - 1
         # SciPy's loops go where the indices say, inside the matrix or not.
@@ -118,7 +120,7 @@ def _item_item(tensors: Tensors, where: str) -> ItemItemModel:
             problem = f"{len(data)} values for {len(columns)} indices"
         if problem:
             raise Mrl4recError(f"the item-item matrix: {problem}", where=where, todo=TODO)
-        weights = csr_matrix((data, columns, rows), shape=(n, n))
+        weights = sparse.csr_matrix((data, columns, rows), shape=(n, n))
     return ItemItemModel(weights, Csr(indptr, indices, weights.shape[1]))
 
 

@@ -18,10 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mrl4rec.core import lazy
 from mrl4rec.kernels import draws, draws_torch, rules, rules_torch
 from mrl4rec.kernels.csr import Csr
 from mrl4rec.kernels.rules import HARDEST, PLAIN, Rule
 from mrl4rec.models.negatives.position import Place
+
+with lazy.imports():
+    from mrl4rec.kernels import draws_triton
 
 TRITON = "MRL4REC_TRITON"
 """Environment variable: 0 draws by tensor operations on a GPU, where no C compiler is there."""
@@ -183,8 +187,6 @@ class Sampler:
     def _choose_kernel(
         self, users_B: Tensor, user_vectors: Tensor, item_vectors: Tensor, place: Place
     ) -> Tensor:
-        from mrl4rec.kernels import draws_triton
-
         word = place.word()
         if isinstance(word, int):
             word = torch.full((), draws_torch.signed(word), device=self.device)

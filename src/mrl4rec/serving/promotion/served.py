@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.kernels.csr import csr
 from mrl4rec.models.model_folder import Loaded
@@ -29,6 +30,9 @@ from mrl4rec.models.scorers import (
     MixtureModel,
     Scorer,
 )
+
+with lazy.imports():
+    from scipy import sparse
 
 LEAD = 2
 """Numbers in front of a vector: popularity, and whether the item is unknown."""
@@ -192,7 +196,6 @@ def _below(weights: Any, rows: Floats, known_I: NDArray[np.bool_]) -> Any:
         out[:n, ~known_I] = 0
         out[n_items:] = rows
         return out
-    from scipy import sparse
 
     body = weights.tocsr().copy()
     body.resize((n_items, n_items))

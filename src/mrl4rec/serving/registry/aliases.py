@@ -11,12 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mrl4rec.core import lazy
 from mrl4rec.core.masking import scrub
 from mrl4rec.core.settings import Settings
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import ModelCard
 from mrl4rec.tracking import RunRecord, Tracker, model_run
 from mrl4rec.tracking.push import TAG_FOLDER
+
+with lazy.imports():
+    from mlflow import entities
+    from mlflow import exceptions as mlflow_exceptions
 
 TAG_KEY = "stage_key"
 TAG_MODEL = "version.model"
@@ -116,11 +121,9 @@ class Aliases:
 
     def current(self) -> dict[str, str]:
         """Alias → version as MLflow has them; none where nothing was registered yet."""
-        from mlflow.exceptions import MlflowException
-
         try:
             model = self._client.get_registered_model(self.name)
-        except MlflowException as error:
+        except mlflow_exceptions.MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return {}
             raise
@@ -162,15 +165,13 @@ class Aliases:
         return self.tracker.client()
 
     def _create(self) -> None:
-        from mlflow.exceptions import MlflowException
-
         try:
             self._client.create_registered_model(
                 self.name,
                 description=f"Recommenders of {self.dataset}: the ledger of mrl4rec says which one "
                 "is in service, and the alias champion follows it.",
             )
-        except MlflowException as error:
+        except mlflow_exceptions.MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
@@ -195,13 +196,11 @@ class Aliases:
         """The finished LoggedModel of a run, by its place: ``models:/…`` would be looked up on
         MLflow's global server, which need not be ours.
         """
-        from mlflow.entities import LoggedModelStatus
-
         run_id = run.info.run_id
         found = self._client.search_logged_models(
             [run.info.experiment_id], f"source_run_id = '{run_id}'"
         )
-        ready = [model for model in found if model.status == LoggedModelStatus.READY]
+        ready = [model for model in found if model.status == entities.LoggedModelStatus.READY]
         return Source(run_id, ready[0].artifact_location, ready[0].model_id) if ready else None
 
 

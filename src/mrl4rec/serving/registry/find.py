@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from mrl4rec.core import stage
+from mrl4rec.core import lazy, stage
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.serving.registry.aliases import TAG_MODEL
 from mrl4rec.tracking import Tracker
+
+with lazy.imports():
+    from mlflow import exceptions as mlflow_exceptions
 
 RUN_ID = 32
 """Letters of an MLflow run id; a stage key has 64."""
@@ -59,15 +62,13 @@ def _by_result(settings: Settings, text: str, dataset: str | None) -> set[Named]
 
 
 def _by_run(settings: Settings, text: str, dataset: str | None) -> set[Named]:
-    from mlflow.exceptions import MlflowException
-
     tracker = Tracker(settings)
     if not tracker.reachable():
         raise UsageError("MLflow is away, so a run cannot be looked up",
                          todo="give the model's stage key instead")  # fmt: skip
     try:
         tags = tracker.client().get_run(text).data.tags
-    except MlflowException:
+    except mlflow_exceptions.MlflowException:
         return set()
     if TAG_MODEL not in tags or (dataset or tags.get("dataset")) != tags.get("dataset"):
         return set()

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.hashing import chain
 from mrl4rec.core.settings import Settings
@@ -28,6 +29,9 @@ from mrl4rec.training.search import search
 from mrl4rec.training.tuning import store
 from mrl4rec.training.tuning.space import space
 from mrl4rec.training.tuning.trial import METRIC, Asked, Trial
+
+with lazy.imports():
+    import optuna
 
 if TYPE_CHECKING:
     import optuna
@@ -56,8 +60,6 @@ def tune(
     nothing to tune, Interrupted after SIGTERM (the same command goes on), Mrl4recError where no
     setting could be trained.
     """
-    import optuna
-
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     spans = space(asked.request.method)
     folder = settings.storage.tuning_dir(asked.dataset)
@@ -101,8 +103,6 @@ def _one(
     folder: Path,
 ) -> Trial:
     """Ask for a setting, search with it, tell what came of it."""
-    import optuna
-
     began = time.monotonic()
     trial = study.ask()
     method = asked.request.method.changed(**_suggested(trial, spans))
@@ -136,8 +136,6 @@ def _one(
 
 
 def _tell(study: optuna.Study, number: int, state: str, value: float | None) -> None:
-    import optuna
-
     states = optuna.trial.TrialState
     if state == "complete":
         study.tell(number, value)
@@ -158,8 +156,6 @@ def _suggested(trial: optuna.Trial, spans: dict[str, Span]) -> dict[str, Any]:
 
 def _take_up(study: optuna.Study, method: Method, spans: dict[str, Span]) -> None:
     """Before anything else: the defaults, and whatever was under way when a process died."""
-    import optuna
-
     running = optuna.trial.TrialState.RUNNING
     for trial in study.get_trials(deepcopy=False, states=(running,)):
         row = trial.user_attrs.get(ROW)

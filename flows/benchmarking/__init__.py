@@ -1,0 +1,1 @@
+"""What a benchmark does around its stages: its steps, its records, the time it takes."""

@@ -1,0 +1,155 @@
+"""Interactions from a frame, and their splits."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mrl4rec.core.choices import STRATEGIES
+from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.core.settings import Settings
+from mrl4rec.data.interactions import Interactions, of_table
+from mrl4rec.formats import reader
+from mrl4rec.formats.options import ReadOptions
+from mrl4rec.tables import ITEMS, USERS
+from mrl4rec.transforms import kcore, splits
+from mrl4rec.transforms.opening import open_engine
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    Frame: TypeAlias = pd.DataFrame | pl.DataFrame | pa.Table
+
+SOURCE = "frame"
+NEED_TIMES = ("last_out", "global_time", "since")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Interactions as they were read, and what of them is kept."""
+
+    reviews: pa.Table
+    """user_id, item_id, rating, reviewed_at (UTC), record_no (row of the frame, from 0)."""
+    quarantined: pd.DataFrame
+    """record_no, rule, detail and record of rows that cannot be used."""
+    k: int = 0
+    min_rating: float | None = None
+
+    @classmethod
+    def from_frame(
+        cls,
+        data: Frame | str | Path,
+        *,
+        user: str | None = None,
+        item: str | None = None,
+        rating: str | None = None,
+        time: str | None = None,
+        **reading: str,
+    ) -> Dataset:
+        """A frame, or a file in any form that `mrl4rec run` reads.
+
+        Columns that are not named are recognised by usual names. ``reading`` are the options of
+        `mrl4rec inspect`: ``time_unit``, ``time_format``, ``rating_range``, ``separator``,
+        ``encoding``, ``format``. Rows that cannot be used are in ``quarantined``, with a warning.
+        Raises UsageError where a column is missing or what is meant cannot be told.
+        """
+        roles = {"user": user, "item": item, "rating": rating, "time": time}
+        columns = {role: name for role, name in roles.items() if name is not None}
+        options = replace(ReadOptions.parse(**reading), columns=columns)
+        if not isinstance(data, str | Path | pa.Table | pd.DataFrame):
+            data = data.to_arrow()
+        found = reader.read(data, options)
+        aside = found.quarantined.to_pandas()
+        if len(aside):
+            rules = ", ".join(f"{n} {rule}" for rule, n in aside["rule"].value_counts().items())
+            warnings.warn(f"left out: {rules}; see Dataset.quarantined", stacklevel=2)
+        return cls(found.rows, aside)
+
+    def __len__(self) -> int:
+        """Rows that can be used; the same pair may be in several."""
+        return self.reviews.num_rows
+
+    def core(self, k: int, min_rating: float | None = None) -> Dataset:
+        """The largest part in which every user and every item has at least ``k`` pairs.
+
+        Rows with a rating below ``min_rating``, or none, are left out first. Raises UsageError for
+        a negative ``k``.
+        """
+        if k < 0:
+            raise UsageError(f"a core needs k ≥ 0, got {k}", todo="0 filters nothing")
+        return replace(self, k=k, min_rating=min_rating)
+
+    def split(
+        self,
+        strategy: str = "random",
+        *,
+        seed: int = 0,
+        test_share: float = 0.2,
+        since: datetime | None = None,
+    ) -> tuple[Interactions, Interactions]:
+        """Pairs to train on (folds train and valid, by which epochs are chosen) and to test on.
+
+        ``random``, ``per_user_random``, ``last_out``, ``global_time``, or ``since`` a moment: the
+        folds of `mrl4rec run --split`, by a hash of (seed, user, item). Raises UsageError for an
+        unknown strategy, and where pairs lack the times that it needs.
+        """
+        _check(strategy, test_share, since)
+        if strategy in NEED_TIMES and self.reviews["reviewed_at"].null_count:
+            raise UsageError(
+                f"the split {strategy!r} needs a time for every pair",
+                where=f"{self.reviews['reviewed_at'].null_count} of {len(self)} rows have none",
+                todo="name the column: Dataset.from_frame(…, time=…), or split('random')",
+            )
+        with _engine() as engine:
+            self._add(engine)
+            kcore.build(engine, k=self.k, min_rating=self.min_rating, integer_ids=False)
+            for name in ("interactions", "users", "items"):
+                engine.define(name, f"SELECT * FROM core_{name}")
+            splits.build(engine, strategy, seed, test_share, since)
+            pairs = engine.query("SELECT * FROM folded")
+            ids = [
+                engine.query(f"SELECT {side}_id FROM {side}s ORDER BY {side}_idx")[f"{side}_id"]
+                for side in ("user", "item")
+            ]
+        user_ids, item_ids = (column.to_numpy() for column in ids)
+        whole = of_table(pairs, user_ids, item_ids, "", SOURCE)
+        return whole.only("train", "valid"), whole.only("test")
+
+    def _add(self, engine: Any) -> None:
+        times = pc.cast(self.reviews["reviewed_at"], pa.int64())
+        reviews = self.reviews.set_column(
+            self.reviews.column_names.index("reviewed_at"), "reviewed_at", times
+        ).append_column("source_sha256", pa.array([SOURCE] * len(self), pa.string()))
+        engine.add("reviews", reviews)
+        engine.add("sources", pa.table({"source_sha256": [SOURCE], "source_no": [0]}))
+        for table in (USERS, ITEMS):
+            engine.add(f"base_{table.name}", table.schema.empty_table())
+
+
+@contextmanager
+def _engine() -> Iterator[Any]:
+    """DuckDB in this process, with a folder to spill to that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="mrl4rec-") as folder:
+        settings = Settings(warehouse=Path(folder), data_engine="duckdb")
+        with open_engine(settings) as engine:
+            yield engine
+
+
+def _check(strategy: str, test_share: float, since: datetime | None) -> None:
+    known = [name for name in STRATEGIES if name != "predefined"]
+    if strategy not in known:
+        raise UsageError(f"unknown split {strategy!r}", todo=nearest(strategy, known))
+    if not 0 < test_share < 1:
+        raise UsageError(f"the test share must lie between 0 and 1, got {test_share}")
+    if (strategy == "since") != (since is not None):
+        raise UsageError("the split 'since' takes a moment, and no other does", where="since")

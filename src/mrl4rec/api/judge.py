@@ -1,0 +1,122 @@
+"""Metrics of fitted models on pairs they were not trained on, and paired tests between two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from mrl4rec.api.model import Model
+from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.data.interactions import Interactions
+from mrl4rec.evaluation import ranking
+from mrl4rec.evaluation.ranking import significance
+from mrl4rec.evaluation.ranking.bootstrap import resampled_means
+from mrl4rec.evaluation.ranking.metrics import PER_USER
+
+LEVEL = 0.05
+"""Intervals hold with probability 1 − LEVEL."""
+DRAWS = 2000
+
+Place = tuple[str, int, int | None]
+"""Metric, cut-off and width."""
+
+
+def evaluate(
+    model: Model,
+    test: Interactions,
+    *,
+    k: Sequence[int] = (10, 20, 50),
+    widths: Sequence[int | None] | str = "all",
+    metrics: Sequence[str] = ("recall", "ndcg"),
+) -> pd.DataFrame:
+    """Rank for each user all items that the model was not trained on, and average over users.
+
+    ``widths`` are ``"all"`` that the model was trained for, or numbers of dimensions; None is the
+    whole model. Returns metric, k, width, value, and its 95 % interval over users (percentile
+    bootstrap) as low and high; NaN for metrics that are not of single users. Raises UsageError for
+    an unknown metric, cut-off or width, and where model and test are of different data sets.
+    """
+    measured = _evaluate(model, test, k, None if isinstance(widths, str) else widths, metrics)
+    ends = _intervals(measured)
+    rows = [
+        (*place, value.value, *ends.get(place, (np.nan, np.nan)))
+        for value in measured.values
+        for place in [(value.metric, value.k, value.width)]
+    ]
+    columns = ["metric", "k", "width", "value", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).astype({"width": "Int64"})
+
+
+def compare(
+    a: Model,
+    b: Model,
+    test: Interactions,
+    *,
+    k: int = 20,
+    metrics: Sequence[str] = ("recall", "ndcg"),
+    width: int | None = None,
+) -> pd.DataFrame:
+    """Whether ``a`` is better than ``b`` for the same users, by paired tests.
+
+    Returns for each metric the two means, their difference with its 95 % interval, and the
+    two-sided p value of the sign-flip test, uncorrected. ``width`` None is each whole model.
+    """
+    unknown = [metric for metric in metrics if metric not in PER_USER]
+    if unknown:
+        raise UsageError(
+            f"{unknown[0]!r} is no metric of single users", todo=nearest(unknown[0], PER_USER)
+        )
+    sides = [_evaluate(model, test, (k,), (width,), metrics) for model in (a, b)]
+    rows = []
+    for metric in metrics:
+        column = PER_USER.index(metric)
+        values = np.stack([side.values_EWCM[:, 0, 0, column] for side in sides], axis=1)
+        (found,) = significance.paired(values, [(0, 1)])
+        rows.append(
+            {
+                "metric": metric,
+                "k": k,
+                "a": found.mean_a,
+                "b": found.mean_b,
+                "difference": found.difference,
+                "low": found.low,
+                "high": found.high,
+                "p": found.p,
+                "users": found.users,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _evaluate(
+    model: Model,
+    test: Interactions,
+    ks: Sequence[int],
+    widths: Sequence[int | None] | None,
+    metrics: Sequence[str],
+) -> ranking.Evaluation:
+    found = model.loaded
+    for known, asked in zip(found.ids, (test.user_ids, test.item_ids), strict=True):
+        if len(known) != len(asked) or (known != asked).any():
+            raise UsageError(
+                "the model was trained on other users and items than these pairs are of",
+                todo="test on the second part of the split whose first part it was trained on",
+            )
+    return ranking.evaluate(
+        found.model, found.seen, test.csr("test"), ks=ks, widths=widths, metrics=metrics
+    )
+
+
+def _intervals(measured: ranking.Evaluation) -> dict[Place, tuple[float, float]]:
+    """Of the metrics of single users: the percentile bootstrap's interval of the mean."""
+    n_users, *places = measured.values_EWCM.shape
+    means_BC = resampled_means(measured.values_EWCM.reshape(n_users, -1), DRAWS, 0)
+    ends = np.quantile(means_BC, (LEVEL / 2, 1 - LEVEL / 2), axis=0).reshape(2, *places)
+    return {
+        (metric, k, width): (float(ends[0, w, c, m]), float(ends[1, w, c, m]))
+        for w, width in enumerate(measured.widths)
+        for c, k in enumerate(measured.ks)
+        for m, metric in enumerate(PER_USER)
+    }

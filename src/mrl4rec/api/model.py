@@ -1,0 +1,236 @@
+"""Models: a method with its settings, fitted, asked, saved and loaded."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrl4rec import training
+from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
+from mrl4rec.data.interactions import Interactions
+from mrl4rec.evaluation import ranking
+from mrl4rec.models import METHODS, Method, Trained, from_dict, model_folder, resolve
+from mrl4rec.models.samplers import Dns, Negatives, PerLevel
+from mrl4rec.models.scorers import FactorModel, Floats, ItemItemModel, Scorer
+
+DATASET = "frame"
+"""What model cards call the data set of pairs that came from no table."""
+
+
+class Model:
+    """A method with its settings; after ``fit`` a recommender."""
+
+    def __init__(
+        self,
+        method: str | Method,
+        *,
+        levels: Sequence[int] | None = None,
+        seed: int = 0,
+        epochs: int | None = None,
+        device: str = "auto",
+        **settings: Any,
+    ) -> None:
+        """A method by its name (`mr.methods()`), with ``settings`` as `--set METHOD.field=value`.
+
+        ``levels`` are the nested widths of MRL methods, ``epochs`` at most so many. Raises
+        UsageError for a name or a setting that there is not, and for a value out of its bounds.
+        """
+        chosen = resolve(method) if isinstance(method, str) else method
+        known = {*chosen.items()}
+        for name in settings:
+            if name not in known:
+                raise UsageError(
+                    f"{chosen.name} has no setting {name!r}", todo=nearest(name, known)
+                )
+        self.method = chosen.changed(**settings)
+        self.method.check(self.method.name)
+        self._request = training.TrainRequest(
+            self.method,
+            levels=tuple(levels) if levels is not None else None,
+            seed=None if self.method.deterministic else seed,
+            epochs=epochs,
+            device=device,
+        )
+        self._loaded: model_folder.Loaded | None = None
+
+    def __repr__(self) -> str:
+        """The method, and whether it is fitted."""
+        state = "not fitted" if self._loaded is None else f"epoch {self.card.epoch}"
+        return f"Model({self.method.name}, {state})"
+
+    def fit(self, train: Interactions) -> Model:
+        """Train on these pairs; methods that take epochs choose theirs on the valid fold.
+
+        Then they train again on all of them for that many epochs (protocol ``clean``). Progress is
+        shown on stderr. Raises UsageError for settings that do not go together, Mrl4recError where
+        training fails.
+        """
+        with tempfile.TemporaryDirectory(prefix="mrl4rec-") as folder:
+            settings = Settings(warehouse=Path(folder))
+            split = Commit("split", train.digest(), "splits", 0, {})
+            made = training.run(DATASET, split, self._request, settings, data=lambda: train)
+            self._loaded = model_folder.load(settings.storage.model_dir(DATASET, made.key))
+        return self
+
+    @property
+    def card(self) -> model_folder.ModelCard:
+        """How it was made: settings, epoch, seed, the history of its training."""
+        return self.loaded.card
+
+    @property
+    def widths(self) -> tuple[int | None, ...]:
+        """The widths it was trained to be cut to; (None,) for one without."""
+        return self.loaded.model.widths
+
+    def recommend(
+        self, users: Sequence[str], n: int = 10, *, width: int | None = None
+    ) -> pd.DataFrame:
+        """The best ``n`` items of each user that are not in its training pairs.
+
+        Returns user, rank (from 1), item, score. ``width`` takes the first so many dimensions.
+        Raises UsageError for users it was not trained on.
+        """
+        found = self.loaded
+        rows = _rows(found.ids.user_ids, users, "user")
+        items, scores = ranking.recommend(found.model, rows, found.seen, n, width)
+        return _frame(users, found.ids.item_ids, items, scores, ("user", "item"))
+
+    def similar_items(
+        self, items: Sequence[str], n: int = 10, *, width: int | None = None
+    ) -> pd.DataFrame:
+        """The ``n`` items nearest to each: item, rank, similar, score.
+
+        The score is the cosine of two items' vectors, or the weight from one item to the other
+        where a method has such weights. Raises UsageError for unknown items, and for methods with
+        neither.
+        """
+        found = self.loaded
+        rows = _rows(found.ids.item_ids, items, "item")
+        scores = _likeness(found.model, rows, width)
+        scores[np.arange(len(rows)), rows] = -np.inf
+        n = min(n, scores.shape[1] - 1)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :n]
+        values = np.take_along_axis(scores, best, axis=1)
+        return _frame(items, found.ids.item_ids, best, values, ("item", "similar"))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the model folder that `mrl4rec export`, `serve` and ``mr.load`` read."""
+        found = self.loaded
+        return model_folder.save(Path(folder), found.model, found.card, found.ids, found.seen)
+
+    @property
+    def loaded(self) -> model_folder.Loaded:
+        """The vectors or weights, ids and training pairs. Raises UsageError before ``fit``."""
+        if self._loaded is None:
+            raise UsageError(f"{self.method.name} is not fitted", todo="call fit(train) first")
+        return self._loaded
+
+
+def load(folder: str | Path) -> Model:
+    """A model that was saved, or one of a warehouse. Raises Mrl4recError for a damaged folder."""
+    found = model_folder.load(Path(folder))
+    card = found.card
+    model = Model(from_dict(card.method), levels=card.levels, seed=card.seed or 0)
+    model._loaded = found
+    return model
+
+
+def methods() -> pd.DataFrame:
+    """Every method: its name, whether it is trained by epochs, its settings and their defaults."""
+    return pd.DataFrame(
+        [
+            {"method": name, "trained": isinstance(method, Trained), "settings": method.items()}
+            for name, method in METHODS.items()
+        ]
+    )
+
+
+def MRL(  # a model, as others name theirs
+    levels: Sequence[int] = (4, 8, 16, 32, 64), *, sampler: Negatives | None = None, **given: Any
+) -> Model:
+    """Matryoshka representation learning (MRL4Rec): each level with negatives of its own."""
+    method = resolve("MRL-M")
+    assert isinstance(method, Trained)
+    if sampler is not None:
+        method = replace(method, negatives=PerLevel(sampler))
+    return Model(method, levels=levels, **({"dim": max(levels)} | given))
+
+
+def BPR(*, sampler: Negatives | None = None, **given: Any) -> Model:
+    """Matrix factorisation by Bayesian personalised ranking, negatives uniform or by a sampler."""
+    method = resolve("BPR")
+    assert isinstance(method, Trained)
+    return Model(method if sampler is None else replace(method, negatives=sampler), **given)
+
+
+def EASE(**given: Any) -> Model:
+    """EASE (Steck 2019): a closed-form item-item model. Setting: ``lam``."""
+    return Model("EASE", **given)
+
+
+def IALS(**given: Any) -> Model:
+    """iALS (Rendle et al. 2022). Settings: ``dim``, ``a0``, ``lam``, ``nu``, ``sweeps``."""
+    return Model("iALS", **given)
+
+
+def DNS(n: int = 16) -> Negatives:
+    """Dynamic negative sampling: of ``n`` drawn negatives the one with the highest score."""
+    return Dns(n)
+
+
+def _rows(known: NDArray[np.object_], names: Sequence[str], kind: str) -> NDArray[np.int64]:
+    rows = {name: row for row, name in enumerate(known)}
+    unknown = [name for name in names if str(name) not in rows]
+    if unknown:
+        raise UsageError(
+            f"{len(unknown)} of {len(names)} {kind}s are unknown, the first {unknown[0]!r}",
+            todo=f"the model was trained on {len(known)} {kind}s: {', '.join(known[:3])}, …",
+        )
+    return np.array([rows[str(name)] for name in names], dtype=np.int64)
+
+
+def _frame(
+    names: Sequence[str],
+    ids: NDArray[Any],
+    rows_BN: NDArray[Any],
+    scores_BN: Floats,
+    columns: tuple[str, str],
+) -> pd.DataFrame:
+    """Lists as rows: a name, rank, the id found, score; −1 marks the end of a shorter list."""
+    n_names, n = rows_BN.shape
+    there = (rows_BN >= 0).ravel()
+    return pd.DataFrame(
+        {
+            columns[0]: np.repeat(np.array([str(name) for name in names], dtype=object), n)[there],
+            "rank": np.tile(np.arange(1, n + 1), n_names)[there],
+            columns[1]: ids[rows_BN.ravel()[there]],
+            "score": scores_BN.ravel()[there],
+        }
+    )
+
+
+def _likeness(model: Scorer, rows_B: NDArray[np.int64], width: int | None) -> Floats:
+    """(B, I) how near every item is to these."""
+    if isinstance(model, FactorModel):
+        vectors_Id = model.item_vectors[:, : model.width(width)]
+        lengths_I = np.linalg.norm(vectors_Id, axis=1)
+        unit_Id = vectors_Id / np.where(lengths_I > 0, lengths_I, 1)[:, None]
+        return np.asarray(unit_Id[rows_B] @ unit_Id.T)
+    if isinstance(model, ItemItemModel) and width is None:
+        weights_BI = model.weights[rows_B]
+        dense = weights_BI if isinstance(weights_BI, np.ndarray) else weights_BI.toarray()
+        return np.array(dense, dtype=np.float32)
+    raise UsageError(
+        f"a model of kind {model.kind!r} has no similar items"
+        + (f" at width {width}" if width else ""),
+        todo="take one with item vectors (MRL-M, BPR, iALS) or weights between items (EASE, SLIM)",
+    )

@@ -1,0 +1,107 @@
+"""The pyfunc, really saved and loaded by MLflow, answers what the model would."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import pytest
+
+from mrl4rec.core.errors import UsageError
+from mrl4rec.evaluation.ranking import recommend
+from mrl4rec.models import model_folder
+from mrl4rec.tracking import pyfunc
+from tests.mrl4rec.models.model_samples import ids, kinds, real_factors, saved, sparse
+
+DATA = Path(__file__).parents[2] / "data"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(4)
+    model = real_factors(rng, 10, 30, 8, widths=(4, 8))
+    return saved(tmp_path_factory.mktemp("m") / "model", model, sparse(rng, 10, 30, 80))
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    saved_at = pyfunc.save(folder, tmp_path_factory.mktemp("p") / "served")
+    assert not list(saved_at.rglob("*.pkl"))
+    return mlflow.pyfunc.load_model(str(saved_at))
+
+
+def frame(*users: str) -> pd.DataFrame:
+    return pd.DataFrame({"user_id": list(users)})
+
+
+def test_lists_are_the_models_own(served: Any, folder: Path) -> None:
+    user_ids, item_ids = ids(10, 30)
+    loaded = model_folder.load(folder)
+    asked = [3, 0, 3]
+    for params, n, width in (
+        (None, 10, None),
+        ({"n": 4}, 4, None),
+        ({"n": 4, "width": 4}, 4, 4),
+        ({"n": 4, "width": None}, 4, None),
+    ):
+        answer = served.predict(frame(*user_ids[asked]), params=params)
+        items, scores = recommend(loaded.model, np.array(asked), loaded.seen, n, width)
+        assert list(answer.columns) == ["user_id", "rank", "item_id", "score", "known"]
+        assert answer["user_id"].tolist() == np.repeat(user_ids[asked], n).tolist()
+        assert answer["rank"].tolist() == list(range(1, n + 1)) * 3
+        assert answer["item_id"].tolist() == item_ids[items.ravel()].tolist()
+        assert answer["score"].tolist() == scores.ravel().tolist()
+        assert answer["known"].all()
+
+
+def test_an_unknown_user_gets_what_is_popular(served: Any, folder: Path) -> None:
+    known = ids(10, 30)[0][2]
+    answer = served.predict(frame("nobody", known, "Nil"), params={"n": 3})
+    assert answer["known"].tolist() == [False] * 3 + [True] * 3 + [False] * 3
+    counts = np.bincount(model_folder.load(folder).seen.indices, minlength=30)
+    strangers = answer[~answer["known"]]
+    assert strangers["score"].tolist() == sorted(counts)[::-1][:3] * 2
+    rows = [ids(10, 30)[1].tolist().index(item) for item in strangers["item_id"]]
+    assert counts[rows].tolist() == strangers["score"].tolist()
+
+
+def test_a_list_ends_where_the_items_do(served: Any, folder: Path) -> None:
+    seen = model_folder.load(folder).seen
+    answer = served.predict(frame(ids(10, 30)[0][5], "nobody"), params={"n": 50})
+    assert answer["known"].sum() == 30 - seen.degrees[5]
+    assert (~answer["known"]).sum() == 30
+    nobody = pd.DataFrame({"user_id": np.array([], dtype=str)})
+    assert pyfunc._load_pyfunc(str(folder)).predict(nobody).empty
+
+
+def test_a_model_that_was_registered_long_ago_is_served(tmp_path: Path) -> None:
+    """Version 1 saved it, and its answer; what is registered names its loader for good."""
+    with tarfile.open(DATA / "pyfunc-v1.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    wanted = pd.read_csv(tmp_path / "answer.csv")
+    old = mlflow.pyfunc.load_model(str(tmp_path / "served"))
+    answer = old.predict(frame(*wanted["user_id"].unique()), params={"n": 3, "width": 2})
+    pd.testing.assert_frame_equal(answer, wanted, check_dtype=False, rtol=1e-6)
+
+
+def test_bad_requests_say_why(served: Any) -> None:
+    with pytest.raises(Exception, match="user_id"):
+        served.predict(pd.DataFrame({"user": ["a"]}))
+    with pytest.raises(UsageError, match="8 dimensions"):
+        served.predict(frame("nobody", ids(10, 30)[0][0]), params={"width": 9})
+    with pytest.raises(UsageError, match="list of 0"):
+        served.predict(frame("nobody"), params={"n": 0})
+
+
+def test_models_without_vectors_are_served_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    seen = sparse(rng, 10, 30, 80)
+    for number, model in enumerate(kinds(rng, 10, 30, seen)):
+        at = saved(tmp_path / str(number), model, seen)
+        answer = pyfunc._load_pyfunc(str(at)).predict(frame(*ids(10, 30)[0]), {"n": 5})
+        items, _ = recommend(model, np.arange(10), seen, 5)
+        assert answer["item_id"].tolist() == ids(10, 30)[1][items.ravel()].tolist()
