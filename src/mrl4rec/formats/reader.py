@@ -44,27 +44,27 @@ def read(
     the source cannot be read, saying which options would do.
     """
     inputs, found = _inputs(data, options)
-    good, aside = [GOOD.empty_table()], [ASIDE.empty_table()]
-
-    def keep(rows: pa.Table, others: pa.Table) -> None:
-        good.append(rows)
-        aside.append(others)
-
-    decode_all(inputs, as_of or datetime.now(UTC), keep, workers=2)
-    rows, others = (pa.concat_tables(parts) for parts in (good, aside))
-    is_rated = rows["rating"].null_count < rows.num_rows
-    others = others.set_column(6, "rule", others["rule"].fill_null(NO_RATING))
-    if not is_rated:  # then ratings are null for all
-        unrated = others.filter(pc.equal(others["rule"], NO_RATING))
-        rows = pa.concat_tables([rows, unrated.select(GOOD.names)])
-        others = others.filter(pc.not_equal(others["rule"], NO_RATING))
-    times = rows["reviewed_at"].cast(pa.timestamp("us", tz="UTC"))
-    rows = rows.set_column(5, "reviewed_at", times).sort_by(_ORDER).drop_columns("source_no")
-    kept = others.sort_by(_ORDER).select(["record_no", "rule", "detail", "record"])
-    return Interactions(rows, kept, found.mapping, found.notes)
-
-
-_ORDER = [("source_no", "ascending"), ("record_no", "ascending")]
+    parts = [ASIDE.empty_table()]
+    as_of = as_of or datetime.now(UTC)
+    decode_all(inputs, as_of, lambda *both: parts.extend(both), workers=2)
+    rows = pa.concat_tables(parts, promote_options="default")
+    rows = rows.sort_by([("source_no", "ascending"), ("record_no", "ascending")])
+    is_good = rows["record"].is_null()
+    good = rows.filter(is_good)
+    if good["rating"].null_count == good.num_rows:  # then records without one are good, too
+        is_good = rows["rule"].is_null()
+        good = rows.filter(is_good)
+    others = rows.filter(pc.invert(is_good))
+    rules = others["rule"].fill_null(NO_RATING)
+    others = others.drop_columns("rule").append_column("rule", rules)
+    times = good["reviewed_at"].cast(pa.timestamp("us", tz="UTC"))
+    good = good.drop_columns("reviewed_at").append_column("reviewed_at", times)
+    return Interactions(
+        good.select([name for name in GOOD.names if name != "source_no"]),
+        others.select(["record_no", "rule", "detail", "record"]),
+        found.mapping,
+        found.notes,
+    )
 
 
 def _inputs(data: Any, options: ReadOptions | None) -> tuple[list[Input], Detected]:
