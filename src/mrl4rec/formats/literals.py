@@ -8,6 +8,7 @@ is no literal becomes no JSON.
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from typing import Any
 
@@ -29,8 +30,8 @@ MOST_STRINGS = 10_000
 """Strings of a line that are followed."""
 _SINGLE, _DOUBLE, _BREAK, _BACKSLASH = b"'\"\n\\"
 _SPELLED = {b": True": b": true", b": False": b": false", b": None": b": null"}
-_HEX = {ord("x"): 2, ord("u"): 4}
-"""Digits that an escape must have."""
+_ODD_ESCAPE = re.compile(rb"\\(?:[UN\r\n]|x(?![0-9a-fA-F]{2})|u(?![0-9a-fA-F]{4}))")
+"""What Python may refuse; also behind a backslash that is escaped itself, which is rare."""
 Places = NDArray[np.int64]
 
 
@@ -111,7 +112,8 @@ def _whole(text: str) -> str:
 def as_json(block: Block) -> bytes:
     """The data of the block, each literal that is spelled plainly as JSON."""
     out = np.frombuffer(block.data, np.uint8).copy()
-    broken = _hide_escapes(out) if b"\\" in block.data else np.zeros(0, np.int64)
+    broken = [match.start() for match in _ODD_ESCAPE.finditer(block.data)]
+    _hide_escapes(out)
     marks = np.flatnonzero((out == _SINGLE) | (out == _DOUBLE) | (out == _BREAK))
     kind = out[marks]
     out[marks[kind == _DOUBLE]] = HIDDEN
@@ -156,23 +158,15 @@ def _strings(kind: NDArray[np.uint8]) -> tuple[Places, Places, Places]:
     return np.concatenate(opened), np.concatenate(closed), np.concatenate([*left, lines])
 
 
-def _hide_escapes(out: NDArray[np.uint8]) -> Places:
-    """Hide backslashes with what they escape; the places of those that Python may refuse."""
+def _hide_escapes(out: NDArray[np.uint8]) -> None:
+    """Hide backslashes with what they escape, but for line breaks."""
     slashes = np.flatnonzero(out == _BACKSLASH)
     begins = np.flatnonzero(np.diff(slashes, prepend=-2) > 1)
     runs = np.repeat(slashes[begins], np.diff(begins, append=len(slashes)))
     heads = slashes[(slashes - runs) % 2 == 0]
     tails = heads + 1  # the last byte is a line break
-    letters = out[tails]
-    odd = _in(letters, b"UN\r\n")
-    for letter, many in _HEX.items():
-        named = np.flatnonzero(letters == letter)
-        for n in range(1, many + 1):
-            digit = out[np.minimum(tails[named] + n, len(out) - 1)]
-            odd[named] |= ~_in(digit, b"0123456789abcdefABCDEF")
     out[heads] = HIDDEN
-    out[tails[letters != _BREAK]] = HIDDEN
-    return heads[odd]
+    out[tails[out[tails] != _BREAK]] = HIDDEN
 
 
 def _in(values: NDArray[np.uint8], wanted: bytes) -> NDArray[np.bool_]:
