@@ -4,41 +4,92 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
-from mrl4rec.reporting.runs import Run, load_runs, need_runs
+from mrl4rec.reporting.runs import Run, group, load_runs, need_runs
+from mrl4rec.reporting.warehouse import Context, contexts
 
 with lazy.imports():
     import rich.box
     import rich.console
     import rich.table
 
-ROW = ("dataset", "method", "levels", "seed", "protocol", "epoch", "width", "k", "metric", "value")
 SHOWN = ("recall", "ndcg")
+
+Row = Mapping[str, Any]
 
 
 def leaderboard(settings: Settings, dataset: str | None = None) -> list[dict[str, Any]]:
-    """Every value of every evaluated model, oldest model first, as rows of ``ROW``.
+    """Every value of every evaluated model: the newest split first, on it the oldest model first.
+
+    A row names what it may be compared with (dataset, core, split, split_key, protocol), the model
+    (method, settings: what sets it apart from others of its name, levels, seed, epochs asked, the
+    epoch kept, model_key), and the value (width, k, metric, value, stage_key).
 
     Raises UsageError where there is no such data set, Mrl4recError where nothing was evaluated.
     """
-    names = settings.storage.chosen([dataset] if dataset else None)
-    runs = [run for name in names for run in load_runs(settings, name)]
+    rows: list[dict[str, Any]] = []
+    runs: list[Run] = []
+    for name in settings.storage.chosen([dataset] if dataset else None):
+        found = load_runs(settings, name)
+        runs += found
+        for context in contexts(settings, name, found) if found else []:
+            rows += _rows_of(context)
     need_runs(runs, str(settings.warehouse.absolute()))
-    return [row for run in runs for row in rows_of(run)]
+    return rows
 
 
-def rows_of(run: Run) -> list[dict[str, Any]]:
-    """The rows of one model, by width, metric and cut-off."""
-    said = {name: getattr(run, name) for name in ROW[:6]}
-    order = sorted(run.values, key=lambda place: (place[2] or 0, SORTED.get(place[0], 9), *place))
-    return [
-        {**said, "width": width, "k": k, "metric": metric, "value": run.values[metric, k, width]}
-        for metric, k, width in order
-    ]
+def _rows_of(context: Context) -> Iterator[dict[str, Any]]:
+    variants = {run.stage_key: one.variant for one in group(context.runs) for run in one.runs}
+    shared = {
+        "dataset": context.dataset,
+        "core": context.core_name,
+        "split": context.split_name,
+        "split_key": context.split.key if context.split else None,
+    }
+    for run in sorted(context.runs, key=lambda run: (run.age, run.stage_key)):
+        said = {
+            **shared,
+            "protocol": run.protocol,
+            "method": run.method,
+            "settings": variants[run.stage_key],
+            "levels": run.levels,
+            "seed": run.seed,
+            "epochs_asked": (run.card or {}).get("epochs_asked"),
+            "epoch": run.epoch,
+        }
+        keys = {"model_key": run.model, "stage_key": run.stage_key}
+        order = sorted(run.values, key=lambda at: (at[2] or 0, SORTED.get(at[0], 9), *at))
+        for metric, k, width in order:
+            value = run.values[metric, k, width]
+            yield {**said, "width": width, "k": k, "metric": metric, "value": value, **keys}
+
+
+def boards(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by what they may be compared with, under a title that says it."""
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        place = tuple(row[n] for n in ("dataset", "core", "split", "protocol", "split_key"))
+        found.setdefault(place, []).append(row)
+    titles = {
+        place: f"{dataset} · {core} · split {split} · protocol {protocol}"
+        for place in found
+        for dataset, core, split, protocol, _ in [place]
+    }
+    several = Counter(titles.values())
+    return {
+        title if several[title] == 1 else f"{title} · {(place[-1] or 'unknown')[:8]}": found[place]
+        for place, title in titles.items()
+    }
+
+
+def label(row: Row) -> str:
+    """The method, and what sets the model apart from others of that name."""
+    return f"{row['method']} ({row['settings']})" if row["settings"] else str(row["method"])
 
 
 SORTED = {name: n for n, name in enumerate(("recall", "ndcg", "hr", "mrr", "map", "precision"))}
@@ -47,26 +98,25 @@ Cells = dict[tuple[str, int], dict[Any, float]]
 """(metric, k) → seed → value, at full width."""
 
 
-def print_leaderboard(rows: Sequence[Mapping[str, Any]], file: Any = None) -> None:
-    """Print rows of ``leaderboard`` as tables, one a data set and protocol, best first.
+def print_leaderboard(rows: Sequence[Row], file: Any = None) -> None:
+    """Print rows of ``leaderboard`` as tables, best first: one a data set, split and protocol.
 
     Values are of the full width; over several seeds mean ± standard deviation. ``*`` marks the
     best of a column.
     """
     out = file or sys.stdout
     console = rich.console.Console(file=out, width=None if out.isatty() else 160, highlight=False)
-    tables: dict[tuple[str, str], Models] = {}
-    for row in rows:
-        models = tables.setdefault((row["dataset"], row["protocol"]), {})
-        models.setdefault((row["method"], row["levels"]), []).append(row)
-    for (dataset, protocol), models in tables.items():
-        console.print(_table(f"{dataset} · protocol {protocol}", models, console.width))
+    for title, of_it in boards(rows).items():
+        models: Models = {}
+        for row in of_it:
+            models.setdefault((label(row), row["levels"]), []).append(row)
+        console.print(_table(title, models, console.width))
     if not rows:
         console.print("no model has been evaluated yet")
 
 
-Models = dict[tuple[str, str | None], list[Mapping[str, Any]]]
-"""(method, levels) → their rows."""
+Models = dict[tuple[str, str | None], list[Row]]
+"""(label, levels) → their rows."""
 WIDE = 152
 """Columns of a terminal from which every NDCG is shown, not one alone."""
 
