@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
-from mrl4rec.reporting.runs import Run, group, load_runs, need_runs
+from mrl4rec.reporting.runs import Run, Stat, group, load_runs, need_runs
 from mrl4rec.reporting.warehouse import Context, contexts
 
 with lazy.imports():
@@ -94,8 +94,62 @@ def label(row: Row) -> str:
 
 SORTED = {name: n for n, name in enumerate(("recall", "ndcg", "hr", "mrr", "map", "precision"))}
 
-Cells = dict[tuple[str, int], dict[Any, float]]
-"""(metric, k) → seed → value, at full width."""
+Score = tuple[str, int]
+"""(metric, k)"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A model of a board at its full width, over its seeds."""
+
+    label: str
+    levels: str
+    seeds: str
+    epoch: str
+    """The epochs kept, as a span."""
+    values: Mapping[Score, Stat]
+
+
+def lines(rows: Sequence[Row]) -> list[Line]:
+    """The models of one board (``boards``), the best Recall@20, or first metric, first."""
+    models: dict[tuple[str, str | None], list[Row]] = {}
+    for row in rows:
+        models.setdefault((label(row), row["levels"]), []).append(row)
+    found = [_line(name, levels or "–", of_it) for (name, levels), of_it in models.items()]
+    columns = scores(found)
+    first = ("recall", 20) if ("recall", 20) in columns else (columns or [("", 0)])[0]
+    return sorted(found, key=lambda line: -(s.mean if (s := line.values.get(first)) else -1.0))
+
+
+def _line(name: str, levels: str, rows: Sequence[Row]) -> Line:
+    full = max((row["width"] for row in rows if row["width"] is not None), default=None)
+    by_seed: dict[Score, dict[Any, float]] = {}
+    for row in rows:
+        if row["width"] == full:
+            by_seed.setdefault((row["metric"], row["k"]), {})[row["seed"]] = float(row["value"])
+    stats = {place: stat for place, v in by_seed.items() if (stat := Stat.of(list(v.values())))}
+    epochs = sorted({row["epoch"] for row in rows if row["epoch"] is not None})
+    span = "–".join(str(epoch) for epoch in dict.fromkeys((epochs or ["–"])[:1] + epochs[-1:]))
+    seeds = {row["seed"] for row in rows if row["seed"] is not None}
+    return Line(name, levels, str(len(seeds)) if seeds else "–", span, stats)
+
+
+def scores(found: Sequence[Line]) -> list[Score]:
+    """The columns that are shown: Recall and NDCG at each cut-off that some model has."""
+    places = {place for line in found for place in line.values if place[0] in SHOWN}
+    return sorted(places, key=lambda place: (SORTED[place[0]], place[1]))
+
+
+def best_of(found: Sequence[Line]) -> dict[Score, float]:
+    """The best mean of each column."""
+    return {
+        place: max(line.values[place].mean for line in found if place in line.values)
+        for place in scores(found)
+    }
+
+
+WIDE = 152
+"""Columns of a terminal from which every NDCG is shown, not one alone."""
 
 
 def print_leaderboard(rows: Sequence[Row], file: Any = None) -> None:
@@ -107,37 +161,18 @@ def print_leaderboard(rows: Sequence[Row], file: Any = None) -> None:
     out = file or sys.stdout
     console = rich.console.Console(file=out, width=None if out.isatty() else 160, highlight=False)
     for title, of_it in boards(rows).items():
-        models: Models = {}
-        for row in of_it:
-            models.setdefault((label(row), row["levels"]), []).append(row)
-        console.print(_table(title, models, console.width))
+        console.print(_table(title, lines(of_it), console.width))
     if not rows:
         console.print("no model has been evaluated yet")
 
 
-Models = dict[tuple[str, str | None], list[Row]]
-"""(label, levels) → their rows."""
-WIDE = 152
-"""Columns of a terminal from which every NDCG is shown, not one alone."""
-
-
-def _table(title: str, models: Models, width: int) -> Any:
-    cells = {name: _cells(rows) for name, rows in models.items()}
-    columns = sorted(
-        {place for found in cells.values() for place in found if place[0] in SHOWN},
-        key=lambda place: (SORTED[place[0]], place[1]),
-    )
-    first = ("recall", 20) if ("recall", 20) in columns else (columns or [("", 0)])[0]
-    if width < WIDE:
-        columns = [place for place in columns if place[0] == "recall" or place[1] == first[1]]
-    means = {
-        name: {
-            place: statistics.fmean(found[place].values()) for place in columns if place in found
-        }
-        for name, found in cells.items()
-    }
-    best = {p: max(m[p] for m in means.values() if p in m) for p in columns}
-    several = any(len(seeds) > 1 for found in cells.values() for seeds in found.values())
+def _table(title: str, found: Sequence[Line], width: int) -> Any:
+    columns = scores(found)
+    if width < WIDE and columns:
+        k = 20 if ("recall", 20) in columns else columns[0][1]
+        columns = [place for place in columns if place[0] == "recall" or place[1] == k]
+    best = best_of(found)
+    several = any(stat.sd is not None for line in found for stat in line.values.values())
     grid = rich.table.Table(
         title=title,
         title_justify="left",
@@ -149,40 +184,19 @@ def _table(title: str, models: Models, width: int) -> Any:
     grid.add_column("levels", overflow="fold")
     for name in ("seeds", "epoch", *(f"{metric}@{k}" for metric, k in columns)):
         grid.add_column(name, justify="right", no_wrap=True)
-    for key in sorted(cells, key=lambda key: -means[key].get(first, -1)):
-        values = [_value(cells[key].get(p), means[key].get(p), best[p], several) for p in columns]
-        grid.add_row(key[0], key[1] or "–", *_seeds(models[key]), *values)
+    for line in found:
+        values = [_value(line.values.get(place), best[place], several) for place in columns]
+        grid.add_row(line.label, line.levels, line.seeds, line.epoch, *values)
     return grid
 
 
-def _cells(rows: Sequence[Mapping[str, Any]]) -> Cells:
-    full = max((row["width"] for row in rows if row["width"] is not None), default=None)
-    out: Cells = {}
-    for row in rows:
-        if row["width"] == full:  # of two runs with one seed the later row is the newer run's
-            out.setdefault((row["metric"], row["k"]), {})[row["seed"]] = float(row["value"])
-    return out
-
-
-def _seeds(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    newest = {row["seed"]: row["epoch"] for row in rows}
-    seeds = [seed for seed in newest if seed is not None]
-    epochs = sorted({epoch for epoch in newest.values() if epoch is not None})
-    span = "–" if not epochs else str(epochs[0])
-    if len(epochs) > 1:
-        span += f"–{epochs[-1]}"
-    return str(len(seeds)) if seeds else "–", span
-
-
-def _value(
-    found: Mapping[Any, float] | None, mean: float | None, best: float, several: bool
-) -> str:
+def _value(stat: Stat | None, best: float, several: bool) -> str:
     """``.1234* ±.0005``; all cells of a table are as long, so that their digits line up."""
-    if found is None or mean is None:
+    if stat is None:
         return "–"
-    text = f"{mean:.4f}" + ("*" if mean == best else " ")
-    if mean == best:
+    text = f"{stat.mean:.4f}" + ("*" if stat.mean == best else " ")
+    if stat.mean == best:
         text = f"[bold]{text}[/bold]"
-    if len(found) > 1:
-        return f"{text}±{statistics.stdev(found.values()):.4f}".replace("±0.", "±.")
+    if stat.sd is not None:
+        return f"{text}±{stat.sd:.4f}".replace("±0.", "±.")
     return text + " " * (6 if several else 0)
