@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from mrl4rec.evaluation.ranking.evaluate import Evaluation
     from mrl4rec.models.model_folder import ModelCard
 
-ROW = ("dataset", "method", "levels", "seed", "protocol", "epoch", "width", "k", "metric", "value")
+SHOWN = ("dataset", "core", "split", "protocol", "method", "settings", "levels", "seed", "epoch")
+"""Columns of the leaderboard that Prefect shows."""
 TAG_REPORT = "mrl4rec.report"
 """Tag of a benchmark's run: what its report was made of. Runs in MLflow already bear this name."""
 
@@ -189,16 +190,14 @@ class Benchmark:
 
     def rows(self, done: Mapping[str, list[Done]]) -> list[dict[str, Any]]:
         """The rows of every cell of this benchmark, in the order they were asked for."""
-        return [
-            {name: row[name] for name in ROW}
-            for dataset, cells in done.items()
-            for cell in cells
-            if cell.result is not None
-            for row in sorted(
-                self.result_rows(dataset, cell.result.key),
-                key=lambda row: (row["width"] or 0, row["metric"], row["k"]),
-            )
-        ]
+        rows = []
+        for dataset, cells in done.items():
+            by_key: dict[str, list[dict[str, Any]]] = {}
+            for row in report.leaderboard(self.settings, dataset):
+                by_key.setdefault(row["stage_key"], []).append(row)
+            for cell in cells:
+                rows += by_key.get(cell.result.key, []) if cell.result is not None else []
+        return rows
 
 
 # ---------------------------------------------------------------------- Prefect
@@ -229,22 +228,21 @@ def _markdown(result: Any, settings: Settings) -> str | None:
 
 def leaderboard_markdown(rows: list[dict[str, Any]]) -> str:
     """The leaderboard at full width as a Markdown table."""
-    head = "| data set | method | levels | seed | protocol | epoch | " + " | ".join(
-        f"{metric}@{k}" for metric in ("recall", "ndcg") for k in CUTOFFS
-    )
+    columns = [f"{metric}@{k}" for metric in ("recall", "ndcg") for k in CUTOFFS]
+    head = "| " + " | ".join([*SHOWN, *columns])
     full: dict[tuple[Any, ...], int] = {}
     for row in rows:
-        name = tuple(row[n] for n in ROW[:6])
+        name = tuple(row[n] for n in SHOWN)
         full[name] = max(full.get(name, 0), row["width"] or 0)
     cells: dict[tuple[Any, ...], dict[tuple[str, int], float]] = {}
     for row in rows:
-        name = tuple(row[n] for n in ROW[:6])
+        name = tuple(row[n] for n in SHOWN)
         if (row["width"] or 0) == full[name]:
             cells.setdefault(name, {})[row["metric"], row["k"]] = row["value"]
-    lines = [head + " |", "|" + "---|" * (6 + 2 * len(CUTOFFS))]
-    for name, values in sorted(cells.items(), key=lambda c: -c[1].get(("recall", 20), 0)):
+    lines = [head + " |", "|" + "---|" * (len(SHOWN) + len(columns))]
+    order = sorted(cells.items(), key=lambda c: (c[0][:4], -c[1].get(("recall", 20), 0)))
+    for name, values in order:
         numbers = [f"{values[m, k]:.4f}" for m in ("recall", "ndcg") for k in CUTOFFS]
-        lines.append(
-            "| " + " | ".join([*("–" if n is None else str(n) for n in name), *numbers]) + " |"
-        )
+        names = ["–" if n in (None, "") else str(n) for n in name]
+        lines.append("| " + " | ".join([*names, *numbers]) + " |")
     return "\n".join(lines) + "\n"

@@ -18,6 +18,12 @@ with lazy.imports():
 HEAD = ["A", "B", "A's mean", "B's mean", "A − B", "95 % interval", "relative", "d_z", "p",
         "p (Holm)", "seeds ±", "better"]  # fmt: skip
 
+FORMS = {
+    "markdown": "the leaderboard as Markdown, with Recall@20 by width",
+    "latex": "the leaderboard as tables for a paper (package booktabs)",
+    "csv": "the leaderboard with a line a model, for a spreadsheet",
+}
+
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """The models, and what is compared of them."""
@@ -29,7 +35,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="two or more: methods, rows of the leaderboard, or the beginning of a stage key",
     )
     add("--dataset", help="only this data set; unset: every one")
-    add("--markdown", action="store_true", help="the leaderboard as Markdown, with all widths")
+    forms = command.add_mutually_exclusive_group()
+    for form, text in FORMS.items():
+        forms.add_argument(f"--{form}", action="store_const", dest="form", const=form, help=text)
     add("--metric", default="ndcg", help="the metric of each user that is compared")
     add("--k", type=int, default=20, help="length of the ranked list")
     add("--width", type=int, help="first so many dimensions; unset: all of a model")
@@ -46,10 +54,10 @@ def run(arguments: Namespace) -> Any:
     rows = report.leaderboard(Settings(), arguments.dataset)
     if arguments.json:
         return rows
-    if arguments.markdown:
-        print(report.widths_markdown(rows))
-    else:
+    if arguments.form is None:
         report.print_leaderboard(rows)
+    else:
+        print(getattr(report, f"as_{arguments.form}")(rows), end="")
     return None
 
 

@@ -750,3 +750,22 @@ def test_the_command_line_prints_the_summary_or_the_reason(
     assert main([*where, "--source", str(dumps[0]), "--time-unit", "h"]) == 2
     assert "'h'" in json.loads(capsys.readouterr().out)["error"]
     assert main([*where, "--source", str(dumps[0]), "--as-of", "soon"]) == 2
+
+
+def test_the_data_stages_run_as_processes_of_their_own(settings: Settings, tmp_path: Path) -> None:
+    """Without pandas, which a stage on DuckDB hides from pyarrow."""
+    dump = csv(tmp_path / "dump.csv", [(f"u{n % 5}", f"i{n // 5}", "3", n) for n in range(25)])
+    where = ["--dataset", "d", "--warehouse", str(settings.warehouse)]
+    read_as = ["--columns", "user=1,item=2,rating=3,time=4"]
+    for command in (
+        ["ingest", "--source", str(dump), *read_as],
+        ["kcore", "--kcore", "2"],
+        ["split"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", f"jobs.{command[0]}", *where, *command[1:]],
+            capture_output=True, text=True, check=False, cwd=ROOT,
+            env={**os.environ, "MRL4REC_DATA_ENGINE": "duckdb"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)

@@ -19,7 +19,7 @@ from mrl4rec.reporting.evidence import Evidence, evidence
 from mrl4rec.reporting.figures import sweep
 from mrl4rec.reporting.hierarchy import tables as hierarchy_tables
 from mrl4rec.reporting.runs import Group, at_full_width, group, load_runs
-from mrl4rec.reporting.split_views import over_splits, split_name
+from mrl4rec.reporting.split_views import over_splits
 from mrl4rec.reporting.views import Table
 from mrl4rec.reporting.warehouse import Context, contexts, source_rows
 from mrl4rec.training.tuning.store import tunings
@@ -98,7 +98,7 @@ def _context(settings: Settings, context: Context) -> Iterator[str]:
     if context.counts is not None:
         users, items, pairs = context.counts
         yield (
-            f"Split {split_name(context)}: {pairs:,} interactions of {users:,} users with "
+            f"Split {context.split_name}: {pairs:,} interactions of {users:,} users with "
             f"{items:,} items. Tables: "
             + ", ".join(f"{table} @ {version}" for table, version in context.versions().items())
             + f". Made with {views.created_with(context) or 'nothing yet'}.\n"

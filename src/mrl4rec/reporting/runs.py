@@ -253,6 +253,8 @@ def _settings_of(run: Run) -> dict[str, Any]:
     if run.card is None:
         return {}
     method = {k: v for k, v in dict(run.card.get("method") or {}).items() if k != "name"}
+    if "epochs" in method:  # what was asked of this run, not the method's default
+        method["epochs"] = run.card.get("epochs_asked") or method["epochs"]
     return method | {name: run.card.get(name) for name in ("engine", "device", "ranks")}
 
 

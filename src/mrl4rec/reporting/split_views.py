@@ -9,13 +9,6 @@ from mrl4rec.reporting.views import Table, stat_text
 from mrl4rec.reporting.warehouse import Context
 
 
-def split_name(context: Context) -> str:
-    """``global_time``, with its seed where it is not 0."""
-    split = context.split.summary if context.split else {}
-    seed = split.get("split_seed")
-    return str(split.get("strategy", "unknown split")) + (f", seed {seed}" if seed else "")
-
-
 def over_splits(contexts: Sequence[Context]) -> Table | None:
     """A row for each method and protocol that ran on two splits or more, the first split first.
 
@@ -32,7 +25,7 @@ def over_splits(contexts: Sequence[Context]) -> Table | None:
     if not shared:
         return None
     used = sorted({at for by in shared.values() for at in by}, reverse=True)  # the oldest first
-    names = [split_name(contexts[at]) for at in used]
+    names = [contexts[at].split_name for at in used]
     ratios = [f"{name} / {names[0]}" for name in names[1:]]
     table = Table(["method", "levels", "protocol", *names, *ratios])
     table.numeric = frozenset(range(3, len(table.head)))

@@ -31,6 +31,21 @@ class Context:
         except (KeyError, TypeError, ValueError):
             return None
 
+    @property
+    def split_name(self) -> str:
+        """``global_time``, with its seed where it is not 0."""
+        split = self.split.summary if self.split else {}
+        seed = split.get("split_seed")
+        return str(split.get("strategy", "unknown split")) + (f", seed {seed}" if seed else "")
+
+    @property
+    def core_name(self) -> str:
+        """``5-core``, and which ratings count where not all do."""
+        core = self.core.summary if self.core else {}
+        k, least = core.get("k"), core.get("min_rating")
+        name = "unknown core" if k is None else f"{k}-core" if k > 1 else "all pairs"
+        return name + (f", rating ≥ {least:g}" if least is not None else "")
+
     def versions(self) -> dict[str, int]:
         """Versions of the tables that were read."""
         out: dict[str, int] = {}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mrl4rec.core import lazy
+from mrl4rec.reporting.leaderboard import boards, label
 
 with lazy.imports():
     import rich.box
@@ -19,7 +20,7 @@ BYTES = 4
 METRIC, K = "recall", 20
 Row = Mapping[str, Any]
 Cells = dict[tuple[str, str | None], dict[int | None, list[float]]]
-"""(method, levels) → width → values over seeds."""
+"""(label, levels) → width → values over seeds."""
 
 
 def memory(width: int) -> str:
@@ -27,15 +28,16 @@ def memory(width: int) -> str:
     return f"{BYTES * width:,} B"
 
 
-def tables(rows: Sequence[Row]) -> dict[tuple[str, str], Cells]:
-    """Recall@20 of leaderboard rows by (data set, protocol); only where there are two widths."""
-    found: dict[tuple[str, str], Cells] = {}
-    for row in rows:
-        if (row["metric"], row["k"]) == (METRIC, K):
-            cells = found.setdefault((row["dataset"], row["protocol"]), {})
-            by_width = cells.setdefault((row["method"], row["levels"]), {})
-            by_width.setdefault(row["width"], []).append(float(row["value"]))
-    return {place: cells for place, cells in found.items() if len(widths_of(cells)) > 1}
+def tables(rows: Sequence[Row]) -> dict[str, Cells]:
+    """Recall@20 of leaderboard rows by board; only where there are two widths."""
+    found: dict[str, Cells] = {}
+    for title, of_it in boards(rows).items():
+        cells = found.setdefault(title, {})
+        for row in of_it:
+            if (row["metric"], row["k"]) == (METRIC, K):
+                by_width = cells.setdefault((label(row), row["levels"]), {})
+                by_width.setdefault(row["width"], []).append(float(row["value"]))
+    return {title: cells for title, cells in found.items() if len(widths_of(cells)) > 1}
 
 
 def widths_of(cells: Cells) -> list[int]:
@@ -44,15 +46,15 @@ def widths_of(cells: Cells) -> list[int]:
 
 
 def print_widths(rows: Sequence[Row], file: Any = None) -> None:
-    """Print Recall@20 at every width, one table a data set and protocol.
+    """Print Recall@20 at every width, one table a data set, split and protocol.
 
     The second line of a head is the memory of one vector at that width. Over several seeds the
     mean.
     """
     out = file or sys.stdout
     console = rich.console.Console(file=out, width=None if out.isatty() else 160, highlight=False)
-    for (dataset, protocol), cells in tables(rows).items():
-        title = f"{dataset} · protocol {protocol} · {METRIC}@{K} by width, bytes a user and an item"
+    for board, cells in tables(rows).items():
+        title = f"{board} · {METRIC}@{K} by width, bytes a user and an item"
         grid = rich.table.Table(
             title=title,
             title_justify="left",
@@ -78,11 +80,11 @@ def _values(cells: Cells, by_width: Mapping[int | None, Sequence[float]]) -> lis
 def widths_markdown(rows: Sequence[Row]) -> str:
     """The same tables in Markdown."""
     parts = []
-    for (dataset, protocol), cells in tables(rows).items():
+    for board, cells in tables(rows).items():
         heads = [f"{width} ({memory(width)})" for width in widths_of(cells)]
         head = ["method", "levels", *heads, "no prefixes"]
         parts += [
-            f"### {dataset}, protocol {protocol}: {METRIC}@{K} by width (bytes a user and an item)",
+            f"### {board}: {METRIC}@{K} by width (bytes a user and an item)",
             "",
             "| " + " | ".join(head) + " |",
             "|" + "---|" * len(head),

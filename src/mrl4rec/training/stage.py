@@ -125,6 +125,7 @@ def _card(
         seed=made.seed,
         protocol=made.protocol,
         epoch=epoch,
+        epochs_asked=made.epochs,
         versions={"split_key": split.key, split.table: split.version, **split.outputs},
         engine=made.engine,
         device=made.device,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from mrl4rec.core.settings import Settings
+from mrl4rec.transforms import duckdb_engine
 from mrl4rec.transforms.engine import Engine, resolve
 
 
@@ -14,10 +15,8 @@ def open_engine(settings: Settings) -> AbstractContextManager[Engine]:
     Entering it raises Mrl4recError where Spark was asked for and Java 17 or Delta's JARs are
     missing.
     """
-    if resolve(settings) == "spark":
-        from mrl4rec.transforms import spark_engine
+    if resolve(settings) == "duckdb":
+        return duckdb_engine.opened(settings)
+    from mrl4rec.transforms import spark_engine  # pyspark takes a while
 
-        return spark_engine.opened(settings)
-    from mrl4rec.transforms import duckdb_engine
-
-    return duckdb_engine.opened(settings)
+    return spark_engine.opened(settings)

@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 from mrl4rec import reporting as report
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
+from mrl4rec.reporting.leaderboard import boards
 from mrl4rec.reporting.runs import group, load_runs
 from tests.mrl4rec.reporting.report_warehouse import (
     Counts,
@@ -260,11 +261,31 @@ def test_runs_a_gate_failed_are_left_out(settings: Settings) -> None:
 
 def test_leaderboard_rows_are_exactly_the_tables(tools: Settings) -> None:
     rows = report.leaderboard(tools, "tools")
-    assert set(rows[0]) == {"dataset", "method", "levels", "seed", "protocol", "epoch", "width",
-                            "k", "metric", "value"}  # fmt: skip
+    columns = ["stage_key", "dataset", "method", "levels", "seed", "protocol", "epoch", "width",
+               "k", "metric", "value"]  # fmt: skip
     uri = tools.storage.table_uri("tools", "results")
-    table = DeltaTable(uri).to_pyarrow_table(columns=list(rows[0])).to_pylist()
-    assert sorted(map(str, rows)) == sorted(map(str, table))
+    table = DeltaTable(uri).to_pyarrow_table(columns=columns).to_pylist()
+    shown = [{name: row[name] for name in columns} for row in rows]
+    assert sorted(map(str, shown)) == sorted(map(str, table))
+    names = ("dataset", "core", "split_key", "protocol", "method", "settings", "levels", "seed")
+    models = {tuple(row[name] for name in names) for row in rows}
+    assert len(models) == len({row["stage_key"] for row in rows})  # each can be told apart
+
+
+def test_only_models_of_one_split_are_in_one_table(settings: Settings) -> None:
+    dump(settings, "tools")
+    models = [Model("EASE", 0.09, settings={"lam": lam}) for lam in (200.0, 50.0)]
+    results(settings, "tools", models)
+    rows = report.leaderboard(settings)
+    assert {row["settings"] for row in rows} == {"lam=200.0", "lam=50.0"}
+    other = [{**row, "split_key": "f" * 64, "method": "SLIM"} for row in rows]
+    tables = boards([*rows, *other])
+    assert [{row["method"] for row in table} for table in tables.values()] == [{"EASE"}, {"SLIM"}]
+    assert "ffffffff" in list(tables)[1]
+    assert "random" in next(iter(tables))
+    out = io.StringIO()
+    report.print_leaderboard(rows, out)
+    assert "EASE (lam=50.0)" in out.getvalue()
 
 
 def test_other_settings_of_a_method_are_another_line(settings: Settings) -> None:

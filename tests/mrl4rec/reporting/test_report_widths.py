@@ -48,7 +48,7 @@ def test_the_terminal_shows_the_same(tools: Settings) -> None:
     out = io.StringIO()
     report.print_widths(report.leaderboard(tools), file=out)
     shown = out.getvalue()
-    assert "tools · protocol clean · recall@20 by width" in shown
+    assert "tools · 2-core · split random · protocol clean · recall@20 by width" in shown
     assert "256 B" in shown
     assert "BPR-D rotated" in shown
 

@@ -62,6 +62,8 @@ class ModelCard:
     """``factors``, ``mixture``, ``item_item`` or ``counts``; filled in by ``save``."""
     widths: tuple[int | None, ...] = (None,)
     """Widths it was trained to be cut to; filled in by ``save``."""
+    epochs_asked: int | None = None
+    """At most so many were to be trained; None for a closed form, and in older cards."""
     engine: str | None = None
     device: str | None = None
     ranks: int = 1
