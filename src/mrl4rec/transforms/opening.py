@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
+from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
-from mrl4rec.transforms import duckdb_engine
 from mrl4rec.transforms.engine import Engine, resolve
+
+with lazy.imports():
+    from mrl4rec.transforms import duckdb_engine, spark_engine
 
 
 def open_engine(settings: Settings) -> AbstractContextManager[Engine]:
@@ -17,6 +20,4 @@ def open_engine(settings: Settings) -> AbstractContextManager[Engine]:
     """
     if resolve(settings) == "duckdb":
         return duckdb_engine.opened(settings)
-    from mrl4rec.transforms import spark_engine  # pyspark takes a while
-
     return spark_engine.opened(settings)

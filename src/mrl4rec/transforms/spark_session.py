@@ -13,9 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.tables.table import DELTA_PROPERTIES
+
+with lazy.imports():
+    import pyspark.sql
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -116,11 +120,8 @@ def session(settings: Settings) -> SparkSession:
 
     Raises Mrl4recError where Java or Delta's JARs are missing.
     """
-    from pyspark import SparkContext
-    from pyspark.sql import SparkSession
-
-    if SparkContext._active_spark_context is not None:
-        return SparkSession.builder.getOrCreate()
+    if pyspark.SparkContext._active_spark_context is not None:
+        return pyspark.sql.SparkSession.builder.getOrCreate()
     require_java()
     jars = delta_jars(settings)
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
@@ -128,7 +129,7 @@ def session(settings: Settings) -> SparkSession:
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     configuration = _configuration(settings, jars, local=master.startswith("local"))
-    builder: SparkSession.Builder = SparkSession.builder
+    builder: pyspark.sql.SparkSession.Builder = pyspark.sql.SparkSession.builder
     return builder.appName("mrl4rec").master(master).config(map=configuration).getOrCreate()
 
 
@@ -136,21 +137,18 @@ def stop() -> None:
     """End this process's session and its JVM, if there is one."""
     if "pyspark" not in sys.modules:  # importing it takes a while
         return
-    from pyspark import SparkContext
-    from pyspark.sql import SparkSession
-
-    context = SparkContext._active_spark_context  # whichever thread started it
-    gateway: Any = SparkContext._gateway
+    context = pyspark.SparkContext._active_spark_context  # whichever thread started it
+    gateway: Any = pyspark.SparkContext._gateway
     if context is not None:
         context.stop()
-        SparkSession._instantiatedSession = None
+        pyspark.sql.SparkSession._instantiatedSession = None
     if gateway is not None:  # a stopped session alone keeps its memory
         gateway.shutdown()
         process = getattr(gateway, "proc", None)
         if process is not None:
             process.stdin.close()  # the JVM ends when its standard input does
             process.wait(30)
-        SparkContext._gateway = SparkContext._jvm = None
+        pyspark.SparkContext._gateway = pyspark.SparkContext._jvm = None
 
 
 def _configuration(settings: Settings, jars: list[str], local: bool) -> dict[str, Any]:
