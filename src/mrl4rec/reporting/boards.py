@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mrl4rec.core.settings import Settings
+from mrl4rec.evaluation.ranking.metrics import METRICS
 from mrl4rec.reporting import claims, evidence_figures, evidence_views, figures, views
 from mrl4rec.reporting.compare import Comparison
 from mrl4rec.reporting.costs import cost
@@ -14,7 +15,8 @@ from mrl4rec.reporting.panels import panels
 from mrl4rec.reporting.runs import Group, at_full_width, headline
 from mrl4rec.training.tuning.store import Tuning
 
-MAIN, MORE = ("recall", "ndcg"), ("hr", "mrr", "map", "precision", "coverage")
+MAIN = ("recall", "ndcg")
+MORE = tuple(metric for metric in METRICS if metric not in MAIN)
 
 
 def board(

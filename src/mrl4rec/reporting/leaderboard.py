@@ -10,6 +10,7 @@ from typing import Any
 
 from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+from mrl4rec.evaluation.ranking.metrics import METRICS
 from mrl4rec.reporting.runs import Run, Stat, group, load_runs, need_runs
 from mrl4rec.reporting.warehouse import Context, contexts
 
@@ -92,7 +93,7 @@ def label(row: Row) -> str:
     return f"{row['method']} ({row['settings']})" if row["settings"] else str(row["method"])
 
 
-SORTED = {name: n for n, name in enumerate(("recall", "ndcg", "hr", "mrr", "map", "precision"))}
+SORTED = {name: n for n, name in enumerate(METRICS)}
 
 Score = tuple[str, int]
 """(metric, k)"""
