@@ -67,6 +67,11 @@ class Dataset:
         columns = {role: name for role, name in roles.items() if name is not None}
         options = replace(ReadOptions.parse(**reading), columns=columns)
         if not isinstance(data, str | Path | pa.Table | pd.DataFrame):
+            if not hasattr(data, "to_arrow"):
+                raise UsageError(
+                    f"a {type(data).__name__} is no frame of interactions",
+                    todo="give a pandas, Polars or Arrow frame, or the path of a file",
+                )
             data = data.to_arrow()
         found = reader.read(data, options)
         aside = found.quarantined.to_pandas()
@@ -101,7 +106,7 @@ class Dataset:
 
         ``random``, ``per_user_random``, ``last_out``, ``global_time``, or ``since`` a moment: the
         folds of `mrl4rec run --split`, by a hash of (seed, user, item). Raises UsageError for an
-        unknown strategy, and where pairs lack the times that it needs.
+        unknown strategy, where pairs lack the times that it needs, and where no pair is left.
         """
         _check(strategy, test_share, since)
         if strategy in NEED_TIMES and self.reviews["reviewed_at"].null_count:
@@ -112,7 +117,12 @@ class Dataset:
             )
         with _engine() as engine:
             self._add(engine)
-            kcore.build(engine, k=self.k, min_rating=self.min_rating, integer_ids=False)
+            core = kcore.build(engine, k=self.k, min_rating=self.min_rating, integer_ids=False)
+            if not core["interactions"]:
+                raise UsageError(
+                    f"no pair is left: the {self.k}-core of {len(self)} rows is empty",
+                    todo="take a smaller k, or core(0) for no filter",
+                )
             for name in ("interactions", "users", "items"):
                 engine.define(name, f"SELECT * FROM core_{name}")
             splits.build(engine, strategy, seed, test_share, since)

@@ -18,7 +18,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.evaluation import ranking
-from mrl4rec.models import METHODS, Method, Trained, from_dict, model_folder, resolve
+from mrl4rec.models import METHODS, Method, Trained, from_dict, model_folder, parse_levels, resolve
 from mrl4rec.models.samplers import Dns, Negatives, PerLevel
 from mrl4rec.models.scorers import FactorModel, Floats, ItemItemModel, Scorer
 
@@ -33,7 +33,7 @@ class Model:
         self,
         method: str | Method,
         *,
-        levels: Sequence[int] | None = None,
+        levels: Sequence[int] | str | None = None,
         seed: int = 0,
         epochs: int | None = None,
         device: str = "auto",
@@ -55,7 +55,7 @@ class Model:
         self.method.check(self.method.name)
         self._request = training.TrainRequest(
             self.method,
-            levels=tuple(levels) if levels is not None else None,
+            levels=None if levels is None else parse_levels(levels, None, "levels"),
             seed=None if self.method.deterministic else seed,
             epochs=epochs,
             device=device,
@@ -74,6 +74,11 @@ class Model:
         shown on stderr. Raises UsageError for settings that do not go together, Mrl4recError where
         training fails.
         """
+        if not isinstance(train, Interactions):
+            raise UsageError(
+                f"a model is not fitted on a {type(train).__name__}",
+                todo="give the first part of a split: train, test = data.split()",
+            )
         with tempfile.TemporaryDirectory(prefix="mrl4rec-") as folder:
             settings = Settings(warehouse=Path(folder))
             split = Commit("split", train.digest(), "splits", 0, {})
@@ -92,7 +97,7 @@ class Model:
         return self.loaded.model.widths
 
     def recommend(
-        self, users: Sequence[str], n: int = 10, *, width: int | None = None
+        self, users: Sequence[str] | str, n: int = 10, *, width: int | None = None
     ) -> pd.DataFrame:
         """The best ``n`` items of each user that are not in its training pairs.
 
@@ -100,12 +105,13 @@ class Model:
         Raises UsageError for users it was not trained on.
         """
         found = self.loaded
+        users = _listed(users)
         rows = _rows(found.ids.user_ids, users, "user")
         items, scores = ranking.recommend(found.model, rows, found.seen, n, width)
         return _frame(users, found.ids.item_ids, items, scores, ("user", "item"))
 
     def similar_items(
-        self, items: Sequence[str], n: int = 10, *, width: int | None = None
+        self, items: Sequence[str] | str, n: int = 10, *, width: int | None = None
     ) -> pd.DataFrame:
         """The ``n`` items nearest to each: item, rank, similar, score.
 
@@ -114,6 +120,7 @@ class Model:
         neither.
         """
         found = self.loaded
+        items = _listed(items)
         rows = _rows(found.ids.item_ids, items, "item")
         scores = _likeness(found.model, rows, width)
         scores[np.arange(len(rows)), rows] = -np.inf
@@ -155,14 +162,18 @@ def methods() -> pd.DataFrame:
 
 
 def MRL(  # a model, as others name theirs
-    levels: Sequence[int] = (4, 8, 16, 32, 64), *, sampler: Negatives | None = None, **given: Any
+    levels: Sequence[int] | str = (4, 8, 16, 32, 64),
+    *,
+    sampler: Negatives | None = None,
+    **given: Any,
 ) -> Model:
     """Matryoshka representation learning (MRL4Rec): each level with negatives of its own."""
     method = resolve("MRL-M")
     assert isinstance(method, Trained)
     if sampler is not None:
         method = replace(method, negatives=PerLevel(sampler))
-    return Model(method, levels=levels, **({"dim": max(levels)} | given))
+    widths = parse_levels(levels, None, "levels")
+    return Model(method, levels=widths, **({"dim": widths[-1]} | given))
 
 
 def BPR(*, sampler: Negatives | None = None, **given: Any) -> Model:
@@ -187,15 +198,20 @@ def DNS(n: int = 16) -> Negatives:
     return Dns(n)
 
 
+def _listed(names: Sequence[str] | str | int) -> list[str]:
+    """Ids as text, as they are in the tables; one id alone is a list of one."""
+    return [str(name) for name in ([names] if isinstance(names, str | int) else names)]
+
+
 def _rows(known: NDArray[np.object_], names: Sequence[str], kind: str) -> NDArray[np.int64]:
     rows = {name: row for row, name in enumerate(known)}
-    unknown = [name for name in names if str(name) not in rows]
+    unknown = [name for name in names if name not in rows]
     if unknown:
         raise UsageError(
             f"{len(unknown)} of {len(names)} {kind}s are unknown, the first {unknown[0]!r}",
             todo=f"the model was trained on {len(known)} {kind}s: {', '.join(known[:3])}, …",
         )
-    return np.array([rows[str(name)] for name in names], dtype=np.int64)
+    return np.array([rows[name] for name in names], dtype=np.int64)
 
 
 def _frame(
@@ -210,7 +226,7 @@ def _frame(
     there = (rows_BN >= 0).ravel()
     return pd.DataFrame(
         {
-            columns[0]: np.repeat(np.array([str(name) for name in names], dtype=object), n)[there],
+            columns[0]: np.repeat(np.array(names, dtype=object), n)[there],
             "rank": np.tile(np.arange(1, n + 1), n_names)[there],
             columns[1]: ids[rows_BN.ravel()[there]],
             "score": scores_BN.ravel()[there],

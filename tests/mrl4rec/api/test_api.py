@@ -105,6 +105,7 @@ def test_lists_leave_out_what_was_trained_on(
     assert (np.diff(lists["score"].to_numpy()[:4]) <= 0).all()
     had = pairs(train, "train", "valid")
     assert not had & set(zip(lists["user"], lists["item"], strict=True))
+    pd.testing.assert_frame_equal(ease.recommend("u0", n=4), lists[:4])
     everything = ease.recommend(["u0"], n=1000)
     assert len(everything) == train.n_items - sum(user == "u0" for user, _ in had)
 
@@ -187,6 +188,10 @@ def test_a_model_does_not_differ_from_itself(
             ),
             "time",
         ),
+        (lambda: mr.Dataset.from_frame([("u1", "i1")]), "list"),
+        (lambda: dataset().core(500).split(), "500"),
+        (lambda: mr.EASE().fit(dataset()), "Dataset"),
+        (lambda: mr.MRL(levels=(8, 4)), "levels"),
         (lambda: mr.Model("EASY"), "EASE"),
         (lambda: mr.EASE(lambda_=3), "lam"),
         (lambda: mr.EASE(lam=-3.0), "lam"),
