@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     Frame: TypeAlias = pd.DataFrame | pl.DataFrame | pa.Table
 
 SOURCE = "frame"
+READING = ("time_unit", "time_format", "rating_range", "separator", "encoding", "format")
+AS_ARGUMENTS = "as arguments here: user='…', item='…', rating='…', time='…', time_unit='ms' …"
+"""The reader's messages name the options of the command line."""
 NEED_TIMES = ("last_out", "global_time", "since")
 
 
@@ -65,6 +68,11 @@ class Dataset:
         """
         roles = {"user": user, "item": item, "rating": rating, "time": time}
         columns = {role: name for role, name in roles.items() if name is not None}
+        for name in reading:
+            if name not in READING:
+                raise UsageError(
+                    f"from_frame has no argument {name!r}", todo=nearest(name, READING)
+                )
         options = replace(ReadOptions.parse(**reading), columns=columns)
         if not isinstance(data, str | Path | pa.Table | pd.DataFrame):
             if not hasattr(data, "to_arrow"):
@@ -73,7 +81,13 @@ class Dataset:
                     todo="give a pandas, Polars or Arrow frame, or the path of a file",
                 )
             data = data.to_arrow()
-        found = reader.read(data, options)
+        try:
+            found = reader.read(data, options)
+        except UsageError as error:
+            if "--" not in (error.todo or ""):
+                raise
+            todo = f"{error.todo} ({AS_ARGUMENTS})"
+            raise UsageError(error.what, where=error.where, todo=todo) from None
         aside = found.quarantined.to_pandas()
         if len(aside):
             rules = ", ".join(f"{n} {rule}" for rule, n in aside["rule"].value_counts().items())

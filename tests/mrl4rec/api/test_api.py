@@ -192,6 +192,8 @@ def test_a_model_does_not_differ_from_itself(
             "time",
         ),
         (lambda: mr.Dataset.from_frame([("u1", "i1")]), "list"),
+        (lambda: mr.Dataset.from_frame(frame(), user="who", timeunit="s"), "time_unit"),
+        (lambda: mr.Dataset.from_frame(pd.DataFrame({"a": ["x"], "b": ["y"]})), "user='"),
         (lambda: dataset().core(500).split(), "500"),
         (lambda: mr.EASE().fit(dataset()), "Dataset"),
         (lambda: mr.MRL(levels=(8, 4)), "levels"),
