@@ -22,6 +22,7 @@ if not hasattr(sys.modules["__main__"], "__file__"):  # in a worker of pytest-xd
     sys.modules["__main__"].__file__ = __file__
 
 from mrl4rec.core.settings import Settings
+from mrl4rec.tracking.push import client
 from mrl4rec.transforms import spark_session
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,3 +83,11 @@ def spark() -> Iterator[None]:
 def spark_settings(tmp_path: Path, spark: None) -> Settings:
     """Settings with an empty warehouse of the test's own, on Spark."""
     return Settings(warehouse=tmp_path / "warehouse-spark", **SPARK)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables made: making them takes seconds, copying does not."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    client(f"sqlite:///{path}").search_experiments()
+    return path

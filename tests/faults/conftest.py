@@ -17,7 +17,6 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.transforms import spark_session
 from tests.faults import scene
 from tests.mrl4rec.tracking.test_tracking import (  # noqa: F401  a real MLflow server, and a port nobody else takes
-    empty_store,
     free_port,
     server,
     store,

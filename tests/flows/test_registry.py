@@ -30,14 +30,6 @@ FIRST, SECOND = "a" * 64, "b" * 64
 Ask = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables made: making them takes seconds, copying does not."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    client(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def store(settings: Settings, empty_store: Path) -> Settings:
     """A warehouse with a k-core, two models and an MLflow of its own."""

@@ -167,13 +167,8 @@ def print_leaderboard(rows: Sequence[Row], file: Any = None) -> None:
         console.print("no model has been evaluated yet")
 
 
-def _table(title: str, found: Sequence[Line], width: int) -> Any:
-    columns = scores(found)
-    if width < WIDE and columns:
-        k = 20 if ("recall", 20) in columns else columns[0][1]
-        columns = [place for place in columns if place[0] == "recall" or place[1] == k]
-    best = best_of(found)
-    several = any(stat.sd is not None for line in found for stat in line.values.values())
+def model_grid(title: str) -> Any:
+    """An empty table of models for the terminal, with the columns that name them."""
     grid = rich.table.Table(
         title=title,
         title_justify="left",
@@ -183,6 +178,17 @@ def _table(title: str, found: Sequence[Line], width: int) -> Any:
     )
     grid.add_column("method", no_wrap=True)
     grid.add_column("levels", overflow="fold")
+    return grid
+
+
+def _table(title: str, found: Sequence[Line], width: int) -> Any:
+    columns = scores(found)
+    if width < WIDE and columns:
+        k = 20 if ("recall", 20) in columns else columns[0][1]
+        columns = [place for place in columns if place[0] == "recall" or place[1] == k]
+    best = best_of(found)
+    several = any(stat.sd is not None for line in found for stat in line.values.values())
+    grid = model_grid(title)
     for name in ("seeds", "epoch", *(f"{metric}@{k}" for metric, k in columns)):
         grid.add_column(name, justify="right", no_wrap=True)
     for line in found:

@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mrl4rec.core import lazy
-from mrl4rec.reporting.leaderboard import boards, label
+from mrl4rec.reporting.leaderboard import boards, label, model_grid
 
 with lazy.imports():
-    import rich.box
     import rich.console
-    import rich.table
 
 BYTES = 4
 """Of a number of a vector, float32."""
@@ -55,15 +53,7 @@ def print_widths(rows: Sequence[Row], file: Any = None) -> None:
     console = rich.console.Console(file=out, width=None if out.isatty() else 160, highlight=False)
     for board, cells in tables(rows).items():
         title = f"{board} · {METRIC}@{K} by width, bytes a user and an item"
-        grid = rich.table.Table(
-            title=title,
-            title_justify="left",
-            header_style="bold",
-            box=rich.box.SIMPLE_HEAD,
-            pad_edge=False,
-        )
-        grid.add_column("method", no_wrap=True)
-        grid.add_column("levels", overflow="fold")
+        grid = model_grid(title)
         for width in widths_of(cells):
             grid.add_column(f"{width}\n{memory(width)}", justify="right", no_wrap=True)
         grid.add_column("no\nprefixes", justify="right", no_wrap=True)

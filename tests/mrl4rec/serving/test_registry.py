@@ -33,14 +33,6 @@ DATASET = world.DATASET
 NAME = f"mrl4rec-{DATASET}"
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables made: making them takes seconds, copying does not."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    client(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def store(settings: Settings, empty_store: Path) -> Settings:
     """A warehouse with a k-core, lists of three, and an MLflow of its own."""

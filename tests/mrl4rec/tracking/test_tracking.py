@@ -37,14 +37,6 @@ from mrl4rec.tracking.runs import curves, final_metrics, text
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables made: making them takes seconds, copying does not."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    client(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def store(settings: Settings, empty_store: Path) -> Settings:
     settings.warehouse.mkdir(parents=True)
