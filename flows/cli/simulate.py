@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import console, data_engine, preflight
 from flows.cli import parser
-from flows.config.base import DataConfig
+from flows.config.simulate import SimulateConfig
 from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
 
@@ -26,28 +26,19 @@ COLUMNS = ["week", "ends", "decision", "NDCG@20", "gain", "interval", "in servic
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
-    """The planted world and its weeks."""
-    add = command.add_argument
-    add("--dataset", default="planted", help="folder in the warehouse")
-    add("--weeks", type=int, default=12, help="weeks after the history, which is the first dump")
-    add("--poisoned-week", type=int, default=7, metavar="N", help="0: none is")
-    add(
-        "--poison",
-        default="shuffled",
-        metavar="KIND",
-        help="shuffled: item ids permuted among the rows; flood: one item takes 40%% of them",
-    )
-    add("--seed", type=int, default=0, help="of the planted world")
-    parser.add_fields(command, DataConfig, ("data_engine",))
+    """All fields of a ``SimulateConfig``, and ``--config``."""
+    parser.add_config(command)
+    parser.add_fields(command, SimulateConfig)
 
 
 def run(arguments: Namespace) -> Any:
     """Weeks that land one by one; ``ok`` False where a poisoned one was promoted."""
+    config = SimulateConfig(**parser.given(arguments, SimulateConfig))
     spec = weeks.Weekly(
-        poisoned=arguments.poisoned_week or None, poison=arguments.poison, seed=arguments.seed
+        poisoned=config.poisoned_week or None, poison=config.poison, seed=config.seed
     )
-    asked = simulate.Simulation(spec, arguments.dataset, arguments.weeks)
-    settings = data_engine.named(Settings(), getattr(arguments, "data_engine", None))
+    asked = simulate.Simulation(spec, config.dataset, config.weeks)
+    settings = data_engine.named(Settings(), config.data_engine)
     preflight.check_spark(asked.dataset, settings)
     story = simulate.simulate(asked, data_engine.choose(settings))
     answer = {

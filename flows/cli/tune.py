@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import console, data_engine, preflight
 from flows.cli import parser
-from flows.config.presets import DEFAULT_LEVELS
-from flows.config.run import RunConfig
+from flows.config.tune import TuneConfig
 from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
 
@@ -26,25 +25,16 @@ if TYPE_CHECKING:
     from mrl4rec.training.tuning import Trial, Tuning
 
 
-NOT_SEARCHED = ("preset", "methods", "levels", "seeds", "protocol", "widths", "rotate", "devices")
-"""Fields of a run that a search sets itself or has no use for."""
-
-
 def add_options(command: argparse.ArgumentParser) -> None:
-    """The method, the number of trials, and which data."""
-    add = command.add_argument
-    fields = [name for name in RunConfig.model_fields if name not in NOT_SEARCHED]
-    parser.add_fields(command, RunConfig, fields, required=("dataset",))
-    add("--method", required=True, help="the method to tune; what --set fixes is not searched")
-    add("--trials", type=int, default=20, help="settings in all, those of earlier calls counted")
-    add("--levels", default=DEFAULT_LEVELS[0], metavar="SET", help="level set, if it takes one")
-    add("--seed", type=int, default=0, help="training seed of every trial, and of the proposals")
+    """All fields of a ``TuneConfig``, and ``--config``."""
+    parser.add_config(command)
+    parser.add_fields(command, TuneConfig, required=("dataset", "method"))
 
 
 def run(arguments: Namespace) -> Any:
     """Try settings of one method; print the best as ``--set`` flags."""
-    request = _config(arguments)
-    cell = request.cells[0]
+    config = TuneConfig(**parser.given(arguments, TuneConfig))
+    request, cell = config.run, config.cell
     space.space(cell.method)  # refused before any data are read
     settings = data_engine.named(Settings(), request.data_engine)
     preflight.check(request, settings)
@@ -62,7 +52,7 @@ def run(arguments: Namespace) -> Any:
         device=request.device,
         engine=request.engine,
     )
-    asked = tuning.Asked(request.dataset, split, wanted, arguments.trials)
+    asked = tuning.Asked(request.dataset, split, wanted, config.trials)
     tracker, began = tracking.Tracker(settings), time.time()
     tracker.replay()
 
@@ -73,11 +63,6 @@ def run(arguments: Namespace) -> Any:
         found = tuning.tune(asked, settings, lambda: pipeline.data, on_trial)
     tracker.log(tracking.tuning_run(found, began, time.time()))
     return _answer(arguments, found)
-
-
-def _config(arguments: Namespace) -> RunConfig:
-    one = {"methods": [arguments.method], "levels": [arguments.levels], "seeds": [arguments.seed]}
-    return RunConfig(**{**parser.given(arguments, RunConfig), **one})
 
 
 def _answer(arguments: Namespace, found: Tuning) -> Any:

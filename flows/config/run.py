@@ -52,8 +52,8 @@ class Cell:
         return " · ".join(parts)
 
 
-class RunConfig(DataConfig):
-    """One benchmark on one data set. Raises UsageError where it cannot be run."""
+class SplitConfig(DataConfig):
+    """Which dump, and how it is split. Raises UsageError where options contradict each other."""
 
     source: Annotated[tuple[str, ...], Cli("PATH", repeat=True)] = Field(
         (), description="files, folders or globs of the dump; unset: the catalogue's"
@@ -70,6 +70,35 @@ class RunConfig(DataConfig):
         None, description="ISO time: with --split since, pairs from then on are test"
     )
     split_seed: int = Field(0, description="seed of the split, not of the training")
+
+    @model_validator(mode="after")
+    def _check_split(self) -> Self:
+        if self.split == "predefined" and not self.split_files and self.source:
+            self._authors_folder_or_fail()
+        if self.split_files and not Path(self.split_files).is_dir():
+            raise UsageError("--split-files is not a folder", where=self.split_files)
+        if (self.split == "since") != (self.since is not None):
+            todo = "give --since TIME too" if self.since is None else "give --split since too"
+            raise UsageError("--split since and --since TIME go together", todo=todo)
+        self.since_time()
+        return self
+
+    def since_time(self) -> datetime | None:
+        """``since`` as a time in UTC."""
+        return utc("--since", self.since)
+
+    def _authors_folder_or_fail(self) -> None:
+        folder = Path(self.source[0])
+        if len(self.source) != 1 or not folder.is_dir():
+            raise UsageError(
+                "--split predefined needs the files that define it",
+                todo="give --split-files DIR with train.txt and test.txt",
+            )
+
+
+class RunConfig(SplitConfig):
+    """One benchmark on one data set. Raises UsageError where it cannot be run."""
+
     preset: Annotated[str | None, Cli("NAME")] = Field(
         None,
         description="methods, levels, protocol and seeds by name, other options win: "
@@ -106,15 +135,7 @@ class RunConfig(DataConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.split == "predefined" and not self.split_files and self.source:
-            self._authors_folder_or_fail()
-        if self.split_files and not Path(self.split_files).is_dir():
-            raise UsageError("--split-files is not a folder", where=self.split_files)
-        if (self.split == "since") != (self.since is not None):
-            todo = "give --since TIME too" if self.since is None else "give --split since too"
-            raise UsageError("--split since and --since TIME go together", todo=todo)
         self._check_widths()
-        self.since_time()
         self._cells = tuple(self._expand())
         return self
 
@@ -122,10 +143,6 @@ class RunConfig(DataConfig):
     def cells(self) -> tuple[Cell, ...]:
         """The models to train: methods × level sets × seeds."""
         return self._cells
-
-    def since_time(self) -> datetime | None:
-        """``since`` as a time in UTC."""
-        return utc("--since", self.since)
 
     def parameters(self) -> dict[str, Any]:
         """The options that make the result, JSON-ready. A benchmark's run in MLflow is known by
@@ -137,14 +154,6 @@ class RunConfig(DataConfig):
     def _check_widths(self) -> None:
         if self.widths:
             models.parse_levels(self.widths, None, "--widths")
-
-    def _authors_folder_or_fail(self) -> None:
-        folder = Path(self.source[0])
-        if len(self.source) != 1 or not folder.is_dir():
-            raise UsageError(
-                "--split predefined needs the files that define it",
-                todo="give --split-files DIR with train.txt and test.txt",
-            )
 
     def _expand(self) -> Iterator[Cell]:
         if not self.methods or not self.levels or not self.seeds:
