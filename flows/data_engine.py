@@ -54,7 +54,7 @@ def label(settings: Settings, name: EngineName) -> str:
 def lacking(settings: Settings) -> Mrl4recError | None:
     """What Spark needs and is not there, as the error that it would raise."""
     try:
-        spark_session.require_java()
+        spark_session.require()
         spark_session.delta_jars(settings)
     except Mrl4recError as error:
         return error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flows import data_engine
 from flows.config.base import option
-from mrl4rec.core import lazy
+from mrl4rec.core import errors, lazy
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.data.catalog import CATALOG
 from mrl4rec.formats.sources import expand
@@ -44,8 +44,9 @@ def check_dumps(request: RetrainConfig, settings: Settings) -> None:
 def check_spark(dataset: str, settings: Settings) -> None:
     """Raise Mrl4recError where the data stages are to run on Spark and it lacks something.
 
-    What is split already needs no Spark.
+    What is split already needs no Spark. The packages of the extra ``pipeline`` any run needs.
     """
+    errors.require("pipeline")
     name, _ = data_engine.decide(settings, deployed=False)
     if name == "duckdb" or settings.storage.has_table(dataset, "splits"):
         return

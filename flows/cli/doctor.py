@@ -82,7 +82,7 @@ def _python() -> Finding:
 
 def _java(settings: Settings) -> Finding:
     try:
-        spark_session.require_java()
+        spark_session.require()
     except Mrl4recError as error:
         todo = (
             "Spark 4.2 needs Java 17 or 21, with the module jdk.incubator.vector (a Java from PyPI "

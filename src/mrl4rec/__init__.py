@@ -23,12 +23,14 @@ if TYPE_CHECKING:
         Warehouse,
         compare,
         evaluate,
+        leaderboard,
         load,
         methods,
+        to_latex,
     )
 
 __all__ = ["BPR", "DNS", "EASE", "IALS", "MRL", "Dataset", "Model", "Warehouse", "compare",
-           "evaluate", "load", "methods"]  # fmt: skip
+           "evaluate", "leaderboard", "load", "methods", "to_latex"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

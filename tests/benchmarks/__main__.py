@@ -22,13 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--only", action="append", default=[], metavar="NAME", help=text)
     add("--size", choices=("full", "small"), default="full", help="small: a smoke on planted data")
     add("--data", type=Path, help="where planted data are kept; unset: ~/.cache/mrl4rec/bench")
+    add("--authors-code", type=Path, help="a clone of Riwei-HEU/MRL, to be run beside ours")
     add("--out", type=Path, help="page to write; unset: docs/performance.md where all ran")
     add("--json", action="store_true", help="one JSON document on stdout")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what is measured too
     console.start_logging()
     try:
-        rows = benchmarks.run(options.only, options.size, options.data)
+        rows = benchmarks.run(options.only, options.size, options.data, options.authors_code)
     except Mrl4recError as error:
         print(json.dumps({"error": str(error)}) if options.json else error, file=sys.stderr)
         return error.exit_code

@@ -40,11 +40,17 @@ def names() -> tuple[str, ...]:
     return tuple(MEASUREMENTS)
 
 
-def run(only: Sequence[str] = (), size: str = "full", data: Path | None = None) -> list[Row]:
+def run(
+    only: Sequence[str] = (),
+    size: str = "full",
+    data: Path | None = None,
+    authors: Path | None = None,
+) -> list[Row]:
     """Measure, all or those named, and answer the rows; each is logged as it comes.
 
     ``size`` "small" runs the same code on little planted data, as a smoke without targets.
-    ``data`` is where planted data are kept from call to call. A measurement that fails becomes a
+    ``data`` is where planted data are kept from call to call, ``authors`` a clone of the code of
+    the paper's authors, which is then run too. A measurement that fails becomes a
     row without seconds that says why, and the others go on. Raises UsageError for an unknown name
     or size.
     """
@@ -55,7 +61,7 @@ def run(only: Sequence[str] = (), size: str = "full", data: Path | None = None) 
             )
     rows = []
     with tempfile.TemporaryDirectory(prefix="mrl4rec-bench-") as folder:
-        context = Context(size, (data or DATA).absolute(), Path(folder))
+        context = Context(size, (data or DATA).absolute(), Path(folder), authors)
         for name in MEASUREMENTS:
             if name not in (only or set(MEASUREMENTS) - set(ONLY_NAMED)):
                 continue

@@ -29,8 +29,16 @@ class Context:
     """Folder in which planted data are kept from call to call."""
     scratch: Path
     """Folder that goes when the call ends."""
+    authors: Path | None = None
+    """A clone of the code of the paper's authors, Riwei-HEU/MRL."""
 
     def __post_init__(self) -> None:
+        if self.authors is not None and not (self.authors / "main_mul.py").is_file():
+            raise UsageError(
+                "the folder holds no main_mul.py",
+                where=f"--authors-code {self.authors}",
+                todo="name a clone of Riwei-HEU/MRL",
+            )
         if self.size not in SIZES:
             raise UsageError(
                 f"unknown size {self.size!r}", where="--size", todo=nearest(self.size, SIZES)

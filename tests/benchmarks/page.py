@@ -90,9 +90,8 @@ def section(rows: Sequence[Row]) -> str:
         [
             BEGIN,
             machine(),
-            f"{judged - missed} of {judged} targets met. Every peer ran in the same call, but for "
-            "published figures, which say so. Ratios are ours over theirs; machines are noisy: "
-            "read ratios, not seconds.",
+            f"{judged - missed} of {judged} targets met. Every peer ran in the same call. Ratios "
+            "are ours over theirs; machines are noisy: read ratios, not seconds.",
             "",
             table(rows),
             "",

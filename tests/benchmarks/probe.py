@@ -17,6 +17,9 @@ from tests.benchmarks import child
 PEERS = ("implicit", "polars", "duckdb", "torch")
 KINDS = {
     "epoch": "training:epoch",
+    "epoch-plain": "published:plain",
+    "epoch-implicit": "published:implicit_bpr",
+    "epoch-authors": "published:authors",
     "vectors": "training:vectors",
     "rank": "ranking:ours",
     "rank-implicit": "ranking:implicit",

@@ -75,6 +75,8 @@ def test_unknown_names_and_sizes_are_refused() -> None:
         bench.run(["kcor"])
     with pytest.raises(UsageError, match="did you mean small"):
         bench.run(["kcore"], size="smal")
+    with pytest.raises(UsageError, match="authors-code"):
+        bench.run(["kcore"], authors=Path(__file__).parent)
 
 
 def test_a_child_is_watched_and_its_failure_is_told() -> None:

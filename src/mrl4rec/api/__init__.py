@@ -15,6 +15,7 @@ warehouse, no Prefect and no MLflow are needed. Frames that are given may be pan
 Arrow; frames that come back are pandas.
 """
 
+from mrl4rec.api.board import leaderboard, to_latex
 from mrl4rec.api.data import Dataset
 from mrl4rec.api.judge import compare, evaluate
 from mrl4rec.api.model import BPR, DNS, EASE, IALS, MRL, Model, load, methods
@@ -31,6 +32,8 @@ __all__ = [
     "Warehouse",
     "compare",
     "evaluate",
+    "leaderboard",
     "load",
     "methods",
+    "to_latex",
 ]

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from mrl4rec.core.choices import STRATEGIES
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
+from mrl4rec.data import catalog, downloads
 from mrl4rec.data.interactions import Interactions, of_table
 from mrl4rec.formats import reader
 from mrl4rec.formats.options import ReadOptions
@@ -93,6 +94,17 @@ class Dataset:
             rules = ", ".join(f"{n} {rule}" for rule, n in aside["rule"].value_counts().items())
             warnings.warn(f"left out: {rules}; see Dataset.quarantined", stacklevel=2)
         return cls(found.rows, aside)
+
+    @classmethod
+    def from_catalog(cls, name: str = "ml-100k") -> Dataset:
+        """A data set of `mrl4rec datasets`, downloaded once, with the core of its catalogue entry.
+
+        Raises UsageError for an unknown name, Mrl4recError where it cannot be downloaded.
+        """
+        files = downloads.fetch(name, Settings()).files
+        known = catalog.entry(name)
+        reading = {} if known.format is None else {"format": known.format}
+        return cls.from_frame(files[0], **reading).core(known.kcore)
 
     def __len__(self) -> int:
         """Rows that can be used; the same pair may be in several."""

@@ -38,8 +38,8 @@ def evaluate(
     bootstrap) as low and high; NaN for metrics that are not of single users. Raises UsageError for
     an unknown metric, cut-off or width, and where model and test are of different data sets.
     """
-    measured = _evaluate(model, test, k, None if isinstance(widths, str) else widths, metrics)
-    ends = _intervals(measured)
+    measured = per_user(model, test, k, None if isinstance(widths, str) else widths, metrics)
+    ends = intervals(measured)
     rows = [
         (*place, value.value, *ends.get(place, (np.nan, np.nan)))
         for value in measured.values
@@ -63,12 +63,8 @@ def compare(
     Returns for each metric the two means, their difference with its 95 % interval, and the
     two-sided p value of the sign-flip test, uncorrected. ``width`` None is each whole model.
     """
-    unknown = [metric for metric in metrics if metric not in PER_USER]
-    if unknown:
-        raise UsageError(
-            f"{unknown[0]!r} is no metric of single users", todo=nearest(unknown[0], PER_USER)
-        )
-    sides = [_evaluate(model, test, (k,), (width,), metrics) for model in (a, b)]
+    check_metrics(metrics)
+    sides = [per_user(model, test, (k,), (width,), metrics) for model in (a, b)]
     rows = []
     for metric in metrics:
         column = PER_USER.index(metric)
@@ -90,13 +86,23 @@ def compare(
     return pd.DataFrame(rows)
 
 
-def _evaluate(
+def check_metrics(metrics: Sequence[str]) -> None:
+    """Raise UsageError for the first that is no metric of single users."""
+    for metric in metrics:
+        if metric not in PER_USER:
+            raise UsageError(
+                f"{metric!r} is no metric of single users", todo=nearest(metric, PER_USER)
+            )
+
+
+def per_user(
     model: Model,
     test: Interactions,
     ks: Sequence[int],
     widths: Sequence[int | None] | None,
     metrics: Sequence[str],
 ) -> ranking.Evaluation:
+    """The ranking of a model, checked to be of the same users and items as ``test``."""
     found = model.loaded
     for known, asked in zip(found.ids, (test.user_ids, test.item_ids), strict=True):
         if len(known) != len(asked) or (known != asked).any():
@@ -109,7 +115,7 @@ def _evaluate(
     )
 
 
-def _intervals(measured: ranking.Evaluation) -> dict[Place, tuple[float, float]]:
+def intervals(measured: ranking.Evaluation) -> dict[Place, tuple[float, float]]:
     """Of the metrics of single users: the percentile bootstrap's interval of the mean."""
     n_users, *places = measured.values_EWCM.shape
     means_BC = resampled_means(measured.values_EWCM.reshape(n_users, -1), DRAWS, 0)

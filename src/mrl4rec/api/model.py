@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mrl4rec.core.stage import Commit
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.evaluation import ranking
 from mrl4rec.models import METHODS, Method, Trained, from_dict, model_folder, parse_levels, resolve
+from mrl4rec.models.rotation import rotate
 from mrl4rec.models.samplers import Dns, Negatives, PerLevel
 from mrl4rec.models.scorers import FactorModel, Floats, ItemItemModel, Scorer
 
@@ -128,6 +130,22 @@ class Model:
         best = np.argsort(-scores, axis=1, kind="stable")[:, :n]
         values = np.take_along_axis(scores, best, axis=1)
         return _frame(items, found.ids.item_ids, best, values, ("item", "similar"))
+
+    def rotated(self) -> Model:
+        """The same model with its vectors rotated: the same scores, and the best prefixes.
+
+        Raises UsageError for a model without vectors.
+        """
+        found = self.loaded
+        if not isinstance(found.model, FactorModel):
+            raise UsageError(
+                f"{self.method.name} has no vectors to rotate",
+                todo="take a model with vectors (MRL-M, BPR, iALS, EASE-SVD)",
+            )
+        vectors = rotate(found.model.user_vectors, found.model.item_vectors)
+        turned = copy(self)
+        turned._loaded = found._replace(model=FactorModel(*vectors, widths=found.model.widths))
+        return turned
 
     def save(self, folder: str | Path) -> Path:
         """Write the model folder that `mrl4rec export`, `serve` and ``mr.load`` read."""

@@ -10,6 +10,8 @@ binds both names, and costs nothing until an attribute of one is read. Then the 
 and the name in that file is bound to it: later reads cost what they cost after a plain import.
 Only modules can be named (a class or a constant must be there to be used), so the code says
 ``training.train``. Type checkers and import-linter read the block as what it is: imports.
+Where a package of one of the project's extras is not installed, the first use raises Mrl4recError
+that names the extra.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from importlib import import_module
 from threading import Lock
 from types import ModuleType
 from typing import Any
+
+from mrl4rec.core.errors import extra_of, not_installed
 
 _declaring = Lock()  # the hook is the whole process's
 
@@ -41,8 +45,13 @@ class Lazy(ModuleType):
             part = Lazy(f"{self.__name__}.{name}", self._scope)
             self._parts.append(part)
             return part
-        for load in self._loads:
-            import_module(load)
+        try:
+            for load in self._loads:
+                import_module(load)
+        except ModuleNotFoundError as error:
+            if extra_of(error.name or "") is None:
+                raise
+            raise not_installed(error.name or "") from error
         module = sys.modules[self.__name__]
         for bound in [key for key, value in self._scope.items() if value is self]:
             self._scope[bound] = module

@@ -54,10 +54,12 @@ Progress = Callable[[EpochReport], None]
 
 
 class Line:
-    """The default listener: redraws one line on a terminal, logs now and then elsewhere."""
+    """The default listener: redraws one line on a terminal or in a notebook, else logs at times."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
+        notebook = "ipykernel" in sys.modules
+        self._terminal = sys.stderr.isatty() or notebook
+        self._clear = f"\r{' ' * 110}\r" if notebook else "\r\x1b[2K"  # cells know no such codes
         self._drawn = 0.0
 
     def __call__(self, report: EpochReport) -> None:
@@ -70,11 +72,10 @@ class Line:
             return
         if last or report.value is not None or time.monotonic() - self._drawn > 0.2:
             self._drawn = time.monotonic()
-            print(
-                f"\r\x1b[2K{report.line()}", end="\n" if last else "", file=sys.stderr, flush=True
-            )
+            end = "\n" if last else ""
+            print(f"{self._clear}{report.line()}", end=end, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave the cursor on a fresh line."""
         if self._terminal and self._drawn:
-            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+            print(self._clear, end="", file=sys.stderr, flush=True)

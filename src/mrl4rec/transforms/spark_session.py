@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrl4rec.core import lazy
+from mrl4rec.core import errors, lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.tables.table import DELTA_PROPERTIES
@@ -50,8 +50,9 @@ def java_version() -> int | None:
     return int(match.group(1)) if match else None
 
 
-def require_java() -> None:
-    """Raise Mrl4recError where there is no Java that Spark can run on."""
+def require() -> None:
+    """Raise Mrl4recError where PySpark is missing, or a Java that Spark can run on."""
+    errors.require("spark")
     found = java_version()
     if found is None or found < JAVA:
         seen = "no Java was found" if found is None else f"Java {found} was found"
@@ -88,7 +89,7 @@ def resolve_jars(settings: Settings) -> list[str]:
     try:
         return delta_jars(settings)
     except Mrl4recError:
-        require_java()
+        require()
     with tempfile.TemporaryDirectory(prefix="mrl4rec-ivy-") as folder:
         _ivy(Path(folder))
         settings.jars.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ def session(settings: Settings) -> SparkSession:
     """
     if pyspark.SparkContext._active_spark_context is not None:
         return pyspark.sql.SparkSession.builder.getOrCreate()
-    require_java()
+    require()
     jars = delta_jars(settings)
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     master = settings.spark_master or "local[*]"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,22 @@ from tests.benchmarks.context import MILLION, Context, engines
 from tests.benchmarks.row import Row, Target
 from tests.benchmarks.rows.beside import Measured, against, row
 
-AUTHORS_EPOCH = 15.0
-"""Seconds of an MRL-M epoch on Phones by the paper authors' code on two cores
-(docs/performance.md#the-authors-code)."""
-AUTHORS = "the authors' code (published figure)"
+PLAIN = "a plain PyTorch loop, candidates drawn in Python, dense Adam"
+AUTHORS = "the authors' code"
 EPOCHS = 12
 GPU_EPOCH = 0.1
 
 
 def epoch(context: Context) -> Iterator[Row]:
-    """An epoch without evaluation, the median of several; engines against each other."""
+    """An epoch without evaluation, the median of several; engines against each other and others."""
     data = context.training_data()
     for method in ("MRL-M", "BPR-D"):
         found = {engine: _epoch(data, method, engine, "cpu") for engine in engines()}
-        yield from _epoch_rows(context, method, found)
+        plain = probe.ask("epoch-plain", data=data, method=method)
+        yield from _epoch_rows(context, method, found, plain)
+    ours = _epoch(data, "BPR", "fused", "cpu")
+    peer = ("implicit, BPR", probe.ask("epoch-implicit", data=data, epochs=EPOCHS))
+    yield against("epoch", "BPR epoch, fused", ours, peer)
     if Path("/dev/nvidiactl").exists():
         ours = _epoch(data, "MRL-M", "autograd", "cuda")
         target = None if context.small else Target("seconds", GPU_EPOCH)
@@ -38,17 +39,18 @@ def _epoch(
     return probe.ask("epoch", data=data, method=method, engine=engine, device=device, epochs=epochs)
 
 
-def _epoch_rows(context: Context, method: str, found: dict[str, Measured]) -> Iterator[Row]:
-    """Each engine against the authors (on their data), and the others against autograd."""
-    published = {"seconds": AUTHORS_EPOCH}, found["autograd"][1]
+def _epoch_rows(
+    context: Context, method: str, found: dict[str, Measured], plain: Measured
+) -> Iterator[Row]:
+    """Each engine against a plain loop, fused against autograd, and the authors' own code."""
     for engine, ours in found.items():
         work = f"{method} epoch, {engine}"
-        if method == "MRL-M" and not context.small:
-            target = Target("ratio", 1 / 50) if engine == "fused" else None
-            line = against("epoch", work, ours, (AUTHORS, published), target)
-            yield replace(line, peer_cpu_seconds=None, peer_peak_gb=None)
-        elif engine == "autograd":
-            yield row("epoch", work, ours)
+        nested = engine == "fused" and method == "MRL-M"
+        target = Target("ratio", 1 / 50) if nested else None
+        yield against("epoch", work, ours, (PLAIN, plain), target)
+        if nested and context.authors and not context.small:
+            authors = probe.ask("epoch-authors", clone=context.authors)
+            yield against("epoch", work, ours, (AUTHORS, authors))
         if engine != "autograd":
             target = Target("ratio", 1 / 7) if method == "MRL-M" else None
             yield against("epoch", work, ours, ("our autograd engine", found["autograd"]), target)

@@ -176,6 +176,49 @@ def test_a_model_does_not_differ_from_itself(
     assert row.low <= row.difference <= row.high
 
 
+def test_a_leaderboard_ranks_and_tests_against_the_best(
+    ease: mr.Model, parts: tuple[interactions.Interactions, interactions.Interactions]
+) -> None:
+    train, test = parts
+    models = {"counts & co": mr.Model("Pop").fit(train), "EASE": ease, "again": ease}
+    board = mr.leaderboard(models, test, k=5)
+    assert board["model"].tolist() == ["EASE", "again", "counts & co"]
+    assert board["tied"].tolist() == [True, True, False]
+    measured = mr.evaluate(ease, test, k=(5,)).set_index("metric")
+    for metric in ("recall", "ndcg"):
+        for column, name in (("value", ""), ("low", " low"), ("high", " high")):
+            assert board.loc[0, f"{metric}@5{name}"] == pytest.approx(measured.loc[metric, column])
+    latex = mr.to_latex(board, caption="50 % of it")
+    assert latex.count(r"\\") == 4
+    assert latex.count(r"\textbf") == 4  # twice the best in two columns
+    assert [line for line in latex.splitlines() if "dagger" in line and "&" in line] == [
+        line for line in latex.splitlines() if line.startswith("again")
+    ]
+    assert r"counts \& co" in latex
+    assert r"50 \% of it" in latex
+
+
+def test_rotation_keeps_scores_and_gives_the_best_prefixes(
+    parts: tuple[interactions.Interactions, interactions.Interactions],
+) -> None:
+    model = mr.IALS(dim=8, sweeps=3).fit(parts[0])
+    turned = model.rotated()
+    plain, rotated = (each.loaded.model for each in (model, turned))
+    users = np.arange(plain.n_users)
+    scores = plain.scores(users)
+    np.testing.assert_allclose(rotated.scores(users), scores, atol=1e-4)
+    for width in (2, 4):
+        errors = [np.square(each.scores(users, width) - scores).sum() for each in (rotated, plain)]
+        assert errors[0] <= errors[1]
+
+
+def test_a_data_set_of_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MRL4REC_DOWNLOADS", str(tmp_path))
+    with pytest.warns(UserWarning, match="quarantined"):
+        data = mr.Dataset.from_catalog("planted")
+    assert (len(data) > 60_000, data.k) == (True, 5)
+
+
 @pytest.mark.parametrize(
     ("mistake", "named"),
     [
@@ -201,6 +244,8 @@ def test_a_model_does_not_differ_from_itself(
         (lambda: mr.EASE(lambda_=3), "lam"),
         (lambda: mr.EASE(lam=-3.0), "lam"),
         (lambda: mr.EASE().recommend(["u1"]), "EASE"),
+        (lambda: mr.Dataset.from_catalog("ml-100"), "ml-100k"),
+        (lambda: mr.leaderboard({}, dataset().split()[1]), "model"),
     ],
 )
 def test_mistakes_are_named(mistake: object, named: str) -> None:
@@ -222,6 +267,8 @@ def test_mistakes_of_use_are_named(
     other = mr.Dataset.from_frame(frame(20, 10), **NAMES).split()[1]
     with pytest.raises(UsageError):
         mr.evaluate(ease, other)
+    with pytest.raises(UsageError, match="vectors"):
+        ease.rotated()
     with pytest.raises(UsageError, match="coverage"):
         mr.compare(ease, ease, parts[1], metrics=("coverage",))
     with pytest.raises(UsageError, match="warehouse"):
@@ -236,7 +283,7 @@ def test_every_line_of_the_page_runs(
     """On a frame of the page's columns, with fewer epochs."""
     text = (Path(__file__).parents[3] / "docs" / "python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     monkeypatch.chdir(tmp_path)
     names = {"who": "user_id", "what": "item_id", "at": "timestamp"}
     rows = frame().rename(columns=names).replace({"u0": "196", "u1": "186", "i 0": "50"})

@@ -1,0 +1,36 @@
+"""A LaTeX table, for the package booktabs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+SPECIAL = str.maketrans(
+    {c: rf"\{c}" for c in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    | {"≥": r"$\geq$", "–": "--", "·": r"$\cdot$", "†": r"\textsuperscript{\textdagger}"}
+)
+
+
+def escape(text: str) -> str:
+    """The text with LaTeX's special characters as such."""
+    return text.translate(SPECIAL)
+
+
+def table(caption: str, columns: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A ``table`` with a caption; ``columns`` are the letters of ``tabular``, cells are LaTeX."""
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{caption}}}",
+            r"\centering",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            " & ".join(heads) + r" \\",
+            r"\midrule",
+            *(" & ".join(cells) + r" \\" for cells in rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
