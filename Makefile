@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow coverage faults fuzz lint types bench clean
+.PHONY: help setup demo test test-slow newcomer docs coverage faults fuzz lint types bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,14 @@ fuzz: setup  ## the parsers under coverage-guided fuzzers (SECONDS=600; docs/hos
 
 test-slow: setup  ## real processes, servers and kills
 	@$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
+
+newcomer: setup docs  ## the base install alone, the notebooks and the tutorial, as somebody new runs them
+	@$(BIN)/python -m pytest -q -m slow tests/newcomer
+
+docs: setup  ## the documentation as a site in site/; broken links are errors
+	@$(BIN)/python -c 'import material, mkdocstrings' 2>/dev/null || sh infra/install.sh $(BIN) dev,docs
+	@PATH="$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is in site/: $(BIN)/python -m http.server -d site -b 127.0.0.1 shows it, with search"
 
 bench: setup  ## seconds and memory beside other tools (needs ../shared/data or MRL4REC_REAL_DATA)
 	@$(BIN)/python -c 'import implicit, polars, duckdb' 2>/dev/null || sh infra/install.sh $(BIN) dev,bench

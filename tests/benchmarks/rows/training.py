@@ -11,7 +11,7 @@ from tests.benchmarks.context import MILLION, Context, engines
 from tests.benchmarks.row import Row, Target
 from tests.benchmarks.rows.beside import Measured, against, row
 
-PLAIN = "a plain PyTorch loop, candidates drawn in Python, dense Adam"
+PLAIN = "PyTorch, a plain loop: candidates drawn in Python, dense Adam"
 AUTHORS = "the authors' code"
 EPOCHS = 12
 GPU_EPOCH = 0.1
@@ -50,7 +50,8 @@ def _epoch_rows(
         yield against("epoch", work, ours, (PLAIN, plain), target)
         if nested and context.authors and not context.small:
             authors = probe.ask("epoch-authors", clone=context.authors)
-            yield against("epoch", work, ours, (AUTHORS, authors))
+            note = f"their evaluation took {authors[0].get('testing', float('nan')):.0f} s"
+            yield against("epoch", work, ours, (AUTHORS, authors), note=note)
         if engine != "autograd":
             target = Target("ratio", 1 / 7) if method == "MRL-M" else None
             yield against("epoch", work, ours, ("our autograd engine", found["autograd"]), target)
