@@ -12,12 +12,10 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import deployment
 
-from flows import alerting, preflight
-from flows.benchmarking import records
+from flows import alerting, artifacts, preflight
 from flows.benchmarking.execute import Outcome, run_benchmark
 from flows.config import parameters
 from flows.config.run import RunConfig
@@ -34,7 +32,7 @@ def prefect_step(settings: Settings) -> Step:
     def step(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         def stage() -> Any:
             result = function(*args, **kwargs)
-            records.artifact(name, result, settings)
+            artifacts.of_stage(name, result, settings)
             return result
 
         wrapped = task(name=name, task_run_name=name, persist_result=False, cache_policy=NO_CACHE)
@@ -78,7 +76,6 @@ def benchmark(**options: Any) -> Outcome:
     for request in requests:
         preflight.check(request, settings)
     outcome = run_benchmark(requests, settings, prefect_step(settings))
-    create_markdown_artifact(records.leaderboard_markdown(outcome.rows), key="leaderboard")
-    create_link_artifact(outcome.report.absolute().as_uri(), "the HTML report", key="report")
+    artifacts.of_benchmark(outcome, settings)
     get_run_logger().info("report: %s", outcome.report)
     return outcome

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import deployment
 
-from flows import alerting, preflight
+from flows import alerting, artifacts, preflight
 from flows.benchmark import prefect_step
 from flows.config import parameters
 from flows.config.retrain import RetrainConfig
@@ -69,7 +69,7 @@ def retrain(**options: Any) -> Outcome:
     outcome = run_retrain(request, settings, prefect_step(settings))
     create_markdown_artifact(outcome.markdown, key="decision")
     if outcome.report is not None:
-        create_link_artifact(outcome.report.absolute().as_uri(), "the HTML report", key="report")
+        artifacts.links(settings, outcome.report, [name], outcome.runs)
     get_run_logger().info("%s: %s", outcome.outcome, outcome.why)
     return outcome
 

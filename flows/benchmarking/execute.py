@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from flows.data_engine import stop_spark
 from flows.pipeline import Done, Pipeline, Step
 from mrl4rec import reporting as report
 from mrl4rec.core.settings import Settings
-from mrl4rec.tracking import Tracker
+from mrl4rec.tracking import Tracker, experiment_of
+from mrl4rec.tracking.spool import Place
 
 log = logging.getLogger("mrl4rec")
 
@@ -31,6 +33,8 @@ class Outcome:
     """The HTML page."""
     notes: list[str]
     """What a person should know: sources used, what was found done."""
+    runs: dict[str, Place] = field(default_factory=dict)
+    """Where MLflow has the benchmark's run of each data set; none where it is away."""
 
 
 def run_benchmark(requests: Sequence[RunConfig], settings: Settings, step: Step) -> Outcome:
@@ -39,24 +43,34 @@ def run_benchmark(requests: Sequence[RunConfig], settings: Settings, step: Step)
     tracker.replay()
     pipelines = [Pipeline(request, settings, step) for request in requests]
     for pipeline in pipelines:
-        pipeline.on_training = lambda: ahead.imports(tracker.connect)
+        connect = partial(tracker.connect, experiment_of(pipeline.request.dataset))
+        pipeline.on_training = partial(ahead.imports, connect)
         pipeline.prepare()
     stop_spark(settings)
-    bench = records.Benchmark(pipelines, tracker, settings)
-    bench.keep_configs()
+    benches = [records.Benchmark(pipeline, tracker, settings) for pipeline in pipelines]
+    for bench in benches:
+        bench.keep_config()
     try:
-        done = {p.request.dataset: _train_all(p, bench) for p in pipelines}
+        done = [_train_all(bench) for bench in benches]
         page: Path = step("report", report.build, settings, [r.dataset for r in requests], None)
-        bench.finish("FINISHED", page)
-        bench.mark_finished()
+        for bench in benches:
+            bench.finish("FINISHED", page)
+            bench.mark_finished()
     except BaseException:
-        bench.finish("FAILED", None)
+        for bench in benches:
+            bench.finish("FAILED", None)
         raise
     tracker.replay()  # a server that was away in the middle may be back
-    return Outcome(bench.rows(done), page, [f"{p.request.dataset}: {p.used}" for p in pipelines])
+    return Outcome(
+        rows=[row for bench, cells in zip(benches, done, strict=True) for row in bench.rows(cells)],
+        report=page,
+        notes=[f"{p.request.dataset}: {p.used}" for p in pipelines],
+        runs={b.dataset: at for b in benches if (at := tracker.known(b.experiment, b.key))},
+    )
 
 
-def _train_all(pipeline: Pipeline, bench: records.Benchmark) -> list[Done]:
+def _train_all(bench: records.Benchmark) -> list[Done]:
+    pipeline = bench.pipeline
     cells = pipeline.request.cells
     done = []
     for number, cell in enumerate(cells, start=1):
@@ -64,8 +78,8 @@ def _train_all(pipeline: Pipeline, bench: records.Benchmark) -> list[Done]:
         began = time.time()
         train = pipeline.train(cell)
         for cut in pipeline.cuts(train):
-            hook = bench.on_evaluated(pipeline, cell, train, began, cut)
+            hook = bench.on_evaluated(train, began, cut)
             finished = Done(cell, train, pipeline.evaluate(train, cell, hook, cut), cut)
-            bench.log_found(pipeline, finished)
+            bench.log_found(finished)
             done.append(finished)
     return done

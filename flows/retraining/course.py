@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,8 @@ from mrl4rec.serving.promotion.window import Window
 from mrl4rec.serving.registry import ledger
 from mrl4rec.serving.registry.agree import bring_into_agreement
 from mrl4rec.serving.registry.ledger import Decision, Entry, short
-from mrl4rec.tracking import Tracker
+from mrl4rec.tracking import Tracker, experiment_of
+from mrl4rec.tracking.spool import Place
 
 log = logging.getLogger("mrl4rec")
 
@@ -48,7 +50,9 @@ class Course:
         self.dataset = request.dataset
         self.tracker = Tracker(settings)
         self.stages = Stages(request, settings, step)
-        self.stages.on_training = lambda: ahead.imports(self.tracker.connect)
+        self.experiment = experiment_of(self.dataset)
+        connect = partial(self.tracker.connect, self.experiment)
+        self.stages.on_training = partial(ahead.imports, connect)
         self.began = time.time()
 
     def run(self) -> Outcome:
@@ -137,7 +141,9 @@ class Course:
         self._log(row, page)
         log.info("%s: row %d of the ledger: %s: %s", self.dataset, row.seq, row.decision, row.why)
         text = remembered.markdown(self.dataset, row.decision, row.why, row.evidence)
-        return Outcome(row.decision, row.why, row.seq, row.champion, page, dumps, text)
+        return Outcome(
+            row.decision, row.why, row.seq, row.champion, page, dumps, text, self._run_of(row)
+        )
 
     def _found(self, row: Entry, intake: Intake) -> Outcome:
         """These dumps were judged before; a run that was killed right after may have left more."""
@@ -150,7 +156,8 @@ class Course:
         log.info("%s: nothing new: %s", self.dataset, why)
         text = remembered.markdown(self.dataset, NOTHING_NEW, why, row.evidence)
         dumps = remembered.dumps(intake)
-        return Outcome(NOTHING_NEW, why, row.seq, champion, page, dumps, text)
+        runs = self._run_of(row)
+        return Outcome(NOTHING_NEW, why, row.seq, champion, page, dumps, text, runs)
 
     # ------------------------------------------------------------------ its parts
 
@@ -229,8 +236,12 @@ class Course:
     def _agree(self) -> None:
         bring_into_agreement(self.settings, self.dataset, tracker=self.tracker)
 
+    def _run_of(self, row: Entry) -> dict[str, Place]:
+        place = self.tracker.known(self.experiment, row.run)
+        return {self.dataset: place} if place else {}
+
     def _log(self, row: Entry, page: Path | None) -> None:
-        if row.seq >= 0 and self.tracker.known(None, row.run) is None:
+        if row.seq >= 0 and self.tracker.known(self.experiment, row.run) is None:
             self.tracker.log(
                 remembered.mlflow_record(self.settings, self.dataset, row, page, self.began)
             )

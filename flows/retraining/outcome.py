@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mrl4rec.tracking.spool import Place
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -23,6 +25,8 @@ class Outcome:
     """Paths by what became of them: taken in now, before, set aside now, before."""
     markdown: str = ""
     """The decision, for Prefect's page of the run."""
+    runs: dict[str, Place] = field(default_factory=dict)
+    """Where MLflow has the run, by data set; none where it is away."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""

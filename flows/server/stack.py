@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from flows import data_engine
+from flows import addresses, data_engine
 from flows.deployments import COUNT
+from flows.server import pages
 from flows.server.ephemeral import PATIENCE
 from flows.server.heartbeat import HEARTBEAT
+from mrl4rec.checks.gate import data_docs
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.masking import masked
@@ -34,6 +36,8 @@ with lazy.imports():
 log = logging.getLogger("mrl4rec")
 
 HOST = "127.0.0.1"
+PAGES_PORT = 8300
+"""Where the report and the gates' pages are served, or the next free one."""
 STARTUP_SECONDS = 180
 
 
@@ -73,10 +77,13 @@ def up(settings: Settings, prefect_port: int, mlflow_port: int, as_json: bool) -
     signal.signal(signal.SIGTERM, _interrupt)
     logs = settings.storage.logs_dir
     logs.mkdir(parents=True, exist_ok=True)
-    ports = free_port(prefect_port), free_port(mlflow_port)
+    ports = free_port(prefect_port), free_port(mlflow_port), free_port(PAGES_PORT)
     api = f"http://{HOST}:{ports[0]}/api"
     environment = _environment(settings, api)
+    links: dict[str, str] = {}
+    data_docs.refresh(settings)
     with ExitStack() as stack:
+        served = stack.enter_context(pages.serving(settings, ports[2], links))
         prefect = _start(stack, "prefect", _prefect_command(ports[0]), environment, logs)
         services = [prefect]
         if settings.tracking_uri is None:
@@ -93,7 +100,10 @@ def up(settings: Settings, prefect_port: int, mlflow_port: int, as_json: bool) -
         services.append(_start(stack, "deployments", deployments, environment, logs))
         _wait_for_deployments(services[-1], api)
         tracking = environment.get("MRL4REC_TRACKING_URI", settings.mlflow_uri())
-        _announce(api, tracking, as_json)
+        address = tracking if tracking != settings.tracking_uri else None
+        stack.enter_context(addresses.announced(settings, served, address))
+        links |= {"MLflow": masked(tracking), "Prefect": api.removesuffix("/api")}
+        _announce(api, tracking, served, as_json)
         _watch(services)
 
 
@@ -184,18 +194,22 @@ def _until(service: Service, ready: object) -> None:
         time.sleep(0.3)
 
 
-def _announce(api: str, tracking: str, as_json: bool) -> None:
-    views = trackers.Tracker(Settings(tracking_uri=tracking)).view_links(tracking)
-    links = {"prefect": api.removesuffix("/api"), "prefect_api": api, "mlflow": masked(tracking)}
-    links |= {"runs": masked(views.get(view.LEADERBOARD.name, tracking))}
-    links |= {"retrainings": masked(views.get(view.RETRAININGS.name, tracking))}
+def _announce(api: str, tracking: str, served: str, as_json: bool) -> None:
+    links = {"prefect": api.removesuffix("/api"), "prefect_api": api, "mlflow": masked(tracking),
+             "pages": served}  # fmt: skip
+    experiments = trackers.Tracker(Settings(tracking_uri=tracking)).experiments()
+    boards = {
+        name: masked(view.view_link(tracking, number, view.LEADERBOARD))
+        for name, number in experiments.items()
+    }
     if as_json:
-        print(json.dumps(links), flush=True)
+        print(json.dumps({**links, "experiments": boards}), flush=True)
         return
     print(
         f"Prefect      {links['prefect']}\n"
-        f"MLflow       {links['runs']}\n"
-        f"retrainings  {links['retrainings']}\n\n"
+        f"MLflow       {links['mlflow']}\n"
+        + "".join(f"  {name}  {link}\n" for name, link in boards.items())
+        + f"Pages        {links['pages']}   (report, gates)\n\n"
         "In another terminal:\n"
         f"  export PREFECT_API_URL={api}\n"
         "  prefect deployment run mrl4rec/smoke --watch\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,7 +40,8 @@ def test_what_up_starts_listens_on_loopback_and_tells_no_password(
     for command in commands:
         assert command[command.index("--host") + 1] == "127.0.0.1"
         assert "pa55word" not in " ".join(command)  # everybody on the machine may read it
-    stack_module._announce("http://127.0.0.1:4200/api", "http://me:pa55word@127.0.0.1:9", False)
+    away = "http://me:pa55word@127.0.0.1:9"
+    stack_module._announce("http://127.0.0.1:4200/api", away, "http://127.0.0.1:8300", False)
     said = capsys.readouterr()
     assert "http://me:***@127.0.0.1:9" in said.out
     assert "pa55word" not in said.out + said.err
@@ -73,12 +75,13 @@ def test_smoke_deployment_runs_and_everything_ends(
     stack: tuple[subprocess.Popen[str], dict[str, str], Path],
 ) -> None:
     process, links, warehouse = stack
+    assert links.pop("experiments") == {}  # nothing was logged yet
     assert all(link.startswith("http://127.0.0.1:") for link in links.values())
     with urllib.request.urlopen(links["mlflow"] + "/health", timeout=10) as reply:
         assert reply.status == 200
     children = psutil.Process(process.pid).children(recursive=True)
     # Prefect, MLflow and what serves the deployments: none of it can be reached from outside.
-    assert {port_of(links["prefect"]), port_of(links["mlflow"])} <= {
+    assert {port_of(links[name]) for name in ("prefect", "mlflow", "pages")} <= {
         port for _, port in listening(process.pid)
     }
     assert reachable_from_outside(process.pid) == {}
@@ -93,6 +96,16 @@ def test_smoke_deployment_runs_and_everything_ends(
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert (warehouse / "report.html").exists()
+    found = {a["key"]: a["data"] for a in ask(f"{links['prefect_api']}/artifacts/filter")}
+    assert "file:" not in "".join(found.values())
+    address = f"{links['pages']}/report.html"
+    assert address in found["report"]
+    assert links["mlflow"] in found["links"]
+    docs = re.search(r"\[Data Docs\]\((http[^)]*)\)", found["gate-reviews"])
+    assert docs is not None
+    for page in (address, docs[1], f"{links['pages']}/"):
+        with urllib.request.urlopen(page, timeout=10) as reply:
+            assert reply.headers["Content-Type"].startswith("text/html")
 
     import mlflow
 

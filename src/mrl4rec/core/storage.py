@@ -93,6 +93,11 @@ class Storage:
         return self.root.absolute() / "logs"
 
     @property
+    def servers_file(self) -> Path:
+        """The addresses of a running ``mrl4rec up``."""
+        return self.logs_dir / "servers.json"
+
+    @property
     def spill_dir(self) -> Path:
         """What DuckDB holds on disk for want of memory: a folder a process, while it runs."""
         return self.root.absolute() / ".spill"

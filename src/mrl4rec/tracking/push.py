@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,9 +14,18 @@ from typing import Any, TypeVar
 from mrl4rec.core import lazy
 from mrl4rec.core.processes import is_running, this_process
 from mrl4rec.core.settings import Settings
-from mrl4rec.tracking.model import log_model
-from mrl4rec.tracking.record import MAX_DIGEST, RunRecord, cut, milliseconds
-from mrl4rec.tracking.view import VIEWS, view_state
+from mrl4rec.tracking.model import NotPacked, log_model
+from mrl4rec.tracking.record import (
+    COMMON,
+    MAX_DIGEST,
+    MAX_PARAM,
+    RunRecord,
+    cut,
+    experiment_of,
+    milliseconds,
+)
+from mrl4rec.tracking.spool import Place
+from mrl4rec.tracking.view import VIEWS, view_note, view_state
 
 with lazy.imports():
     import mlflow
@@ -53,20 +63,20 @@ def client(uri: str) -> Any:
 
 
 class Pusher:
-    """Pushes records to one experiment of one server."""
+    """Pushes records to the experiments of one server."""
 
-    def __init__(self, settings: Settings, experiment: str) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
         if not settings.tracking_uri:
             settings.warehouse.mkdir(parents=True, exist_ok=True)  # SQLite makes no folders
         self.client = client(settings.mlflow_uri())
-        self.experiment_id = self._experiment(experiment)
+        self._experiments: dict[str, str] = {}
 
-    def push(self, record: RunRecord, known: str | None = None) -> str:
-        """Bring the run to what the record says; answer its id. Raises what MLflow raises."""
-        run = self._find(record.parent_key, record.key, known)
+    def push(self, record: RunRecord, known: str | None = None) -> Place:
+        """Bring the run to what the record says; answer where it is. Raises what MLflow raises."""
+        run = self._find(record.experiment, record.run_key, known)
         if run is not None and _is_complete(run, record):
-            return str(run.info.run_id)
+            return _place(run)
         if run is None:
             run = self._create(record)
         elif run.info.run_name != record.name:
@@ -78,18 +88,32 @@ class Pusher:
                 self.client.set_terminated(run.info.run_id, "FAILED")
             raise
         # The digest goes last: a run that has it has all the rest.
-        self.client.set_tag(run.info.run_id, TAG_DIGEST, record.digest)
+        self.client.set_tag(run.info.run_id, _digest_tag(record), record.digest)
         self.client.set_terminated(run.info.run_id, record.status, milliseconds(record.end_time))
-        return str(run.info.run_id)
+        return _place(run)
 
     def close_orphans(self) -> None:
         """Set runs to KILLED that a dead process of this machine left open."""
         found = self.client.search_runs(
-            [self.experiment_id], f"attributes.status = 'RUNNING' and tags.`{TAG_OWNER}` LIKE '%'"
+            [*self.experiments().values()],
+            f"attributes.status = 'RUNNING' and tags.`{TAG_OWNER}` LIKE '%'",
         )
         for run in found:
             if _is_dead(run.data.tags[TAG_OWNER]):
                 self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def experiments(self) -> dict[str, str]:
+        """The ids of the experiments that are ours, by name, sorted."""
+        found = self.client.search_experiments(filter_string=f"name LIKE '{COMMON}%'")
+        ids = {e.name: str(e.experiment_id) for e in found}
+        ours = (name for name in ids if name == COMMON or name.startswith(experiment_of("")))
+        return {name: ids[name] for name in sorted(ours)}
+
+    def experiment_id(self, name: str) -> str:
+        """The id of an experiment, which is created, with its views, where it is missing."""
+        if name not in self._experiments:
+            self._experiments[name] = self._experiment(name)
+        return self._experiments[name]
 
     def _experiment(self, name: str) -> str:
         views = {view.tag: view_state(view) for view in VIEWS}
@@ -105,38 +129,42 @@ class Pusher:
         if not self.settings.tracking_uri:
             place = self.settings.storage.mlflow_artifacts.as_uri()
         tags = {"mlflow.experimentKind": "custom_model_development", **views}
-        return str(self.client.create_experiment(name, place, tags))
+        made = str(self.client.create_experiment(name, place, tags))
+        self.client.set_experiment_tag(made, "mlflow.note.content", view_note(made))
+        return made
 
-    def _find(self, parent_key: str | None, key: str, known: str | None = None) -> Any:
-        wanted = f"tags.`{TAG_KEY}` = '{key}' and tags.`{TAG_PARENT}` = '{parent_key or NO_PARENT}'"
+    def _find(self, experiment: str, key: str, known: str | None = None) -> Any:
         found = self.client.search_runs(
-            [self.experiment_id], wanted, order_by=["attributes.start_time ASC"]
+            [self.experiment_id(experiment)],
+            f"tags.`{TAG_KEY}` = '{key}'",
+            order_by=["attributes.start_time ASC"],
         )
         by_id = {run.info.run_id: run for run in found}
         return by_id.get(known) or (found[0] if found else None)
 
     def _create(self, record: RunRecord) -> Any:
-        tags = self._tags(record)
+        tags = self._tags(record) | {TAG_PARENT: record.parent_key or NO_PARENT}
         if record.parent_key is not None:
-            tags["mlflow.parentRunId"] = self._parent(record.parent_key)
-        start = milliseconds(record.start_time)
-        return self.client.create_run(self.experiment_id, start, tags, record.name)
+            tags["mlflow.parentRunId"] = self._parent(record.experiment, record.parent_key)
+        start, experiment = milliseconds(record.start_time), self.experiment_id(record.experiment)
+        return self.client.create_run(experiment, start, tags, record.name)
 
-    def _parent(self, key: str) -> str:
+    def _parent(self, experiment: str, key: str) -> str:
         """The parent's run id; a parent that was not logged yet is opened, to be filled later."""
-        run = self._find(None, key)
+        run = self._find(experiment, key)
         if run is None:
             tags = {TAG_KEY: key, TAG_PARENT: NO_PARENT, TAG_OWNER: _me()}
-            run = self.client.create_run(self.experiment_id, None, tags, f"benchmark {key[:8]}")
+            place, name = self.experiment_id(experiment), f"benchmark {key[:8]}"
+            run = self.client.create_run(place, None, tags, name)
         return str(run.info.run_id)
 
     def _tags(self, record: RunRecord) -> dict[str, str]:
-        tags = {TAG_KEY: record.key, TAG_PARENT: record.parent_key or NO_PARENT, TAG_OWNER: _me()}
         return {
             "mlflow.source.name": "mrl4rec",
             "mlflow.source.type": "LOCAL",
             **record.tags,
-            **tags,
+            TAG_KEY: record.run_key,
+            TAG_OWNER: _me(),
         }
 
     def _fill(self, run: Any, record: RunRecord) -> None:
@@ -144,8 +172,17 @@ class Pusher:
         missing: list[str] = []
         # The run's own start as time stamp: a value logged again is then the same row, not another.
         time = run.info.start_time
-        metrics = [entities.Metric(name, value, time, step) for name, value, step in record.metrics]
         params = self._new_params(run, record, missing)
+        tags, model = self._tags(record), None
+        if record.model_folder is not None:
+            tags[TAG_FOLDER] = str(record.model_folder)
+            model = self._model(run, record, missing)
+        # Values that are no curve are the model's too: the list of models then shows them.
+        points = Counter(name for name, _, _ in record.metrics)
+        metrics = [
+            entities.Metric(name, value, time, step, model_id=model if points[name] == 1 else None)
+            for name, value, step in record.metrics
+        ]
         for metrics_ in _chunks(metrics, 1000):
             self.client.log_batch(run_id, metrics=metrics_)
         for params_ in _chunks([entities.Param(k, v) for k, v in params.items()], 100):
@@ -153,10 +190,8 @@ class Pusher:
         self._datasets(run_id, record)
         for path, folder in record.artifacts:
             self._artifact(run_id, Path(path), folder, missing)
-        tags = self._tags(record)
-        if record.model_folder is not None:
-            tags[TAG_FOLDER] = str(record.model_folder)
-            self._model(run_id, Path(record.model_folder), missing)
+        for name, text in record.texts.items():
+            self.client.log_text(run_id, text, name)
         if missing:
             tags[TAG_MISSING] = cut("; ".join(missing), 8000)
             log.warning("run %s is logged without: %s", record.name, tags[TAG_MISSING])
@@ -165,19 +200,28 @@ class Pusher:
 
     def _new_params(self, run: Any, record: RunRecord, missing: list[str]) -> dict[str, str]:
         # MLflow refuses to change a parameter: what the run was first logged with stays.
-        old = run.data.params
-        changed = [
-            f"{k}={v} (was {old[k]})" for k, v in record.params.items() if old.get(k, v) != v
-        ]
+        old, params = run.data.params, {}
+        for name, value in record.params.items():
+            params[name] = value
+            if len(value) > MAX_PARAM:
+                file = f"parameters/{name}.txt"
+                params[name] = f"{len(value):,} characters: see the artifact {file}"
+                if name not in old:
+                    self.client.log_text(run.info.run_id, value, file)
+        changed = [f"{k}={v} (was {old[k]})" for k, v in params.items() if old.get(k, v) != v]
         if changed:
             missing.append("changed parameters " + ", ".join(changed))
-        return {k: v for k, v in record.params.items() if k not in old}
+        return {k: v for k, v in params.items() if k not in old}
 
     def _datasets(self, run_id: str, record: RunRecord) -> None:
         inputs = []
-        for name, source, digest, context in record.datasets:
+        for name, path, digest, context, *more in record.datasets:
             # Name, digest and place only: the rows stay in their Delta table.
-            data = entities.Dataset(name, digest[:MAX_DIGEST], "local", json.dumps({"uri": source}))
+            version, profile = (*more, None, None)[:2]
+            source = {"path": path, **({"delta_table_version": int(version)} if version else {})}
+            data = entities.Dataset(
+                name, digest[:MAX_DIGEST], "delta_table", json.dumps(source), profile=profile
+            )
             inputs.append(
                 entities.DatasetInput(data, [entities.InputTag("mlflow.data.context", context)])
             )
@@ -192,17 +236,20 @@ class Pusher:
         else:
             missing.append(f"{path} (not there any more)")
 
-    def _model(self, run_id: str, folder: Path, missing: list[str]) -> None:
+    def _model(self, run: Any, record: RunRecord, missing: list[str]) -> str | None:
+        """Log the model folder; the id of its LoggedModel, None where there is none."""
+        folder = Path(record.model_folder or "")
         if not folder.is_dir():
             missing.append(f"{folder} (not there any more)")
-            return
+            return None
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
         if size > self.settings.mlflow_max_model_mb * 1_000_000:
-            return  # linked by its tag, not copied
-        self.client.log_artifacts(run_id, str(folder), "model_folder")
-        reason = log_model(self.client, self.experiment_id, run_id, folder)
-        if reason:
-            missing.append(f"pyfunc ({reason})")
+            return None  # linked by its tag, not copied
+        try:
+            return log_model(self.client, run, folder, record)
+        except NotPacked as error:
+            missing.append(f"pyfunc ({error})")
+            return None
 
 
 def _chunks(rows: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
@@ -210,8 +257,17 @@ def _chunks(rows: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
         yield rows[start : start + size]
 
 
+def _place(run: Any) -> Place:
+    return Place(str(run.info.run_id), str(run.info.experiment_id))
+
+
+def _digest_tag(record: RunRecord) -> str:
+    """A run that several records make up has a digest of each."""
+    return TAG_DIGEST if record.key == record.run_key else f"{TAG_DIGEST}.{record.key[:64]}"
+
+
 def _is_complete(run: Any, record: RunRecord) -> bool:
-    digest = run.data.tags.get(TAG_DIGEST)
+    digest = run.data.tags.get(_digest_tag(record))
     return bool(run.info.status == record.status and digest == record.digest)
 
 

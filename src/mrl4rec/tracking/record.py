@@ -15,13 +15,17 @@ from mrl4rec.core.errors import Mrl4recError
 
 Metric = tuple[str, float, int]
 """(name, value, step)"""
-DatasetRef = tuple[str, str, str, str]
-"""(name, path of its source, digest, context: training, evaluation …)"""
+DatasetRef = tuple[str, ...]
+"""(name, path of its source, digest, context: training, evaluation …), and where it is known the
+version of the source and a profile of the data, as JSON text."""
 Artifact = tuple[str | Path, str]
 """(local file or folder, folder inside the run's artifacts; "" is the top)"""
 
 # The limits of MLflow 3.17 (mlflow/utils/validation.py).
 MAX_PARAM, MAX_TAG, MAX_NAME, MAX_DIGEST = 6000, 8000, 250, 36
+COMMON = "mrl4rec"
+"""The experiment of all data sets, where versions before 0.3 logged."""
+_ODD_MODEL = re.compile(r"[/:.%\"']")
 _ODD_NAME = re.compile(r"[^\w\-. /:]")
 _KEY = re.compile(r"[\w.:/@+,=\-]{1,500}")
 
@@ -30,17 +34,21 @@ _KEY = re.compile(r"[\w.:/@+,=\-]{1,500}")
 class RunRecord:
     """One MLflow run, complete. Raises Mrl4recError where MLflow could not take it.
 
-    ``(parent_key, key)`` names the run: logged twice it is one run, and a second record with
-    other content adds to it. Params, tags and names longer than MLflow takes are cut, with an
-    ellipsis; characters that it refuses in names become ``_``.
+    ``(experiment, run_key)`` names the run: logged twice it is one run, and another record of it
+    adds to it. A value longer than MLflow takes becomes an artifact, and the parameter names it;
+    tags and names are cut, with an ellipsis; characters that it refuses in names become ``_``.
     """
 
     key: str
-    """What the run is of: a stage key, or the benchmark's own key."""
+    """What the record is of: a stage key, or the benchmark's own key."""
     name: str
     """What people read in the list of runs."""
+    experiment: str = COMMON
+    """Name of the experiment: ``experiment_of`` a data set."""
+    run_key: str = ""
+    """What the run is of, where several records make it up; empty: ``key``."""
     parent_key: str | None = None
-    """Key of the run it belongs under; that run may be logged later."""
+    """Key of the run it is put under when it is created; that run may be logged later."""
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Sequence[Metric] = ()
@@ -48,13 +56,19 @@ class RunRecord:
     artifacts: Sequence[Artifact] = ()
     model_folder: str | Path | None = None
     """A finished model folder: kept as artifact, and as a pyfunc where it is small enough."""
+    model_name: str = "recommender"
+    """What the pyfunc is called in the list of models."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Artifacts by path that are written from here: ``model-card.md`` and its text."""
     status: Literal["FINISHED", "FAILED"] = "FINISHED"
     start_time: datetime | float | None = None
     """A time with its zone, or seconds since 1970."""
     end_time: datetime | float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("key", "parent_key"):
+        put = object.__setattr__  # the dataclass is frozen; this is its constructor
+        put(self, "run_key", self.run_key or self.key)
+        for name in ("key", "run_key", "parent_key"):
             value = getattr(self, name)
             if value is not None and not _KEY.fullmatch(value):
                 raise Mrl4recError(
@@ -63,8 +77,8 @@ class RunRecord:
                 )
         if self.status not in ("FINISHED", "FAILED"):
             raise Mrl4recError("a run's status is FINISHED or FAILED", where=repr(self.status))
-        put = object.__setattr__  # the dataclass is frozen; this is its constructor
-        put(self, "params", {_name(k): cut(str(v), MAX_PARAM) for k, v in self.params.items()})
+        put(self, "params", {_name(k): str(v) for k, v in self.params.items()})
+        put(self, "model_name", _ODD_MODEL.sub("-", self.model_name))
         put(self, "tags", {_name(k): cut(str(v), MAX_TAG) for k, v in self.tags.items()})
         put(self, "metrics", [(_name(n), float(v), int(s)) for n, v, s in self.metrics])
         put(self, "datasets", [tuple(map(str, d)) for d in self.datasets])
@@ -74,13 +88,16 @@ class RunRecord:
 
     @property
     def file_name(self) -> str:
-        """The name of the record's file: one for each (parent_key, key)."""
-        return file_name(self.parent_key, self.key)
+        """The name of the record's file: one for each (experiment, key)."""
+        return file_name(self.experiment, self.key)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the content, without the times: the same work looked up again is the same."""
-        body = {k: v for k, v in asdict(self).items() if k not in ("start_time", "end_time")}
+        """SHA-256 of the content, without the times, and without the parent, which is the first
+        that the run had: the same work looked up again is the same.
+        """
+        left_out = ("start_time", "end_time", "parent_key")
+        body = {k: v for k, v in asdict(self).items() if k not in left_out}
         return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
 
     def to_json(self) -> str:
@@ -102,9 +119,14 @@ class RunRecord:
         return cls(**body)
 
 
-def file_name(parent_key: str | None, key: str) -> str:
+def experiment_of(dataset: str) -> str:
+    """The name of a data set's experiment."""
+    return f"{COMMON}-{dataset}"
+
+
+def file_name(experiment: str, key: str) -> str:
     """The name of the file of the record of this place."""
-    place = json.dumps([parent_key, key])
+    place = json.dumps([experiment, key])
     return hashlib.sha256(place.encode()).hexdigest()[:32] + ".json"
 
 

@@ -7,60 +7,70 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mrl4rec.tracking.record import Artifact, DatasetRef, Metric, RunRecord
+from mrl4rec.tracking.cards import Value, card_json, card_markdown
+from mrl4rec.tracking.identity import Identity, identity, text
+from mrl4rec.tracking.record import Artifact, DatasetRef, Metric, RunRecord, experiment_of
 
-Value = tuple[str, int, int | None, float]
-"""(metric, k, width or None, value)"""
 WIDTH_METRICS = ("recall", "ndcg")
 """Metrics that are also logged at every width, at one k, so that the list stays short."""
 WIDTH_K = 20
 
 
 def model_run(
-    *,
-    key: str,
     dataset: str,
-    method_name: str,
-    protocol: str,
-    values: Iterable[Value],
+    card: Mapping[str, Any],
+    values: Iterable[Value] = (),
+    *,
+    key: str | None = None,
+    rotated: bool = False,
     parent_key: str | None = None,
-    levels: str | None = None,
-    seed: int | None = None,
-    epoch: int | None = None,
-    method: Mapping[str, Any] | None = None,
-    history: Sequence[Mapping[str, Any]] = (),
-    versions: Mapping[str, Any] | None = None,
     params: Mapping[str, Any] | None = None,
+    versions: Mapping[str, Any] | None = None,
     datasets: Sequence[DatasetRef] = (),
     artifacts: Sequence[Artifact] = (),
     model_folder: str | Path | None = None,
-    status: str = "FINISHED",
     start_time: datetime | float | None = None,
     end_time: datetime | float | None = None,
 ) -> RunRecord:
-    """The record of one trained and evaluated model.
+    """The record of one trained model, and of an evaluation of it: all are one run.
 
-    ``method`` is the method's own flat data, ``params`` what else was chosen (split, k-core…),
-    ``history`` the model card's learning curve, ``versions`` the table versions that were read.
-    Same values are the same strings in every run, so that a comparison shows what differs.
+    ``card`` is the model's card as JSON values, ``key`` the evaluation's stage key (None: it was
+    not evaluated), ``params`` what else was chosen (split, k-core…), ``versions`` the table
+    versions that were read. ``rotated``: the values are of the rotated vectors, and their metrics
+    say so. Same values are the same strings in every run, so that a comparison shows what differs.
     """
-    said = {"dataset": dataset, "method": method_name, "levels": levels, "seed": seed,
-            "protocol": protocol}  # fmt: skip
-    own = {k: v for k, v in (method or {}).items() if k != "name"}
-    tags = {k: text(v) for k, v in said.items()}
-    tags |= {"stage_key": key, "epoch": text(epoch)}
-    tags |= {f"version.{k}": text(v) for k, v in (versions or {}).items()}
+    what = identity(card)
+    name = run_name(what.method, what.levels, what.seed, what.changed)
+    said = {"method": what.method, "levels": what.levels, "settings": what.changed or "defaults",
+            "seed": what.seed, "epochs": what.epochs, "dataset": dataset,
+            "protocol": what.protocol, "split_key": what.split_key, "identity": what.digest,
+            "board": _board(what, params or {})}  # fmt: skip
+    # In the order in which MLflow shows them; no setting of the method goes over what is said.
+    params = {**said, **(params or {}), **what.settings, **said}
+    evaluated = "stage_key.rotated" if rotated else "stage_key"
+    tags = {name: text(said[name]) for name in ("dataset", "method", "levels", "seed", "protocol")}
+    tags |= {evaluated: key or card["stage_key"], "epoch": text(card.get("epoch"))}
+    versions = {**card.get("versions", {}), **(versions or {}), "model": card["stage_key"]}
+    tags |= {f"version.{k}": text(v) for k, v in versions.items()}
+    values = list(values)
+    texts = {} if rotated else {"model-card.md": card_markdown(name, card, values),
+                                "model-card.json": card_json(card)}  # fmt: skip
+    if not rotated:
+        tags["mlflow.note.content"] = texts["model-card.md"]
     return RunRecord(
-        key=key,
+        key=key or card["stage_key"],
+        run_key=card["stage_key"],
+        experiment=experiment_of(dataset),
         parent_key=parent_key,
-        name=run_name(dataset, method_name, levels, seed),
-        params={k: text(v) for k, v in {**said, **(params or {}), **own, **said}.items()},
+        name=name,
+        params={k: text(v) for k, v in params.items()},
         tags=tags,
-        metrics=[*final_metrics(values), *curves(history)],
+        metrics=[*final_metrics(values, rotated), *curves(card.get("history", ()))],
         datasets=datasets,
         artifacts=artifacts,
+        texts=texts,
         model_folder=model_folder,
-        status="FAILED" if status == "FAILED" else "FINISHED",
+        model_name=" ".join(part for part in (what.method, what.levels, what.changed) if part),
         start_time=start_time,
         end_time=end_time,
     )
@@ -69,6 +79,7 @@ def model_run(
 def benchmark_run(
     *,
     key: str,
+    dataset: str,
     name: str,
     params: Mapping[str, Any],
     tags: Mapping[str, Any] | None = None,
@@ -80,13 +91,15 @@ def benchmark_run(
     end_time: datetime | float | None = None,
 ) -> RunRecord:
     """The record of a benchmark, the parent of its models; ``note`` is Markdown for its page."""
-    kept = {k: text(v) for k, v in (tags or {}).items()} | {"kind": "benchmark"}
+    kept = {k: text(v) for k, v in (tags or {}).items()}
+    kept |= {"kind": "benchmark", "dataset": dataset}
     if note:
         kept["mlflow.note.content"] = note
     return RunRecord(
         key=key,
+        experiment=experiment_of(dataset),
         name=name,
-        params={k: text(v) for k, v in params.items()},
+        params={k: text(v) for k, v in {**params, "dataset": dataset}.items()},
         tags=kept,
         datasets=datasets,
         artifacts=artifacts,
@@ -119,7 +132,8 @@ def retraining_run(
         kept["mlflow.note.content"] = note
     return RunRecord(
         key=key,
-        name=f"retraining {seq} · {dataset} · {decision}",
+        experiment=experiment_of(dataset),
+        name=f"retraining {seq} · {decision}",
         params={k: text(v) for k, v in {**params, "dataset": dataset}.items()},
         tags=kept,
         metrics=[(name, value, 0) for name, value in sorted(metrics.items())],
@@ -129,28 +143,36 @@ def retraining_run(
     )
 
 
-def run_name(dataset: str, method: str, levels: str | None, seed: int | None) -> str:
-    """What a run is called in lists: ``MRL-M · 4,8,16 · seed 0 · tools``; what differs first."""
-    parts = [method, levels, None if seed is None else f"seed {seed}", dataset]
+def run_name(method: str, levels: str | None, seed: int | None, changed: str = "") -> str:
+    """What a run is called in lists: ``MRL-M · 4,8,16 · dim=64 · seed 0``."""
+    parts = [method, levels, changed, None if seed is None else f"seed {seed}"]
     return " · ".join(part for part in parts if part)
 
 
-def final_metrics(values: Iterable[Value]) -> list[Metric]:
+def _board(what: Identity, params: Mapping[str, Any]) -> str:
+    """What the run may be compared with: ``random · clean · ac458124``."""
+    key = (what.split_key or "unknown split")[:8]
+    return " · ".join(filter(None, [params.get("split"), what.protocol, key]))
+
+
+def final_metrics(values: Iterable[Value], rotated: bool = False) -> list[Metric]:
     """Full-width metrics as ``recall_20``, narrower ones as ``recall_20_w16``.
 
     The curve over widths is also one stepped metric, ``recall_20_by_width`` (step = width), which
-    MLflow draws as it is.
+    MLflow draws as it is. Those of rotated vectors end in ``_rotated``; at full width they are the
+    model's own, and left out.
     """
+    end = "_rotated" if rotated else ""
     rows = list(values)
     full = max((w for _, _, w, _ in rows if w is not None), default=None)
     out: list[Metric] = []
+    if not rotated:
+        out += [(f"{metric}_{k}", value, 0) for metric, k, w, value in rows if w == full]
     for metric, k, width, value in rows:
-        if width == full:
-            out.append((f"{metric}_{k}", value, 0))
         if width is not None and metric in WIDTH_METRICS and k == WIDTH_K:
-            out.append((f"{metric}_{k}_by_width", value, width))
+            out.append((f"{metric}_{k}_by_width{end}", value, width))
             if width != full:
-                out.append((f"{metric}_{k}_w{width}", value, 0))
+                out.append((f"{metric}_{k}_w{width}{end}", value, 0))
     return out
 
 
@@ -167,18 +189,3 @@ def curves(history: Sequence[Mapping[str, Any]]) -> list[Metric]:
             if name != "epoch" and isinstance(value, int | float):
                 out.append((prefix + name.replace("@", "_"), float(value), int(row["epoch"])))
     return out
-
-
-def text(value: Any) -> str:
-    """One spelling for one value: ``none``, ``4,8,16``, ``0.001``."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.10g}"
-    if isinstance(value, list | tuple | set | frozenset):
-        return ",".join(text(part) for part in value)
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k}={text(v)}" for k, v in value.items())
-    return str(value)

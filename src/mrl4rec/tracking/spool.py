@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ from mrl4rec.core.locks import locked
 from mrl4rec.tracking.record import RunRecord
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server has a run."""
+
+    run_id: str
+    experiment_id: str
 
 
 class Spool:
@@ -48,13 +57,12 @@ class Spool:
             log.warning("a record in the spool cannot be read (%s); set aside as %s", error, bad)
             return None
 
-    def arrived(self, record: RunRecord, run_id: str, uri: str) -> None:
-        """Note in ``done`` where the record went, then drop it from those that wait."""
-        body: dict[str, Any] = {"run_id": run_id, "uri": uri, "digest": record.digest}
-        for name in ("name", "key", "parent_key", "status", "tags"):
+    def arrived(self, path: Path, record: RunRecord, place: Place, uri: str) -> None:
+        """Note in ``done`` where the record in ``path`` went, then drop it from those that wait."""
+        body: dict[str, Any] = {**asdict(place), "uri": uri, "digest": record.digest}
+        for name in ("name", "key", "experiment", "parent_key", "status", "tags"):
             body[name] = getattr(record, name)
         _write(self.done / record.file_name, json.dumps(body, indent=1, ensure_ascii=False))
-        path = self.folder / record.file_name
         current = self.read(path)
         if current is not None and current.digest == record.digest:  # else a newer one came in
             path.unlink(missing_ok=True)

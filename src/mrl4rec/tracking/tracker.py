@@ -15,8 +15,7 @@ from mrl4rec.core import lazy
 from mrl4rec.core.masking import masked, scrub
 from mrl4rec.core.settings import Settings
 from mrl4rec.tracking.record import RunRecord, file_name
-from mrl4rec.tracking.spool import Spool
-from mrl4rec.tracking.view import VIEWS, view_link
+from mrl4rec.tracking.spool import Place, Spool
 
 with lazy.imports():
     from mrl4rec.tracking import push
@@ -28,7 +27,6 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-EXPERIMENT = "mrl4rec"
 SQLITE = "sqlite:///"
 PROBE_SECONDS = 2.0
 """How long a server may take to accept a connection."""
@@ -39,8 +37,8 @@ AWAY_SECONDS, MOST_AWAY_SECONDS = 30.0, 600.0
 class Tracker:
     """Logs records to the settings' tracking server, or keeps them until it is back."""
 
-    def __init__(self, settings: Settings, experiment: str = EXPERIMENT) -> None:
-        self.settings, self.experiment = settings, experiment
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.uri = settings.mlflow_uri()
         self.place = masked(self.uri)
         """The server as it may be told: in log lines, and in the spool."""
@@ -56,29 +54,30 @@ class Tracker:
         Raises Mrl4recError only where the record cannot even be written to disk.
         """
         note = self._arrival(record.file_name)
-        known = note.get("run_id") if note.get("digest") == record.digest else None
+        known = note["run_id"] if note.get("digest") == record.digest else None
         if known is not None and self._away():
             return known
         return self._push(self.spool.put(record), known)
 
-    def connect(self) -> None:
+    def connect(self, experiment: str) -> None:
         """Import MLflow and open its store (SQLite is made where it is missing), ahead of a log.
 
         Raises what MLflow raises.
         """
         if not self._away():
-            self._connected()
+            self._connected().experiment_id(experiment)
 
-    def known(self, parent_key: str | None, key: str) -> str | None:
-        """The run a record of this place went to on this server, as far as the spool remembers."""
-        return self._arrival(file_name(parent_key, key)).get("run_id")
+    def known(self, experiment: str, key: str) -> Place | None:
+        """Where a record went on this server, as far as the spool remembers."""
+        note = self._arrival(file_name(experiment, key))
+        return Place(note["run_id"], note["experiment_id"]) if note else None
 
-    def finished(self, parent_key: str | None, key: str) -> Mapping[str, str] | None:
+    def finished(self, experiment: str, key: str) -> Mapping[str, str] | None:
         """The tags of the record of this place that the server took last, if its run is finished.
 
         MLflow is not asked: importing its client takes seconds.
         """
-        note = self._arrival(file_name(parent_key, key))
+        note = self._arrival(file_name(experiment, key))
         return note.get("tags") if note.get("status") == "FINISHED" else None
 
     def replay(self) -> int:
@@ -101,15 +100,12 @@ class Tracker:
         return not self._away()
 
     def client(self) -> Any:
-        """MLflow's client, once the experiment is there. Raises what MLflow raises."""
+        """MLflow's client. Raises what MLflow raises."""
         return self._connected().client
 
-    def view_links(self, server: str) -> dict[str, str]:
-        """The saved views' addresses on a server's pages, by name; none where it is away."""
-        experiment = self._ask(lambda pusher: pusher.experiment_id)
-        if experiment is None:
-            return {}
-        return {view.name: view_link(server, experiment, view) for view in VIEWS}
+    def experiments(self) -> dict[str, str]:
+        """The ids of our experiments, by name; none where the server is away."""
+        return self._ask(lambda pusher: pusher.experiments()) or {}
 
     def _arrival(self, name: str) -> dict[str, Any]:
         if self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).exists():
@@ -135,19 +131,19 @@ class Tracker:
             if record is None:  # pushed by another process meanwhile, or damaged
                 return self._arrival(path.name).get("run_id")
             try:
-                run_id = self._connected().push(record, known)
+                place = self._connected().push(record, known)
             except Exception as error:  # whatever MLflow raises, the training must not fail by it
                 self._note(error, record)
                 return None
-            self.spool.arrived(record, run_id, self.place)
+            self.spool.arrived(path, record, place, self.place)
         self._warned, self._pause = False, AWAY_SECONDS
-        return run_id
+        return place.run_id
 
     def _connected(self) -> push.Pusher:
         with self._connecting:
             pusher = self._pusher
             if pusher is None:
-                pusher = self._pusher = push.Pusher(self.settings, self.experiment)
+                pusher = self._pusher = push.Pusher(self.settings)
             return pusher
 
     def _note(self, error: Exception, record: RunRecord) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mrl4rec.tracking.record import RunRecord
-from mrl4rec.tracking.runs import curves, run_name, text
+from mrl4rec.tracking.identity import text
+from mrl4rec.tracking.record import RunRecord, experiment_of
+from mrl4rec.tracking.runs import curves, run_name
 
 if TYPE_CHECKING:
     from mrl4rec.training.tuning import Trial, Tuning
@@ -22,7 +23,8 @@ def tuning_run(tuning: Tuning, start_time: float, end_time: float) -> RunRecord:
     said = {**_said(tuning), "searched": tuning.searched}
     return RunRecord(
         key=tuning.study,
-        name=f"tuning · {run_name(tuning.dataset, tuning.method, tuning.levels, tuning.seed)}",
+        experiment=experiment_of(tuning.dataset),
+        name=f"tuning · {run_name(tuning.method, tuning.levels, tuning.seed)}",
         params={k: text(v) for k, v in said.items()},
         tags={"kind": "tuning", "best": " ".join(f"--set {flag}" for flag in tuning.flags)},
         metrics=metrics,
@@ -38,6 +40,7 @@ def trial_run(tuning: Tuning, trial: Trial, end_time: float) -> RunRecord:
     final = [] if trial.value is None else [(f"{value}_best", trial.value, 0)]
     return RunRecord(
         key=f"{tuning.study}:{trial.number}",
+        experiment=experiment_of(tuning.dataset),
         parent_key=tuning.study,
         name=f"trial {trial.number} · {trial.state}",
         params={k: text(v) for k, v in {**_said(tuning), **own}.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pytest
 from deltalake import DeltaTable
 
 from mrl4rec.checks import gate
-from mrl4rec.checks.gate import Facts, Finding, Verdict
+from mrl4rec.checks.gate import Facts, Finding, Verdict, data_docs
 from mrl4rec.checks.gate.verdicts import last_failure
 from mrl4rec.core.errors import GateFailed, UsageError
 from mrl4rec.core.settings import Settings
@@ -163,11 +164,12 @@ def test_a_sample_that_cannot_be_taken_does_not_change_the_verdict(settings: Set
 
 
 def test_markdown_has_a_row_an_expectation_and_a_link(settings: Settings) -> None:
-    text = gate.markdown(settings, judged(settings, GOOD | {"rows": 4}))
+    verdict = judged(settings, GOOD | {"rows": 4})
+    text = gate.markdown(verdict, "[Data Docs](http://127.0.0.1/page.html)")
     assert "Gate reviews FAILED: d" in text
     assert "| ✗ | enough | 4 | ≥ 5 | there are rows |" in text
     assert "| ✓ | few_bad | 0.1 | ≤ 0.1 | few are bad |" in text
-    assert "](file:///" in text
+    assert "\n[Data Docs](http://127.0.0.1/page.html)\n" in text
 
 
 @pytest.mark.parametrize(
@@ -294,7 +296,41 @@ def test_pages_of_two_runs_stay_and_move_with_the_warehouse(
     assert not settings.warehouse.exists()
     text = pages[2].read_text() if pages[2] else ""
     assert "few are bad" in text
+    assert not re.findall(r"<(?:script|link|img)[^>]*(?:https?:)?//[^>]*>", index + text)
+    assert pages[2] is not None
+    for local in re.findall(r'(?:src|href)="(\.\./[^"#]*|static/[^"#]*)"', text):
+        assert (pages[2].parent / local).is_file(), local
     assert str(tmp_path) not in text
+
+
+def test_the_index_lists_the_verdicts_and_leads_to_their_pages(settings: Settings) -> None:
+    judged(settings, GOOD, version=1)
+    judged(settings, GOOD | {"rows": 4}, version=2)
+    index = settings.storage.data_docs_dir("d") / "data_docs" / "index.html"
+    rows = re.findall(r"<tr>(.*?)</tr>", index.read_text(), re.S)[1:]
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
+    told = [(table, version, re.sub("<.*?>", "", word)) for table, version, _, word, *_ in cells]
+    assert told == [
+        ("reviews", "2", "✗ failed"), ("reviews", "1", "✓ passed"),
+        ("sources", "2", "✗ failed"), ("sources", "1", "✓ passed"),
+    ]  # fmt: skip
+    links = re.findall(r'<a href="([^"]*)">', index.read_text())
+    assert len(links) == 4
+    assert all((index.parent / link).is_file() for link in links)
+
+
+def test_pages_of_older_versions_get_local_styles_too(settings: Settings) -> None:
+    page = judged(settings, GOOD, version=1).page(settings)
+    assert page is not None
+    site = settings.storage.data_docs_dir("d") / "data_docs"
+    page.write_text('<head><script src="https://cdn.example/x.js"></script></head>old')
+    (site / "static" / "data_docs.css").unlink()
+    data_docs.refresh(settings)
+    text = page.read_text()
+    assert "cdn.example" not in text
+    assert "data_docs.css" in text
+    assert text.endswith("old")
+    assert (site / "static" / "data_docs.css").is_file()
 
 
 def test_nothing_is_written_outside_the_warehouse(

@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 import socket
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -217,13 +217,15 @@ def test_the_registered_model_is_served_from_its_alias(
     assert run.data.tags["version.model"] == "a" * 64
 
 
-def test_a_model_with_a_run_is_registered_from_it(store: Settings) -> None:
+@pytest.mark.parametrize("experiment", [f"mrl4rec-{DATASET}", "mrl4rec"])
+def test_a_model_with_a_run_is_registered_from_it(store: Settings, experiment: str) -> None:
     key = world.model(store)
+    folder = world.folder(store, key)
     record = model_run(
-        key="evaluated", parent_key="benchmark", dataset=DATASET, method_name="MRL-M",
-        protocol="clean", values=[("recall", 20, None, 0.5)], versions={"model": key},
-        model_folder=world.folder(store, key),
+        DATASET, asdict(model_folder.read_card(folder)), [("recall", 20, None, 0.5)],
+        key="evaluated", parent_key="benchmark", model_folder=folder,
     )  # fmt: skip
+    record = replace(record, experiment=experiment)  # older versions had one for all data sets
     run_id = Tracker(store).log(record)
     change.promote(store, DATASET, key, "w")
     assert api(store).get_model_version(NAME, "1").run_id == run_id

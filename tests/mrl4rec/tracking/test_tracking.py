@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,22 @@ import pytest
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.kernels.csr import Csr
-from mrl4rec.models import model_folder
+from mrl4rec.models import model_folder, resolve
 from mrl4rec.models.model_folder import ModelCard
 from mrl4rec.models.scorers import FactorModel
-from mrl4rec.tracking import RunRecord, Tracker, benchmark_run, model_run
+from mrl4rec.tracking import (
+    COMMON,
+    RunRecord,
+    Tracker,
+    benchmark_run,
+    experiment_of,
+    model_run,
+)
+from mrl4rec.tracking.identity import text
 from mrl4rec.tracking.push import Pusher, client
-from mrl4rec.tracking.runs import curves, final_metrics, text
+from mrl4rec.tracking.runs import curves, final_metrics
+from mrl4rec.tracking.spool import Place
+from mrl4rec.tracking.view import LEADERBOARD
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -71,9 +82,8 @@ def test_a_record_becomes_one_run_with_all_it_says(store: Settings) -> None:
     source = store.warehouse / "x" / "splits"
     file = store.warehouse / "report.html"
     file.write_text("<p>report</p>")
-    run_id = Tracker(store).log(
-        record(datasets=[("x", str(source), "d" * 64, "training")], artifacts=[(file, "")])
-    )
+    split = ("x", str(source), "d" * 64, "training", "3", '{"train": 9}')
+    run_id = Tracker(store).log(record(datasets=[split], artifacts=[(file, "")]))
     run = one(store)
     assert run.info.run_id == run_id
     assert (run.info.status, run.info.run_name) == ("FINISHED", "MRL-M · seed 0")
@@ -81,7 +91,9 @@ def test_a_record_becomes_one_run_with_all_it_says(store: Settings) -> None:
     assert run.data.metrics == {"recall_20": 0.125, "loss": 0.5}
     assert (run.data.tags["dataset"], run.data.tags["mrl4rec.key"]) == ("x", "k1")
     (given,) = run.inputs.dataset_inputs
-    assert json.loads(given.dataset.source) == {"uri": str(source)}
+    assert given.dataset.source_type == "delta_table"  # as mlflow.data names it
+    assert json.loads(given.dataset.source) == {"path": str(source), "delta_table_version": 3}
+    assert json.loads(given.dataset.profile) == {"train": 9}
     assert (given.dataset.name, given.dataset.digest) == ("x", "d" * 36)
     assert (given.tags[0].key, given.tags[0].value) == ("mlflow.data.context", "training")
     api = client(store.mlflow_uri())
@@ -127,42 +139,89 @@ def test_a_parameter_is_never_changed_silently(
     assert "seed=1 (was 0)" in caplog.text
 
 
-def test_the_same_key_under_another_parent_is_another_run(store: Settings) -> None:
+def test_another_benchmark_does_not_repeat_the_run(store: Settings) -> None:
     tracker = Tracker(store)
     ids = [tracker.log(record(parent_key=parent)) for parent in ("b1", "b2", None)]
-    assert len(set(ids)) == 3
-    assert tracker.known("b1", "k1") == ids[0]
-    assert tracker.known("b3", "k1") is None
+    assert len(set(ids)) == 1
+    run = next(run for run in runs(store) if run.info.run_id == ids[0])
+    assert run.data.tags["mrl4rec.parent_key"] == "b1"
+    shutil.rmtree(store.warehouse / "spool")
+    assert tracker.log(record(parent_key="b2")) == ids[0]
+    assert len(runs(store)) == 2  # it, and its parent
+
+
+def test_evaluations_of_one_model_are_one_run(store: Settings) -> None:
+    tracker = Tracker(store)
+    first = record(key="e1", run_key="m", metrics=[("recall_20", 0.5, 0)])
+    second = record(key="e2", run_key="m", metrics=[("recall_20_w8_rotated", 0.25, 0)])
+    assert tracker.log(first) == tracker.log(second)
+    shutil.rmtree(store.warehouse / "spool")
+    assert tracker.log(first) == tracker.log(second)
+    assert one(store).data.metrics == {"recall_20": 0.5, "recall_20_w8_rotated": 0.25}
+    assert count(store, "metrics") == 2
+
+
+def test_an_experiment_a_data_set_and_views_within_it(store: Settings) -> None:
+    tracker = Tracker(store)
+    for dataset in ("a", "b"):
+        tracker.log(record(experiment=experiment_of(dataset)))
+    api = client(store.mlflow_uri())
+    assert set(tracker.experiments()) == {"mrl4rec-a", "mrl4rec-b"}
+    for name, number in tracker.experiments().items():
+        experiment = api.get_experiment_by_name(name)
+        assert experiment.experiment_id == number
+        state = json.loads(experiment.tags[LEADERBOARD.tag])
+        assert state["columnOrder"][1:3] == ["params.`method`", "params.`levels`"]
+        assert state["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "board"}]
+        assert len(api.search_runs([number])) == 1
+
+
+def test_a_record_that_an_older_version_left_waiting_goes_where_it_would_have(
+    store: Settings,
+) -> None:
+    body = json.loads(record(parent_key="b").to_json())
+    for name in ("experiment", "run_key", "model_name", "texts"):
+        del body[name]
+    body["datasets"] = [["x/splits@v1", "/w/x/splits", "d", "training"]]
+    (store.warehouse / "spool").mkdir()
+    (store.warehouse / "spool" / "0123.json").write_text(json.dumps(body))
+    tracker = Tracker(store)
+    assert tracker.replay() == 1
+    assert tracker.spool.waiting() == []
+    assert set(tracker.experiments()) == {"mrl4rec"}
+    assert sorted(run.data.params.get("seed") for run in runs(store) if run.data.params) == ["0"]
 
 
 def test_what_was_logged_is_known_until_the_store_is_gone(store: Settings) -> None:
     tracker = Tracker(store)
-    assert tracker.finished(None, "k1") is None
+    place = (COMMON, "k1")
+    assert tracker.finished(*place) is None
     tracker.log(record(status="FAILED"))
-    assert tracker.finished(None, "k1") is None
+    assert tracker.finished(*place) is None
     run_id = tracker.log(record())
-    assert tracker.finished(None, "k1") == {"dataset": "x"}
+    assert tracker.finished(*place) == {"dataset": "x"}
     elsewhere = store.model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
-    assert Tracker(elsewhere).known(None, "k1") is None
-    assert tracker.known(None, "k1") == run_id
+    assert Tracker(elsewhere).known(*place) is None
+    assert tracker.known(*place) == Place(str(run_id), "1")
+    assert tracker.known("mrl4rec-x", "k1") is None
     (store.warehouse / "mlflow.db").unlink()
-    assert tracker.known(None, "k1") is None
-    assert tracker.finished(None, "k1") is None
+    assert tracker.known(*place) is None
+    assert tracker.finished(*place) is None
     assert not (store.warehouse / "mlflow.db").exists()  # looking makes no empty database
 
 
 def test_children_find_a_parent_that_is_logged_after_them(store: Settings) -> None:
     tracker = Tracker(store)
-    child = tracker.log(record(parent_key="bench"))
+    child = tracker.log(record(parent_key="bench", experiment="mrl4rec-x"))
     stub = next(run for run in runs(store) if run.info.run_id != child)
     assert stub.info.status == "RUNNING"
     params = {"methods": ["EASE", "MRL-M"]}
-    parent = tracker.log(benchmark_run(key="bench", name="benchmark", params=params))
+    parent = tracker.log(benchmark_run(key="bench", dataset="x", name="benchmark", params=params))
     api = client(store.mlflow_uri())
     assert api.get_run(child).data.tags["mlflow.parentRunId"] == parent == stub.info.run_id
     kept = api.get_run(parent)
     assert (kept.info.status, kept.info.run_name) == ("FINISHED", "benchmark")
-    assert kept.data.params == {"methods": "EASE,MRL-M"}
+    assert kept.data.params == {"methods": "EASE,MRL-M", "dataset": "x"}
     assert len(runs(store)) == 2
 
 
@@ -187,8 +246,11 @@ def test_what_mlflow_would_refuse_is_made_to_fit(store: Settings) -> None:
     given = record(params={"a": "x" * 9_000}, tags={"t": "y" * 9_000}, metrics=[("r@10 (%)", 1, 0)])
     assert Tracker(store).log(given) is not None
     run = one(store)
-    assert len(run.data.params["a"]) == 6_000
-    assert run.data.params["a"].endswith("…")
+    assert "parameters/a.txt" in run.data.params["a"]
+    where = client(store.mlflow_uri()).download_artifacts(run.info.run_id, "parameters/a.txt")
+    assert Path(where).read_text() == "x" * 9_000
+    Tracker(store).log(replace(given, metrics=[("more", 1, 0)]))  # nor is it said to have changed
+    assert "mrl4rec.missing" not in one(store).data.tags
     assert run.data.metrics == {"r_10 ___": 1.0}
     for bad in ({"key": "it's"}, {"key": ""}, {"status": "RUNNING"}):
         with pytest.raises(Mrl4recError):
@@ -237,10 +299,13 @@ def model(folder: Path) -> Path:
 
 def test_the_model_is_a_pyfunc_once(store: Settings) -> None:
     folder = model(store.warehouse / "model")
-    run_id = Tracker(store).log(record(model_folder=folder))
+    run_id = Tracker(store).log(record(model_folder=folder, model_name="BPR 4,8"))
     Tracker(store).log(record(model_folder=folder, params={"more": "1"}))
     found = client(store.mlflow_uri()).search_logged_models([one(store).info.experiment_id])
     assert [(m.source_run_id, m.status.name) for m in found] == [(run_id, "READY")]
+    assert found[0].name == "BPR 4,8"
+    values = {metric.key: metric.value for metric in found[0].metrics}
+    assert values == {"recall_20": 0.125}  # the curves are the run's alone
     assert [m.model_id for m in one(store).outputs.model_outputs] == [found[0].model_id]
     loaded = mlflow.pyfunc.load_model(found[0].artifact_location)
     lists = loaded.predict(pd.DataFrame({"user_id": ["a", "b"]}), params={"n": 2})
@@ -364,7 +429,7 @@ def test_killed_in_the_middle_of_a_push_then_replayed(store: Settings) -> None:
     assert count(store, "metrics") == 15_000  # none lost, none twice
     state = {run.info.run_name: run.info.status for run in runs(store)}
     assert state == {"killed": "FINISHED", "benchmark b": "KILLED"}  # its parent died with it
-    tracker.log(benchmark_run(key="b", name="benchmark", params={}))
+    tracker.log(record(key="b", name="benchmark"))
     assert {run.info.status for run in runs(store)} == {"FINISHED"}
     assert tracker.replay() == 0
 
@@ -372,21 +437,68 @@ def test_killed_in_the_middle_of_a_push_then_replayed(store: Settings) -> None:
 def test_runs_of_a_living_process_are_left_open(store: Settings) -> None:
     tracker = Tracker(store)
     tracker.log(record(parent_key="bench"))
-    Pusher(store, tracker.experiment).close_orphans()
+    Pusher(store).close_orphans()
     assert sorted(run.info.status for run in runs(store)) == ["FINISHED", "RUNNING"]
 
 
 def test_equal_values_are_equal_strings_and_only_differences_differ(store: Settings) -> None:
-    shared = {"dataset": "x", "method_name": "MRL-M", "protocol": "clean", "values": [],
-              "method": {"name": "MRL-M", "lr": 1e-3, "dim": 64, "l2": 0.0001}}  # fmt: skip
-    first = model_run(key="a", levels="4,8", seed=0, params={"kcore": 5}, **shared)
-    second = model_run(key="b", levels="4,8", seed=1, params={"kcore": 5}, **shared)
+    first, second = (
+        model_run("x", card(stage_key=key, seed=seed), key=f"e{key}", params={"kcore": 5})
+        for key, seed in (("a", 0), ("b", 1))
+    )
     assert {k for k in first.params if first.params[k] != second.params[k]} == {"seed"}
     assert first.params["lr"] == "0.001"
-    assert first.name == "MRL-M · 4,8 · seed 0 · x"
+    assert list(first.params)[:4] == ["method", "levels", "settings", "seed"]
     assert [text(v) for v in (None, (4, 8), 1e-4, 64, True, "mf")] == [
         "none", "4,8", "0.0001", "64", "true", "mf",
     ]  # fmt: skip
+
+
+def test_a_model_is_named_by_what_sets_it_apart() -> None:
+    plain = model_run("x", card())
+    assert (plain.experiment, plain.name) == ("mrl4rec-x", "MRL-M · 4,8 · seed 0")
+    assert plain.model_name == "MRL-M 4,8"
+    other = model_run("x", card(method={**card()["method"], "lr": 0.01}, epochs_asked=20))
+    assert other.name == "MRL-M · 4,8 · lr=0.01, epochs=20 · seed 0"
+    assert other.model_name == "MRL-M 4,8 lr=0-01, epochs=20"  # MLflow takes no point there
+    assert other.params["epochs"] == "20"
+
+
+def test_the_identity_is_of_all_but_the_seed() -> None:
+    def digest(**changed: Any) -> str:
+        return model_run("x", card(**changed)).params["identity"]
+
+    assert digest() == digest(seed=1) == digest(stage_key="b", epoch=3)
+    method = card()["method"]
+    apart = [
+        digest(epochs_asked=20),
+        digest(protocol="paper"),
+        digest(levels=[4, 16]),
+        digest(method={**method, "lr": 0.01}),
+        digest(method_name="MRL-D"),
+        digest(versions={"split_key": "other"}),
+    ]
+    assert len({digest(), *apart}) == 7
+
+
+def test_the_card_stands_beside_the_run_for_people(store: Settings) -> None:
+    values = [("recall", 20, 4, 0.1), ("recall", 20, 8, 0.25)]
+    run_id = Tracker(store).log(model_run("x", card(history=[{"epoch": 0, "loss": 1}]), values))
+    api = client(store.mlflow_uri())
+    assert {a.path for a in api.list_artifacts(run_id)} >= {"model-card.md", "model-card.json"}
+    text_ = api.get_run(run_id).data.tags["mlflow.note.content"]
+    assert "| 8 | 0.2500 |" in text_
+    assert "history" not in json.loads(Path(api.download_artifacts(run_id, "model-card.json"))
+                                       .read_text())  # fmt: skip
+
+
+def card(**changed: Any) -> dict[str, Any]:
+    """A card of MRL-M as it stands in model.json, with the method's own defaults."""
+    method = resolve("MRL-M").as_dict()
+    body = {"stage_key": "a", "dataset": "x", "method": method, "method_name": "MRL-M",
+            "levels": [4, 8], "seed": 0, "protocol": "clean", "epoch": 5,
+            "versions": {"split_key": "s"}}  # fmt: skip
+    return {**body, **changed}
 
 
 def test_final_metrics_by_width() -> None:
@@ -397,6 +509,10 @@ def test_final_metrics_by_width() -> None:
         ("recall_20_by_width", 0.1, 4), ("recall_20_by_width", 0.2, 64),
     }  # fmt: skip
     assert final_metrics([("recall", 20, None, 0.5)]) == [("recall_20", 0.5, 0)]
+    assert set(final_metrics(values, rotated=True)) == {
+        ("recall_20_w4_rotated", 0.1, 0),
+        ("recall_20_by_width_rotated", 0.1, 4), ("recall_20_by_width_rotated", 0.2, 64),
+    }  # fmt: skip
 
 
 def test_curves_of_two_phases_do_not_mix() -> None:
@@ -450,24 +566,21 @@ def test_server_up_down_and_up_again(server: Any, store: Settings) -> None:
     assert tracker.log(record(key="one", parent_key="bench", artifacts=[(plot, "plots")]))
     server.stop()
     assert tracker.log(record(key="two", parent_key="bench")) is None
-    tracker.log(benchmark_run(key="bench", name="benchmark", params={}))
+    tracker.log(record(key="bench", name="benchmark", tags={"kind": "benchmark"}))
     assert len(tracker.spool.waiting()) == 2
 
     server()
     back = Tracker(tracked)
     assert back.replay() == 2
     assert back.replay() == 0
-    assert (back.finished(None, "bench") or {})["kind"] == "benchmark"
+    assert (back.finished(COMMON, "bench") or {})["kind"] == "benchmark"
     found = runs(store)
     assert sorted(run.info.run_name for run in found) == ["MRL-M · seed 0"] * 2 + ["benchmark"]
     assert {run.info.status for run in found} == {"FINISHED"}
     parent = next(run for run in found if run.info.run_name == "benchmark")
     parents = {run.data.tags.get("mlflow.parentRunId") for run in found}
     assert parents == {None, parent.info.run_id}
-    links = back.view_links(str(tracked.tracking_uri))
-    for name in ("leaderboard", "retrainings"):
-        start = f"{tracked.tracking_uri}/#/experiments/1/runs?viewStateShareKey={name}"
-        assert links[name].startswith(start)
+    assert back.experiments() == {COMMON: "1"}
     (kept,) = [run for run in found if run.data.tags.get("mrl4rec.key") == "one"]
     api = client(str(tracked.tracking_uri))
     assert [a.path for a in api.list_artifacts(kept.info.run_id, "plots")] == ["plots/plot.png"]

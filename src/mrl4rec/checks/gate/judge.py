@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mrl4rec.checks.gate import verdicts
+from mrl4rec.checks.gate import data_docs, verdicts
 from mrl4rec.checks.gate.suite_run import run_suite
 from mrl4rec.checks.gate.verdicts import Finding, Verdict
 from mrl4rec.core.errors import GateFailed
@@ -77,7 +77,9 @@ def judge(
         data_docs=str(page.relative_to(home)) if page else None,
         read=dict(read or marks),
     )
-    return verdicts.record(settings, verdict)
+    kept = verdicts.record(settings, verdict)
+    data_docs.write_index(settings, dataset)
+    return kept
 
 
 def _explained(suite: Suite, findings: Sequence[Finding], facts: Facts) -> tuple[Finding, ...]:

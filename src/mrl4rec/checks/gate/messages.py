@@ -22,13 +22,12 @@ def require(settings: Settings, verdict: Verdict) -> Verdict:
     )
 
 
-def markdown(settings: Settings, verdict: Verdict) -> str:
-    """The verdict as Markdown: a heading, a link to its Data Docs page, a row an expectation."""
+def markdown(verdict: Verdict, docs: str | None = None) -> str:
+    """The verdict as Markdown: a heading, where its Data Docs page is, a row an expectation."""
     outcome = "passed" if verdict.passed else "FAILED"
     lines = [f"## Gate {verdict.suite} {outcome}: {verdict.dataset}", "", _tables(verdict), ""]
-    page = verdict.page(settings)
-    if page is not None:
-        lines += [f"[Data Docs]({page.as_uri()})", ""]
+    if docs is not None:
+        lines += [docs, ""]
     lines += ["| | expectation | seen | wanted | meaning |", "|---|---|---|---|---|"]
     for f in verdict.findings:
         mark = "✓" if f.met else "✗"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from mrl4rec.checks.gate import data_docs
 from mrl4rec.checks.gate.verdicts import Finding
 from mrl4rec.core import lazy
 from mrl4rec.tables.expectation import Expectation, Suite
@@ -27,7 +28,6 @@ with lazy.imports():
     from great_expectations.data_context.types import base as gx_base
     from great_expectations.data_context.types import resource_identifiers
 
-PAGES_IN_INDEX = 200
 _LOCK = threading.Lock()  # Great Expectations keeps its current context in a global
 
 
@@ -47,7 +47,7 @@ def run_suite(
     with _LOCK, _quiet():
         context = _context(folder)
         result = _validate(context, suite, values, frame, run_name)
-        page = _publish(context)
+        page = _publish(context, folder / "data_docs")
     answers = {r.expectation_config.meta.get("name"): r for r in result.results}
     findings = tuple(_finding(e, values, answers.get(e.name)) for e in suite.expectations)
     return findings, page
@@ -76,10 +76,7 @@ def _context(folder: Path) -> Any:
         "class_name": "SiteBuilder",
         "show_how_to_buttons": False,
         "store_backend": _files(folder, "data_docs"),
-        "site_index_builder": {
-            "class_name": "DefaultSiteIndexBuilder",
-            "validation_results_limit": PAGES_IN_INDEX,
-        },
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
     }
     configuration = gx_base.DataContextConfig(
         config_version=4.0,
@@ -133,15 +130,22 @@ def _as_gx(expectation: Expectation, values: Mapping[str, float]) -> Any:
     )
 
 
-def _publish(context: Any) -> Path | None:
-    """Build the page of the newest validation and the index; the page's path."""
+def _publish(context: Any, site: Path) -> Path | None:
+    """Build the pages of the newest validation and of its suite; the first one's path."""
     keys = context.validation_results_store.list_keys()
     newest = max(keys, key=lambda key: key.run_id.run_time)
     suite = resource_identifiers.ExpectationSuiteIdentifier(
         name=newest.expectation_suite_identifier.name
     )
-    context.build_data_docs(site_names=["local"], resource_identifiers=[newest, suite])
-    sites = context.get_docs_sites_urls(resource_identifier=newest, site_names=["local"])
+    of = [newest, suite]
+    context.build_data_docs(site_names=["local"], resource_identifiers=of, build_index=False)
+    pages = [page for one in of if (page := _page(context, one)) is not None]
+    data_docs.make_local(site.absolute(), pages)
+    return pages[0] if pages else None
+
+
+def _page(context: Any, identifier: Any) -> Path | None:
+    sites = context.get_docs_sites_urls(resource_identifier=identifier, site_names=["local"])
     url = sites[0]["site_url"] if sites else None
     return Path(unquote(urlparse(url).path)) if url else None
 

@@ -154,6 +154,19 @@ def last_failure(
     )
 
 
+LISTED = ("table", "version", "suite", "verdict", "declared", "evaluated", "failed", "data_docs",
+          "judged_at")  # fmt: skip
+"""Columns of ``gates`` that say what came of it; the rest says why."""
+
+
+def listed(settings: Settings, dataset: str) -> list[dict[str, Any]]:
+    """The verdicts of a data set by table, the newest first; none without a table ``gates``."""
+    delta = open_table(settings.storage.table_uri(dataset, GATES.name))
+    rows = read_table(delta, LISTED).to_pylist() if delta is not None else []
+    rows.sort(key=lambda row: row["judged_at"], reverse=True)
+    return sorted(rows, key=lambda row: (row["table"], row["suite"]))
+
+
 def record(settings: Settings, verdict: Verdict) -> Verdict:
     """Keep a verdict; where the version has one on the same question already, that one stays.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from mrl4rec.core.masking import scrub
 from mrl4rec.core.settings import Settings
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import ModelCard
-from mrl4rec.tracking import RunRecord, Tracker, model_run
+from mrl4rec.tracking import COMMON, RunRecord, Tracker, experiment_of, model_run
 from mrl4rec.tracking.push import TAG_FOLDER
 
 with lazy.imports():
@@ -177,20 +178,23 @@ class Aliases:
 
     def _source(self, key: str, folder: Path, card: ModelCard) -> Source | None:
         """Where MLflow has the model; a model without a run gets one. None: it was not taken."""
-        experiment = self._client.get_experiment_by_name(self.tracker.experiment)
-        runs = []
-        if experiment is not None:
-            asked = f"tags.`{TAG_MODEL}` = '{key}' and attributes.status = 'FINISHED'"
-            runs = self._client.search_runs([experiment.experiment_id], asked)
-        for run in runs:
+        asked = f"tags.`{TAG_MODEL}` = '{key}' and attributes.status = 'FINISHED'"
+        experiments = self._experiments()
+        for run in self._client.search_runs(experiments, asked) if experiments else ():
             packed = self._packed(run)
             if packed is not None:
                 return packed
-        run_id = self.tracker.log(_record(folder, card))
+        run_id = self.tracker.log(_record(self.dataset, folder, card))
         if run_id is None:
             return None
         run = self._client.get_run(run_id)
         return self._packed(run) or Source(run_id, run.info.artifact_uri, None)
+
+    def _experiments(self) -> list[str]:
+        """The data set's experiment and, of older versions, that of all data sets."""
+        names = (experiment_of(self.dataset), COMMON)
+        found = [self._client.get_experiment_by_name(name) for name in names]
+        return [experiment.experiment_id for experiment in found if experiment is not None]
 
     def _packed(self, run: Any) -> Source | None:
         """The finished LoggedModel of a run, by its place: ``models:/…`` would be looked up on
@@ -204,19 +208,6 @@ class Aliases:
         return Source(run_id, ready[0].artifact_location, ready[0].model_id) if ready else None
 
 
-def _record(folder: Path, card: ModelCard) -> RunRecord:
+def _record(dataset: str, folder: Path, card: ModelCard) -> RunRecord:
     """The run of a model that was trained and not evaluated: a refit, or one named by hand."""
-    return model_run(
-        key=card.stage_key,
-        dataset=card.dataset,
-        method_name=card.method_name,
-        protocol=card.protocol,
-        values=(),
-        levels=",".join(map(str, card.levels)) if card.levels else None,
-        seed=card.seed,
-        epoch=card.epoch,
-        method=card.method,
-        history=card.history,
-        versions={**card.versions, "model": card.stage_key},
-        model_folder=folder,
-    )
+    return model_run(dataset, asdict(card), model_folder=folder)
