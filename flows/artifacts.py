@@ -41,7 +41,8 @@ def of_stage(name: str, result: Any, settings: Settings) -> None:
 
 def of_benchmark(outcome: Outcome, settings: Settings) -> None:
     """Leave on the run's page its leaderboard, and links to report, gates and MLflow."""
-    prefect.artifacts.create_markdown_artifact(report.as_markdown(outcome.rows), key="leaderboard")
+    board = report.as_markdown(outcome.rows, settings)
+    prefect.artifacts.create_markdown_artifact(board, key="leaderboard")
     datasets = list(dict.fromkeys(row["dataset"] for row in outcome.rows))
     links(settings, outcome.report, datasets, outcome.runs)
 

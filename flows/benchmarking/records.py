@@ -176,8 +176,12 @@ class Benchmark:
 
     def rows(self, done: Sequence[Done]) -> list[dict[str, Any]]:
         """The leaderboard's rows of these cells, in their order."""
-        by_key: dict[str, list[dict[str, Any]]] = {}
+        by_model: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for row in report.leaderboard(self.settings, self.dataset):
-            by_key.setdefault(row["stage_key"], []).append(row)
-        found = [cell.result.key for cell in done if cell.result is not None]
-        return [row for key in found for row in by_key.get(key, [])]
+            by_model.setdefault((row["model_key"], row["method"]), []).append(row)
+        names = [
+            (cell.train.key, cell.cut.name(cell.cell.method.name))
+            for cell in done
+            if cell.result is not None
+        ]
+        return [row for name in names for row in by_model.get(name, [])]

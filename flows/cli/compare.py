@@ -51,13 +51,14 @@ def run(arguments: Namespace) -> Any:
     if arguments.models:
         return paired(arguments)
 
-    rows = report.leaderboard(Settings(), arguments.dataset)
+    settings = Settings()
+    rows = report.leaderboard(settings, arguments.dataset)
     if arguments.json:
         return rows
     if arguments.form is None:
-        report.print_leaderboard(rows)
+        report.print_leaderboard(rows, settings=settings)
     else:
-        print(getattr(report, f"as_{arguments.form}")(rows), end="")
+        print(getattr(report, f"as_{arguments.form}")(rows, settings), end="")
     return None
 
 
@@ -86,7 +87,7 @@ def paired(arguments: Namespace) -> Any:
         )
         if not arguments.json:
             users = f"{pairs[0].found.users:,} users"
-            title = f"{heat.dataset} · split {heat.split} · protocol {heat.protocol} · {place.name}"
+            title = f"{heat.dataset} · {heat.split} · protocol {heat.protocol} · {place.name}"
             console.table(f"{title} · {users}", HEAD, [_row(pair) for pair in pairs])
             for note in dict.fromkeys(pair.seeds_note for pair in pairs if pair.seeds_note):
                 print(f"note  {note}")

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> Any:
     if arguments.json:
         return outcome.rows
 
-    report.print_leaderboard(outcome.rows)
+    report.print_leaderboard(outcome.rows, settings=settings)
     for note in outcome.notes:
         print(f"data    {note}")
     print(f"report  {outcome.report}")

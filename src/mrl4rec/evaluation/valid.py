@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ K = 10
 NAME = f"valid_recall@{K}"
 
 
-def of_history(history: list[dict[str, Any]]) -> float | None:
+def of_history(history: Sequence[Mapping[str, Any]]) -> float | None:
     """The best value of a learning curve, which chose the epoch. None where there is none."""
     values = [float(row[NAME]) for row in history if row.get(NAME) is not None]
     return max(values, default=None)

@@ -11,6 +11,7 @@ from mrl4rec.reporting import claims, evidence_figures, evidence_views, figures,
 from mrl4rec.reporting.compare import Comparison
 from mrl4rec.reporting.costs import cost
 from mrl4rec.reporting.evidence import Evidence, evidence
+from mrl4rec.reporting.marks import Marks, marks
 from mrl4rec.reporting.panels import panels
 from mrl4rec.reporting.runs import Group, at_full_width, headline
 from mrl4rec.training.tuning.store import Tuning
@@ -50,11 +51,13 @@ def board(
             pictures |= evidence_figures.draw(proof)
     drawn |= {name: figure for name, figure in pictures.items() if figure is not None}
     more = views.board(groups, MORE)
+    tested = marked(settings, groups)
     found = claims.findings(settings, shown)
     return {
         "protocol": protocol,
         "meaning": views.PROTOCOLS.get(protocol, ""),
-        "table": views.board(groups, MAIN, spent),
+        "table": views.board(groups, MAIN, spent, tested),
+        "marks": tested.legend,
         "claims": found,
         "claims_table": claims.table(found),
         "costs": tables["cost"],
@@ -64,6 +67,12 @@ def board(
         "figures": panels(drawn, tables, f"{anchor}-{protocol}", f"{metric.capitalize()}@{k}"),
         "notes": _notes(shown, swept, proof),
     }
+
+
+def marked(settings: Settings, groups: Sequence[Group]) -> Marks:
+    """Which values of these groups are not significantly different from the best."""
+    columns = views.columns(groups, MAIN)
+    return marks(settings, groups[0].runs[0].dataset, views.entries(groups), columns)
 
 
 def _notes(groups: Sequence[Group], swept: Mapping[str, Any], proof: Evidence | str) -> list[str]:

@@ -2,7 +2,8 @@
 
 Beside the paper's own claims stand the questions that it leaves open, marked as controls. A claim
 is that one side is better than another; each of its pairs is tested user by user, a user's mean
-over seeds, and all pairs of all claims are corrected together (Holm).
+over seeds, and all pairs of all claims are corrected together (Holm). Of several rows of a method
+the one with the best Recall on valid stands for it; test has no part in that choice.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.reporting import per_user
+from mrl4rec.reporting.cells import Table, percent
 from mrl4rec.reporting.contest import Contest, judge
 from mrl4rec.reporting.per_user import Place
 from mrl4rec.reporting.runs import Group, headline
-from mrl4rec.reporting.views import Table, percent
+from mrl4rec.training.tuning.store import Tuning, best_settings, tunings
+
+with lazy.imports():
+    from mrl4rec.evaluation import valid
 
 NARROW = (4, 8, 16, 32)
 SEEDS_SD = 2.0
@@ -42,9 +48,10 @@ class Side:
     levels: int | None = None
     """How many levels its set has; None: the most there are."""
 
-    def __str__(self) -> str:
+    def name(self, row: Group) -> str:
+        """The side as the row that stands for it: ``MRL-M (epochs=20) at 16``."""
         of = f" of {self.levels} levels" if self.levels else ""
-        return self.method + of + (f" at {self.width}" if self.width else "")
+        return row.label + of + (f" at {self.width}" if self.width else "")
 
 
 @dataclass(frozen=True)
@@ -172,8 +179,10 @@ def findings(settings: Settings, groups: Sequence[Group]) -> list[Finding]:
 
     Empty where none is, or the users' values are not there to be tested.
     """
-    metric, k = headline([run for group in groups for run in group.runs])
-    asked = list(_asked(groups, metric, k))
+    runs = [run for group in groups for run in group.runs]
+    metric, k = headline(runs)
+    studies = tunings(settings, runs[0].dataset) if runs else []
+    asked = list(_asked(_preferred_first(groups, studies), metric, k))
     rows: dict[tuple[str, int | None], tuple[Group, Place]] = {}
     for one in asked:
         rows |= {_seat(row): row for row in one.rows}
@@ -188,7 +197,8 @@ def findings(settings: Settings, groups: Sequence[Group]) -> list[Finding]:
     tested = judge([group for group, _ in rows.values()], field, pairs=pairs)
     by_claim: dict[Claim, list[Told]] = {}
     for one, contest in zip(asked, tested, strict=True):
-        told = Told(one.label, str(one.better), str(one.worse), contest)
+        (a, _), (b, _) = one.rows
+        told = Told(one.label, one.better.name(a), one.worse.name(b), contest)
         by_claim.setdefault(one.claim, []).append(told)
     return [Finding(claim, told) for claim, told in by_claim.items()]
 
@@ -233,11 +243,42 @@ def _seat(row: tuple[Group, Place]) -> tuple[str, int | None]:
 
 
 def _row(groups: Sequence[Group], side: Side) -> Group | None:
-    """The row that a side means: groups come best first, and the most levels are the paper's."""
+    """The first row of a side (``_preferred_first``); the most levels are the paper's."""
     named = [group for group in groups if group.method == side.method]
     if side.levels is not None:
         named = [group for group in named if _n_levels(group) == side.levels]
     return max(named, key=_n_levels, default=None)
+
+
+def _preferred_first(groups: Sequence[Group], studies: Sequence[Tuning]) -> list[Group]:
+    """By Recall on valid, the best first; rows without, and of equal ones, in order of training."""
+
+    def place(group: Group) -> tuple[float, int]:
+        reached = on_valid(group, studies)
+        return -1.0 if reached is None else -reached, min(run.age for run in group.runs)
+
+    known = [group for group in groups if on_valid(group, studies) is not None]
+    return sorted(known, key=place) + sorted((g for g in groups if g not in known), key=place)
+
+
+def on_valid(group: Group, studies: Sequence[Tuning]) -> float | None:
+    """Recall@10 on valid, which chose the epoch or the setting, as mean over seeds.
+
+    None where it is not known: with protocol ``paper``, and for closed forms that were not tuned.
+    """
+    reached = valid.mean({run.stage_key: valid.of_history(run.curve) for run in group.runs})
+    if reached is not None:
+        return reached
+    method = dict((group.runs[0].card or {}).get("method") or {})
+    split = group.runs[0].split
+    return next(
+        (
+            study.best.value
+            for settings, study in best_settings(list(studies), split)
+            if dict(settings) == method and study.levels == group.levels and study.best
+        ),
+        None,
+    )
 
 
 def _n_levels(group: Group) -> int:

@@ -10,7 +10,7 @@ from mrl4rec.core.choices import PROTOCOLS
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
 from mrl4rec.reporting.runs import Group, group, load_runs
-from mrl4rec.reporting.warehouse import contexts
+from mrl4rec.reporting.warehouse import contexts, names_of
 
 KEY = re.compile(r"[0-9a-f]{6,64}")
 
@@ -21,7 +21,7 @@ class Heat:
 
     dataset: str
     split: str
-    """The split in words."""
+    """Core and split in words."""
     protocol: str
     groups: list[Group]
 
@@ -73,21 +73,20 @@ def _heat(
     """The newest split and preferred protocol that has all the names, or why there is none."""
     refusal: UsageError | None = None
     where_is: dict[str, set[str]] = {name: set() for name in names}
-    for context in contexts(settings, dataset, load_runs(settings, dataset)):
-        split = context.split.summary if context.split else {}
-        words = f"{split.get('strategy', 'unknown')}, seed {split.get('split_seed', '?')}"
+    found = contexts(settings, dataset, load_runs(settings, dataset))
+    for context, words in zip(found, names_of(found), strict=True):
         groups = group(context.runs)
         for one in groups:
             known |= dict.fromkeys((one.method, one.label, one.name))
             known |= dict.fromkeys(
-                key for run in one.runs for key in (run.stage_key, run.model or "")
+                key for run in one.runs for key in (*run.evaluations, run.model or "")
             )
         for said in (protocol,) if protocol else PROTOCOLS:
             of_it = [one for one in groups if one.protocol == said]
             sides = [_matching(name, of_it) for name in names]
             for name, side in zip(names, sides, strict=True):
                 if side:
-                    where_is[name].add(f"split {words}, protocol {said}")
+                    where_is[name].add(f"{words}, protocol {said}")
             if not all(sides):
                 continue
             several = next((n for n, side in enumerate(sides) if len(side) > 1), None)
@@ -110,7 +109,7 @@ def _matching(name: str, groups: Sequence[Group]) -> list[Group]:
         Group(one.method, one.levels, one.protocol, one.variant, [run])
         for one in groups
         for run in one.runs
-        if run.stage_key.startswith(name) or (run.model or "").startswith(name)
+        if any(key.startswith(name) for key in (*run.evaluations, run.model or ""))
     ]
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mrl4rec.reporting import paper
+from mrl4rec.reporting.cells import Table, percent, stat_text
 from mrl4rec.reporting.runs import Group
-from mrl4rec.reporting.views import Table, levels_of, percent, stat_text
+from mrl4rec.reporting.views import levels_of
 from mrl4rec.reporting.warehouse import Context
 
 

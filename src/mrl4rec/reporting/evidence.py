@@ -117,9 +117,11 @@ def _slices(
             full = (
                 pc.field("width").is_null() if run.full is None else pc.field("width") == run.full
             )
+            key = run.evaluation((place.metric, place.k, run.full))
             try:
+                chosen = (pc.field("k") == place.k) & full
                 rows = per_user.read(
-                    settings, run, ["history", *names], (pc.field("k") == place.k) & full
+                    settings, run.dataset, key, ["history", *names], chosen, run.method
                 )
             except (Mrl4recError, KeyError, ValueError, OSError):  # evaluated by an older version
                 return [], []

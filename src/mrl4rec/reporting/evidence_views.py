@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mrl4rec.reporting.cells import Table, stat_text, text
 from mrl4rec.reporting.costs import Cost, megabytes, seconds_text
 from mrl4rec.reporting.evidence import Evidence, Slice
 from mrl4rec.reporting.runs import Group, headline
-from mrl4rec.reporting.views import Table, stat_text, text
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

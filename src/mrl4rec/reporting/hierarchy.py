@@ -8,9 +8,9 @@ from typing import Any
 
 from mrl4rec.core import lazy
 from mrl4rec.evaluation.hierarchy.measure import SIDES
+from mrl4rec.reporting.cells import Table, stat_text
 from mrl4rec.reporting.figures import LINES, MARKS, PALETTE, RULE, SIZE, colour, style
 from mrl4rec.reporting.runs import Stat
-from mrl4rec.reporting.views import Table, stat_text
 
 with lazy.imports():
     import matplotlib.figure

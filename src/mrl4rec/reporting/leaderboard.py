@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
-from mrl4rec.evaluation.ranking.metrics import METRICS
-from mrl4rec.reporting.runs import Run, Stat, group, load_runs, need_runs
+from mrl4rec.reporting.lines import SORTED, Line, Row, best_of, lines, marks_of, scores
+from mrl4rec.reporting.marks import Marks
+from mrl4rec.reporting.runs import Run, Stat, load_runs, need_runs, variants_of
 from mrl4rec.reporting.warehouse import Context, contexts
 
 with lazy.imports():
     import rich.box
     import rich.console
     import rich.table
-
-SHOWN = ("recall", "ndcg")
-
-Row = Mapping[str, Any]
 
 
 def leaderboard(settings: Settings, dataset: str | None = None) -> list[dict[str, Any]]:
@@ -45,7 +41,7 @@ def leaderboard(settings: Settings, dataset: str | None = None) -> list[dict[str
 
 
 def _rows_of(context: Context) -> Iterator[dict[str, Any]]:
-    variants = {run.stage_key: one.variant for one in group(context.runs) for run in one.runs}
+    variants = variants_of(context.runs)
     shared = {
         "dataset": context.dataset,
         "core": context.core_name,
@@ -63,10 +59,10 @@ def _rows_of(context: Context) -> Iterator[dict[str, Any]]:
             "epochs_asked": (run.card or {}).get("epochs_asked"),
             "epoch": run.epoch,
         }
-        keys = {"model_key": run.model, "stage_key": run.stage_key}
         order = sorted(run.values, key=lambda at: (at[2] or 0, SORTED.get(at[0], 9), *at))
         for metric, k, width in order:
             value = run.values[metric, k, width]
+            keys = {"model_key": run.model, "stage_key": run.evaluation((metric, k, width))}
             yield {**said, "width": width, "k": k, "metric": metric, "value": value, **keys}
 
 
@@ -88,81 +84,29 @@ def boards(rows: Sequence[Row]) -> dict[str, list[Row]]:
     }
 
 
-def label(row: Row) -> str:
-    """The method, and what sets the model apart from others of that name."""
-    return f"{row['method']} ({row['settings']})" if row["settings"] else str(row["method"])
-
-
-SORTED = {name: n for n, name in enumerate(METRICS)}
-
-Score = tuple[str, int]
-"""(metric, k)"""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A model of a board at its full width, over its seeds."""
-
-    label: str
-    levels: str
-    seeds: str
-    epoch: str
-    """The epochs kept, as a span."""
-    values: Mapping[Score, Stat]
-
-
-def lines(rows: Sequence[Row]) -> list[Line]:
-    """The models of one board (``boards``), the best Recall@20, or first metric, first."""
-    models: dict[tuple[str, str | None], list[Row]] = {}
-    for row in rows:
-        models.setdefault((label(row), row["levels"]), []).append(row)
-    found = [_line(name, levels or "–", of_it) for (name, levels), of_it in models.items()]
-    columns = scores(found)
-    first = ("recall", 20) if ("recall", 20) in columns else (columns or [("", 0)])[0]
-    return sorted(found, key=lambda line: -(s.mean if (s := line.values.get(first)) else -1.0))
-
-
-def _line(name: str, levels: str, rows: Sequence[Row]) -> Line:
-    full = max((row["width"] for row in rows if row["width"] is not None), default=None)
-    by_seed: dict[Score, dict[Any, float]] = {}
-    for row in rows:
-        if row["width"] == full:
-            by_seed.setdefault((row["metric"], row["k"]), {})[row["seed"]] = float(row["value"])
-    stats = {place: stat for place, v in by_seed.items() if (stat := Stat.of(list(v.values())))}
-    epochs = sorted({row["epoch"] for row in rows if row["epoch"] is not None})
-    span = "–".join(str(epoch) for epoch in dict.fromkeys((epochs or ["–"])[:1] + epochs[-1:]))
-    seeds = {row["seed"] for row in rows if row["seed"] is not None}
-    return Line(name, levels, str(len(seeds)) if seeds else "–", span, stats)
-
-
-def scores(found: Sequence[Line]) -> list[Score]:
-    """The columns that are shown: Recall and NDCG at each cut-off that some model has."""
-    places = {place for line in found for place in line.values if place[0] in SHOWN}
-    return sorted(places, key=lambda place: (SORTED[place[0]], place[1]))
-
-
-def best_of(found: Sequence[Line]) -> dict[Score, float]:
-    """The best mean of each column."""
-    return {
-        place: max(line.values[place].mean for line in found if place in line.values)
-        for place in scores(found)
-    }
-
-
 WIDE = 152
 """Columns of a terminal from which every NDCG is shown, not one alone."""
 
 
-def print_leaderboard(rows: Sequence[Row], file: Any = None) -> None:
+def print_leaderboard(
+    rows: Sequence[Row], file: Any = None, *, settings: Settings | None = None
+) -> None:
     """Print rows of ``leaderboard`` as tables, best first: one a data set, split and protocol.
 
     Values are of the full width; over several seeds mean ± standard deviation. ``*`` marks the
-    best of a column.
+    best of a column, ``†`` (where ``settings`` say in which warehouse the users' values are) what
+    is not significantly different from it.
     """
     out = file or sys.stdout
     console = rich.console.Console(file=out, width=None if out.isatty() else 160, highlight=False)
     for title, of_it in boards(rows).items():
-        console.print(_table(title, lines(of_it), console.width))
+        found = lines(of_it)
+        marks = marks_of(settings, of_it, found)
+        console.print(_table(title, found, marks, console.width))
+        for sentence in marks.notes:
+            console.print(sentence, markup=False)
+        if marks.notes:
+            console.print()
     if not rows:
         console.print("no model has been evaluated yet")
 
@@ -181,7 +125,7 @@ def model_grid(title: str) -> Any:
     return grid
 
 
-def _table(title: str, found: Sequence[Line], width: int) -> Any:
+def _table(title: str, found: Sequence[Line], marks: Marks, width: int) -> Any:
     columns = scores(found)
     if width < WIDE and columns:
         k = 20 if ("recall", 20) in columns else columns[0][1]
@@ -191,17 +135,20 @@ def _table(title: str, found: Sequence[Line], width: int) -> Any:
     grid = model_grid(title)
     for name in ("seeds", "epoch", *(f"{metric}@{k}" for metric, k in columns)):
         grid.add_column(name, justify="right", no_wrap=True)
-    for line in found:
-        values = [_value(line.values.get(place), best[place], several) for place in columns]
+    for at, line in enumerate(found):
+        values = [
+            _value(line.values.get(place), best[place], marks.of(at, place), several)
+            for place in columns
+        ]
         grid.add_row(line.label, line.levels, line.seeds, line.epoch, *values)
     return grid
 
 
-def _value(stat: Stat | None, best: float, several: bool) -> str:
+def _value(stat: Stat | None, best: float, mark: str, several: bool) -> str:
     """``.1234* ±.0005``; all cells of a table are as long, so that their digits line up."""
     if stat is None:
         return "–"
-    text = f"{stat.mean:.4f}" + ("*" if stat.mean == best else " ")
+    text = f"{stat.mean:.4f}" + ("*" if stat.mean == best else mark or " ")
     if stat.mean == best:
         text = f"[bold]{text}[/bold]"
     if stat.sd is not None:

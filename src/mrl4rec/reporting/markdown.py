@@ -11,7 +11,8 @@ from mrl4rec.core.files import write_whole
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import stage_key
 from mrl4rec.evaluation.hierarchy.results import rows_of
-from mrl4rec.reporting import claims, evidence_views, views
+from mrl4rec.reporting import boards, claims, evidence_views, views
+from mrl4rec.reporting.cells import Table
 from mrl4rec.reporting.command import commands
 from mrl4rec.reporting.compare import compare
 from mrl4rec.reporting.costs import cost
@@ -20,7 +21,6 @@ from mrl4rec.reporting.figures import sweep
 from mrl4rec.reporting.hierarchy import tables as hierarchy_tables
 from mrl4rec.reporting.runs import Group, at_full_width, group, load_runs
 from mrl4rec.reporting.split_views import over_splits
-from mrl4rec.reporting.views import Table
 from mrl4rec.reporting.warehouse import Context, contexts, source_rows
 from mrl4rec.training.tuning.store import tunings
 
@@ -32,7 +32,6 @@ nothing is typed by hand. Values are at full width unless a width is named; over
 positive; seconds, MiB: to train one model, and the most its process held; tuned: settings tried on
 valid before. Rotated vectors stand in the tables by width alone: whole, they score as they did.
 """
-METRICS = ("recall", "ndcg")
 TEST_SHARES = {"random": 0.2, "per_user_random": 0.2, "global_time": 0.2}
 """Of the strategies that take one; it is a part of the split's stage key."""
 DRAWN_BEFORE = (
@@ -140,7 +139,10 @@ def _board(
     everything, by_width, groups = groups, views.by_width(groups), at_full_width(groups)
     spent = {one.name: cost(one, studies) for one in groups}
     yield f"### Protocol {protocol}\n"
-    yield table(views.board(groups, METRICS, spent))
+    tested = boards.marked(settings, groups)
+    yield table(views.board(groups, boards.MAIN, spent, tested))
+    if tested.notes:
+        yield f"{tested.legend}\n"
     if by_width is not None:
         yield f"#### By width, protocol {protocol}\n"
         yield table(by_width)

@@ -17,13 +17,14 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.evaluation.hierarchy.results import rows_of
 from mrl4rec.reporting import figures, hierarchy, inputs, promotion_figures, promotions, views
 from mrl4rec.reporting.boards import board
+from mrl4rec.reporting.cells import Table, text
 from mrl4rec.reporting.command import commands
 from mrl4rec.reporting.compare import Comparison, compare
 from mrl4rec.reporting.panels import panels, slug
 from mrl4rec.reporting.portrait import portrait
 from mrl4rec.reporting.runs import Group, gate_rows, group, load_runs
 from mrl4rec.reporting.split_views import over_splits
-from mrl4rec.reporting.warehouse import Context, contexts, source_rows
+from mrl4rec.reporting.warehouse import Context, contexts, names_of, source_rows
 from mrl4rec.tables.splits import FOLDS
 from mrl4rec.training.tuning.store import tunings
 
@@ -56,7 +57,10 @@ def _dataset(settings: Settings, name: str, beside: Path) -> dict[str, Any]:
     runs = load_runs(settings, name)
     found = contexts(settings, name, runs)
     several = len(found) > 1
-    parts = [_context(settings, c, f"{name}-{n}", several) for n, c in enumerate(found)]
+    parts = [
+        _context(settings, context, f"{name}-{n}", title if several else None)
+        for n, (context, title) in enumerate(zip(found, names_of(found), strict=True))
+    ]
     gates = _gates(settings, name, beside)
     failed = sum(row[3] != "pass" for row in gates.rows) if gates else 0
     return {
@@ -103,19 +107,18 @@ def _promotions(settings: Settings, name: str) -> dict[str, Any] | None:
     }
 
 
-def _context(settings: Settings, context: Context, anchor: str, several: bool) -> dict[str, Any]:
+def _context(
+    settings: Settings, context: Context, anchor: str, title: str | None
+) -> dict[str, Any]:
     groups = group(context.runs)
     studies = tunings(settings, context.dataset)
     by_protocol: dict[str, list[Group]] = {}
     for found in groups:
         by_protocol.setdefault(found.protocol, []).append(found)
     comparison = compare(context, groups)
-    split = context.split.summary if context.split else {}
     return {
         "anchor": slug(anchor),
-        "title": f"split {split.get('strategy', '?')}, seed {split.get('split_seed', '?')}"
-        if several
-        else None,
+        "title": title,
         "facts": _facts(settings, context, comparison),
         "missing": _missing(context),
         "sources": views.sources(source_rows(settings, context)),
@@ -172,7 +175,7 @@ def _facts(
         facts.append(("core", rounds if core["k"] > 1 else f"no k-core filter{least}"))
     split = context.split.summary if context.split else {}
     if "strategy" in split:
-        folds = ", ".join(f"{f} {views.text(split[f])}" for f in FOLDS if f in split)
+        folds = ", ".join(f"{f} {text(split[f])}" for f in FOLDS if f in split)
         facts.append(
             ("split", f"{split['strategy']}, seed {split.get('split_seed', '?')}: {folds}")
         )
@@ -180,7 +183,8 @@ def _facts(
         seeds = sorted({run.seed for run in context.runs if run.seed is not None})
         protocols = ", ".join(sorted({run.protocol for run in context.runs}))
         listed = f", seeds {', '.join(map(str, seeds))}" if seeds else ""
-        facts.append(("models", f"{len(context.runs)}, protocol {protocols}{listed}"))
+        models = len({run.model or run.stage_key for run in context.runs})
+        facts.append(("models", f"{models}, protocol {protocols}{listed}"))
     made = views.created_with(context)
     if made:
         facts.append(("made with", made))
@@ -204,12 +208,12 @@ def _missing(context: Context) -> list[str]:
     return out
 
 
-def _gates(settings: Settings, dataset: str, beside: Path) -> views.Table | None:
+def _gates(settings: Settings, dataset: str, beside: Path) -> Table | None:
     rows = gate_rows(settings, dataset)
     if not rows:
         return None
     head = ["table", "version", "suite", "verdict", "expectations met", "judged (UTC)", "Data Docs"]
-    table = views.Table(head, numeric=frozenset({4}))
+    table = Table(head, numeric=frozenset({4}))
     folder = settings.storage.dataset_dir(dataset).absolute()
     for number, row in enumerate(rows):
         met = f"{row['evaluated'] - row['failed']} of {row['declared']}"

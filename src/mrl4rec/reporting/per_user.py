@@ -101,21 +101,30 @@ def of_run(settings: Settings, run: Run, place: Place) -> tuple[NDArray[np.int64
             + (", ".join(map(str, widths)) or "none, it has no prefixes"),
         )
     at_width = pc.field("width").is_null() if width is None else pc.field("width") == width
-    columns = [place.metric]
-    rows = read(settings, run, columns, (pc.field("k") == place.k) & at_width)
+    key = run.evaluation((place.metric, place.k, width))
+    chosen = (pc.field("k") == place.k) & at_width
+    rows = read(settings, run.dataset, key, [place.metric], chosen, run.method)
     return rows["user_idx"].astype(np.int64), rows[place.metric]
 
 
 def read(
-    settings: Settings, run: Run, columns: Sequence[str], chosen: pc.Expression
+    settings: Settings,
+    dataset: str,
+    key: str,
+    columns: Sequence[str],
+    chosen: pc.Expression,
+    name: str = "an evaluation",
 ) -> dict[str, NDArray[np.float64]]:
-    """Columns of the chosen rows, by user. Raises Mrl4recError where the file is not there."""
-    path = settings.storage.per_user_file(run.dataset, run.stage_key)
+    """Columns of the chosen rows of one evaluation (its stage key), by user.
+
+    Raises Mrl4recError where the file is not there; ``name`` is whose values they are.
+    """
+    path = settings.storage.per_user_file(dataset, key)
     try:
         table = pq.read_table(path, columns=["user_idx", *columns], filters=chosen)
     except FileNotFoundError:
         raise Mrl4recError(
-            f"the users' values of {run.method} are gone",
+            f"the users' values of {name} are gone",
             where=str(path),
             todo="run `mrl4rec evaluate` for it again: it writes them anew",
         ) from None

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mrl4rec.checks import drift
 from mrl4rec.core.settings import Settings
-from mrl4rec.reporting.views import Table, text
+from mrl4rec.reporting.cells import Table, text
 from mrl4rec.serving.registry import ledger
 from mrl4rec.serving.registry.ledger import Entry, short
 from mrl4rec.serving.registry.summaries import change_in_short

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ Place = tuple[str, int, int | None]
 
 @dataclass(frozen=True)
 class Run:
-    """One evaluated model."""
+    """One evaluated model, with all its evaluations: at other widths it is the same run."""
 
     stage_key: str
+    """Of its newest evaluation."""
     dataset: str
     method: str
     levels: str | None
@@ -43,6 +44,17 @@ class Run:
     """Users with test items."""
     card: Mapping[str, Any] | None = None
     """The model folder's model.json; None where the folder is gone."""
+    earlier: Mapping[Place, str] = field(default_factory=dict)
+    """Stage keys of the values that only an earlier evaluation has."""
+
+    def evaluation(self, place: Place) -> str:
+        """Stage key of the evaluation that a value is of."""
+        return self.earlier.get(place, self.stage_key)
+
+    @property
+    def evaluations(self) -> list[str]:
+        """Stage keys of all evaluations that a value is of, the newest first."""
+        return list(dict.fromkeys([self.stage_key, *self.earlier.values()]))
 
     @property
     def full(self) -> int | None:
@@ -139,7 +151,7 @@ def load_runs(settings: Settings, dataset: str) -> list[Run]:
     by_key: dict[str, list[dict[str, Any]]] = {}
     for row in read_table(delta).to_pylist():
         by_key.setdefault(row["stage_key"], []).append(row)
-    runs = []
+    runs: list[Run] = []
     for key, rows in by_key.items():
         commit = commits.get(key)
         if commit is not None and ("results", str(commit.version)) in failed:
@@ -159,7 +171,31 @@ def load_runs(settings: Settings, dataset: str) -> list[Run]:
                 **{name: rows[0][name] for name in _FIELDS},
             )
         )
-    return sorted(runs, key=lambda run: (run.age, run.stage_key))
+    return _one_a_model(sorted(runs, key=lambda run: (run.age, run.stage_key)))
+
+
+def _one_a_model(evaluated: Iterable[Run]) -> list[Run]:
+    """Evaluations, oldest first, with those of one model put together; the newest value counts.
+
+    A rotated model stays beside the one it was made from: its prefixes are others.
+    """
+    found: dict[Any, Run] = {}
+    for run in evaluated:
+        model = (run.model, run.split, run.method) if run.model else run.stage_key
+        old = found.get(model)
+        found[model] = run if old is None else _with_earlier(run, old)
+    return list(found.values())
+
+
+def _with_earlier(run: Run, old: Run) -> Run:
+    only = {place: old.evaluation(place) for place in old.values if place not in run.values}
+    return replace(
+        run,
+        values={**old.values, **run.values},
+        earlier=only,
+        age=old.age,
+        run_id=run.run_id or old.run_id,
+    )
 
 
 UNKNOWN = "settings unknown"
@@ -182,10 +218,13 @@ def gate_rows(settings: Settings, dataset: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["judged_at"], row["table"], row["suite"]))
 
 
-def group(runs: Iterable[Run]) -> list[Group]:
-    """Runs put together over their seeds; the best Recall (or first metric) comes first."""
+def group(runs: Iterable[Run], variants: Mapping[str, str] | None = None) -> list[Group]:
+    """Runs of one split put together over their seeds; the best Recall (or first metric) first.
+
+    ``variants``: those of more runs than these (``variants``), where they stand beside others.
+    """
     runs = list(runs)
-    variants = _variants(runs)
+    variants = variants_of(runs) if variants is None else variants
     groups: dict[tuple[Any, ...], Group] = {}
     for run in runs:
         place = (run.protocol, run.method, run.levels, variants[run.stage_key])
@@ -221,11 +260,11 @@ def headline(runs: Sequence[Run]) -> tuple[str, int]:
     return (recalls or places)[0]
 
 
-def _variants(runs: Sequence[Run]) -> dict[str, str]:
-    """What sets runs apart that share data set, protocol, method and levels, by stage key.
+def variants_of(runs: Sequence[Run]) -> dict[str, str]:
+    """What sets runs apart that share protocol, method and levels, by stage key.
 
-    First their settings (those of a model whose folder is gone are unknown); where they are the
-    same, the end of their stage key.
+    First their settings (those of a model whose folder is gone are unknown); where models of one
+    split and seed share those, each stands alone under its key, none of them in place of another.
     """
     out: dict[str, str] = {}
     alike: dict[tuple[Any, ...], list[Run]] = {}
@@ -235,27 +274,33 @@ def _variants(runs: Sequence[Run]) -> dict[str, str]:
         chosen_ = [_settings_of(run) for run in same]
         known = [values for values in chosen_ if values]
         names = sorted({name for values in known for name in values})
-        differ = [n for n in names if len({repr(values.get(n)) for values in known}) > 1]
+        differ = [n for n in names if len({repr(v[n]) for v in known if n in v}) > 1]
         for run, values in zip(same, chosen_, strict=True):
-            said = ", ".join(f"{n}={values.get(n)}" for n in differ)
+            said = ", ".join(f"{n}={values.get(n, 'unknown')}" for n in differ)
             out[run.stage_key] = said if values or not known else UNKNOWN
-        taken: dict[tuple[str, int | None], list[Run]] = {}
+        taken: dict[tuple[str | None, str, int | None], list[Run]] = {}
         for run in same:
-            taken.setdefault((out[run.stage_key], run.seed), []).append(run)
+            taken.setdefault((run.split, out[run.stage_key], run.seed), []).append(run)
         for twins in taken.values():
-            for older in twins[:-1]:  # the newest keeps the plain name
-                sign = f"earlier run {older.stage_key[:8]}"
-                out[older.stage_key] = ", ".join(filter(None, [out[older.stage_key], sign]))
+            for run in twins if len(twins) > 1 else ():
+                sign = f"model {(run.model or run.stage_key)[:8]}"
+                out[run.stage_key] = ", ".join(filter(None, [out[run.stage_key], sign]))
     return out
 
 
 def _settings_of(run: Run) -> dict[str, Any]:
+    """All that a model is a function of, besides its split, protocol, levels and seed.
+
+    What an older card does not hold is left out.
+    """
     if run.card is None:
         return {}
     method = {k: v for k, v in dict(run.card.get("method") or {}).items() if k != "name"}
     if "epochs" in method:  # what was asked of this run, not the method's default
         method["epochs"] = run.card.get("epochs_asked") or method["epochs"]
-    return method | {name: run.card.get(name) for name in ("engine", "device", "ranks")}
+    said = {name: run.card.get(name) for name in ("engine", "device", "ranks")}
+    said |= {name: v for name in ("dtype", "code") if (v := run.card.get(name)) is not None}
+    return method | said | {"warm": str(run.card.get("warm") or "no")[:8]}
 
 
 def _split_of(card: Mapping[str, Any] | None) -> str | None:

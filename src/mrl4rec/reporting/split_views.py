@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mrl4rec.reporting.runs import Group, group, headline
-from mrl4rec.reporting.views import Table, stat_text
-from mrl4rec.reporting.warehouse import Context
+from mrl4rec.reporting.cells import Table, stat_text
+from mrl4rec.reporting.runs import Group, group, headline, variants_of
+from mrl4rec.reporting.warehouse import Context, names_of
 
 
 def over_splits(contexts: Sequence[Context]) -> Table | None:
@@ -16,20 +16,23 @@ def over_splits(contexts: Sequence[Context]) -> Table | None:
     """
     runs = [run for context in contexts for run in context.runs]
     metric, k = headline(runs)
+    variants = variants_of(runs)
     found: dict[tuple[str, str, str], dict[int, Group]] = {}
     for at, context in enumerate(contexts):
-        for one in group(context.runs):
+        for one in group(context.runs, variants):
             place = (one.protocol, one.label, one.levels or "–")
             found.setdefault(place, {})[at] = one
-    shared = {place: by for place, by in found.items() if len(by) > 1}
-    if not shared:
+    several = {place: by for place, by in found.items() if len(by) > 1}
+    if not several:
         return None
-    used = sorted({at for by in shared.values() for at in by}, reverse=True)  # the oldest first
-    names = [contexts[at].split_name for at in used]
+    used = sorted({at for by in several.values() for at in by}, reverse=True)  # the oldest first
+    alike = len({context.core_name for context in contexts}) == 1
+    shared = f"{contexts[0].core_name}, split " if alike else ""
+    names = [names_of(contexts)[at].removeprefix(shared) for at in used]
     ratios = [f"{name} / {names[0]}" for name in names[1:]]
     table = Table(["method", "levels", "protocol", *names, *ratios])
     table.numeric = frozenset(range(3, len(table.head)))
-    for (protocol, label, levels), by in shared.items():
+    for (protocol, label, levels), by in several.items():
         stats = [by[at].stat(metric, k, by[at].full) if at in by else None for at in used]
         first = stats[0].mean if stats[0] else None
         shares = [f"{s.mean / first:.2f}" if s and first else "–" for s in stats[1:]]

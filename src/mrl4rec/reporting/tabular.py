@@ -6,40 +6,54 @@ import csv
 import io
 from collections.abc import Sequence
 
-from mrl4rec.reporting.leaderboard import Line, Row, best_of, boards, lines, scores
+from mrl4rec.core.settings import Settings
+from mrl4rec.reporting.leaderboard import boards
+from mrl4rec.reporting.lines import Line, Row, best_of, lines, marks_of, scores
+from mrl4rec.reporting.marks import MARK, Marks
 from mrl4rec.reporting.runs import Stat
 from mrl4rec.reporting.widths import widths_markdown
 
 SPECIAL = str.maketrans(
     {c: rf"\{c}" for c in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-    | {"≥": r"$\geq$", "–": "--", "·": r"$\cdot$"}
+    | {"≥": r"$\geq$", "–": "--", "·": r"$\cdot$", MARK: r"$^{\dagger}$"}
 )
 
 
-def as_latex(rows: Sequence[Row]) -> str:
+def as_latex(rows: Sequence[Row], settings: Settings | None = None) -> str:
     """A ``table`` for each board, for the package booktabs.
 
     Values are of the full width; over several seeds mean ± standard deviation; the best of each
-    column is bold. The caption says data set, core, split, protocol and seeds.
+    column is bold; with ``settings``, which say where the users' values are, a dagger marks what is
+    not significantly different from it. The caption says data set, core, split, protocol and seeds.
     """
-    return "\n".join(_table(title, lines(of_it)) for title, of_it in boards(rows).items())
+    tables = []
+    for title, of_it in boards(rows).items():
+        found = lines(of_it)
+        tables.append(_table(title, found, marks_of(settings, of_it, found)))
+    return "\n".join(tables)
 
 
-def _table(title: str, found: Sequence[Line]) -> str:
+def _table(title: str, found: Sequence[Line], marks: Marks) -> str:
     columns, best = scores(found), best_of(found)
     heads = ["Method", "Levels", *(f"{metric.title() if metric != 'ndcg' else 'NDCG'}@{k}"
                                    for metric, k in columns)]  # fmt: skip
     body = [
-        [line.label, line.levels, *(_cell(line.values.get(p), best[p]) for p in columns)]
-        for line in found
+        [
+            line.label,
+            line.levels,
+            *(_cell(line.values.get(p), best[p], marks.of(at, p)) for p in columns),
+        ]
+        for at, line in enumerate(found)
     ]
     seeds = "/".join(sorted({line.seeds for line in found if line.seeds not in ("–", "1")}))
     spread = rf" Mean $\pm$ standard deviation over {seeds} seeds." if seeds else " One seed."
     return "\n".join(
         [
             r"\begin{table}",
-            rf"\caption{{{_text(title)}.{spread} Best in bold.}}",
+            rf"\caption{{{_text(title)}.{spread} Best in bold."
+            + (f" {_text(marks.legend)}" if marks.notes else "")
+            + "}",
             r"\centering",
             rf"\begin{{tabular}}{{ll{'r' * len(columns)}}}",
             r"\toprule",
@@ -54,18 +68,22 @@ def _table(title: str, found: Sequence[Line]) -> str:
     )
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
-    """A table for each board, the best of each column bold, then Recall@20 by width."""
+def as_markdown(rows: Sequence[Row], settings: Settings | None = None) -> str:
+    """A table for each board, the best of each column bold, then Recall@20 by width.
+
+    ``settings`` as for ``as_latex``.
+    """
     parts = []
     for title, of_it in boards(rows).items():
         found = lines(of_it)
+        marks = marks_of(settings, of_it, found)
         columns, best = scores(found), best_of(found)
         heads = ["method", "levels", "seeds", "epoch", *(f"{metric}@{k}" for metric, k in columns)]
         parts += [f"### {title}\n", _row(heads), "|---|---|" + "---:|" * (len(heads) - 2)]
-        for line in found:
-            values = [_bold(line.values.get(place), best[place]) for place in columns]
+        for at, line in enumerate(found):
+            values = [_bold(line.values.get(p), best[p], marks.of(at, p)) for p in columns]
             parts.append(_row([line.label, line.levels, line.seeds, line.epoch, *values]))
-        parts.append("")
+        parts += ["", f"{marks.legend}\n"] if marks.notes else [""]
     return "\n".join([*parts, widths_markdown(rows)])
 
 
@@ -73,18 +91,18 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
-def _bold(stat: Stat | None, best: float) -> str:
+def _bold(stat: Stat | None, best: float, mark: str) -> str:
     if stat is None:
         return "–"
-    value = f"**{stat.mean:.4f}**" if stat.mean == best else f"{stat.mean:.4f}"
+    value = f"**{stat.mean:.4f}**" if stat.mean == best else f"{stat.mean:.4f}{mark}"
     return value if stat.sd is None else f"{value} ± {stat.sd:.4f}"
 
 
-def _cell(stat: Stat | None, best: float) -> str:
+def _cell(stat: Stat | None, best: float, mark: str) -> str:
     if stat is None:
         return "--"
     value = f"{stat.mean:.4f}"
-    value = rf"\textbf{{{value}}}" if stat.mean == best else value
+    value = rf"\textbf{{{value}}}" if stat.mean == best else value + _text(mark)
     return value if stat.sd is None else rf"{value} $\pm$ {stat.sd:.4f}"
 
 
@@ -92,19 +110,33 @@ def _text(text: str) -> str:
     return text.translate(SPECIAL)
 
 
-def as_csv(rows: Sequence[Row]) -> str:
-    """A line a model at full width: what it may be compared with, and each metric's mean and sd."""
+def as_csv(rows: Sequence[Row], settings: Settings | None = None) -> str:
+    """A line a model at full width: what it may be compared with, and each metric's mean and sd.
+
+    With ``settings`` (as for ``as_latex``) also how it compares with the best of its table:
+    ``best``, ``worse``, ``not significant``, or nothing where that was not tested.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    tables = [(of_it[0], lines(of_it)) for of_it in boards(rows).values()]
+    tables = [(of_it, lines(of_it)) for of_it in boards(rows).values()]
     columns = scores([line for _, found in tables for line in found])
     shared = ("dataset", "core", "split", "split_key", "protocol")
-    names = [f"{metric}@{k}{end}" for metric, k in columns for end in ("", " sd")]
+    names = [f"{metric}@{k}{end}" for metric, k in columns for end in ("", " sd", " vs best")]
     writer.writerow([*shared, "method", "levels", "seeds", "epoch", *names])
-    for row, found in tables:
-        for line in found:
-            stats = [line.values.get(place) for place in columns]
-            cells = [value for s in stats for value in ((s.mean, s.sd) if s else (None, None))]
+    for of_it, found in tables:
+        marks, best = marks_of(settings, of_it, found), best_of(found)
+        for at, line in enumerate(found):
+            cells: list[object] = []
+            for place in columns:
+                stat = line.values.get(place)
+                cells += [stat.mean, stat.sd] if stat else [None, None]
+                cells.append(_verdict(stat, best.get(place), marks.worse.get((at, place))))
             said = (line.label, line.levels, line.seeds, line.epoch)
-            writer.writerow([*(row[name] for name in shared), *said, *cells])
+            writer.writerow([*(of_it[0][name] for name in shared), *said, *cells])
     return out.getvalue()
+
+
+def _verdict(stat: Stat | None, best: float | None, worse: bool | None) -> str | None:
+    if stat is not None and stat.mean == best:
+        return "best"
+    return None if worse is None else "worse" if worse else "not significant"

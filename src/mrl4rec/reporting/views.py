@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from mrl4rec.reporting import paper
+from mrl4rec.reporting.cells import Table, size, stat_text, text
 from mrl4rec.reporting.costs import Cost, megabytes, seconds_text
 from mrl4rec.reporting.figures import curve, watched
-from mrl4rec.reporting.leaderboard import SORTED
+from mrl4rec.reporting.lines import SORTED
+from mrl4rec.reporting.marks import NONE, Entry, Marks
 from mrl4rec.reporting.portrait import Portrait
-from mrl4rec.reporting.runs import Group, Stat, headline
+from mrl4rec.reporting.runs import Group, headline
 from mrl4rec.reporting.warehouse import Context
 from mrl4rec.reporting.widths import memory
 
@@ -21,57 +22,36 @@ PROTOCOLS = {
     "paper": "trained on train and valid, epoch chosen on test, the best row reported: "
     "to hold against the paper's tables and for nothing else",
 }
-SPREAD = " ± "
 SPENT = ("candidates", "seconds", "MiB", "tuned")
 """Columns of cost: negatives drawn a positive, to train one model, at the peak, trials."""
 KEY = 12
 """Digits of a stage key that are shown."""
 
 
-@dataclass
-class Table:
-    """A table of text."""
-
-    head: Sequence[str]
-    rows: list[list[str]] = field(default_factory=list)
-    numeric: frozenset[int] = frozenset()
-    """Columns set flush right."""
-    best: set[tuple[int, int]] = field(default_factory=set)
-    """(row, column) of cells to be marked."""
-    links: dict[tuple[int, int], str] = field(default_factory=dict)
-    """(row, column) → relative address."""
-    mono: frozenset[int] = frozenset()
-    """Columns set in a fixed width (keys, paths)."""
-
-    def spreads(self) -> set[int]:
-        """Columns in which some cell has a ``±`` part, so that all must leave room for it."""
-        return {at for row in self.rows for at, cell in enumerate(row) if SPREAD in cell}
-
-
 def board(
-    groups: Sequence[Group], metrics: Sequence[str], spent: Mapping[str, Cost] | None = None
+    groups: Sequence[Group],
+    metrics: Sequence[str],
+    spent: Mapping[str, Cost] | None = None,
+    marks: Marks = NONE,
 ) -> Table:
-    """The leaderboard of one protocol at full width, mean ± sd over seeds; the best marked.
+    """The leaderboard of one protocol at full width, mean ± sd over seeds; the best in bold.
 
-    ``spent``, by the groups' names, adds what each row took.
+    ``spent``, by the groups' names, adds what each row took; ``marks`` (of ``entries``) which
+    values are not significantly different from the best.
     """
-    places = sorted(
-        {(m, k) for g in groups for run in g.runs for m, k, _ in run.values if m in metrics},
-        key=lambda place: (SORTED.get(place[0], 9), place),
-    )
+    places = columns(groups, metrics)
     table = Table(
         # What matters most stands where a phone shows it.
         ["method", "levels", *(f"{m}@{k}" for m, k in places), "seeds", "epoch",
          *(SPENT if spent else ())],
         numeric=frozenset(range(2, 7 + len(places))),
     )  # fmt: skip
-    for group in groups:
-        stats = [group.stat(m, k, group.full) for m, k in places]
+    for at, group in enumerate(groups):
         table.rows.append(
             [
                 group.label,
                 group.levels or "–",
-                *map(stat_text, stats),
+                *(stat_text(group.stat(*p, group.full), marks.of(at, p)) for p in places),
                 _seeds(group),
                 _epochs(group),
                 *(_spent(spent[group.name]) if spent else ()),
@@ -82,6 +62,28 @@ def board(
         top = max((m for m in means if m is not None), default=None)
         table.best |= {(row, 2 + at) for row, m in enumerate(means) if m is not None and m == top}
     return table
+
+
+def columns(groups: Sequence[Group], metrics: Sequence[str]) -> list[tuple[str, int]]:
+    """(metric, k) of what some group has of these metrics."""
+    return sorted(
+        {(m, k) for g in groups for run in g.runs for m, k, _ in run.values if m in metrics},
+        key=lambda place: (SORTED.get(place[0], 9), place),
+    )
+
+
+def entries(groups: Sequence[Group]) -> list[Entry]:
+    """What tests at full width need of each group."""
+    found = []
+    for group in groups:
+        places = columns([group], tuple(SORTED))
+        keys = {
+            (m, k): [(run.evaluation((m, k, run.full)), run.full) for run in group.runs]
+            for m, k in places
+        }
+        means = {p: stat.mean for p in places if (stat := group.stat(*p, group.full))}
+        found.append(Entry(group.name, means, keys, len(group.seeds) == 1))
+    return found
 
 
 def each_run(groups: Sequence[Group]) -> Table:
@@ -101,7 +103,7 @@ def each_run(groups: Sequence[Group]) -> Table:
                     text(run.epoch),
                     "–" if value is None else f"{value:.4f}",
                     text(run.users),
-                    run.stage_key[:KEY],
+                    ", ".join(key[:KEY] for key in run.evaluations),
                     (run.model or "–")[:KEY],
                     run.run_id or "–",
                 ]
@@ -270,41 +272,6 @@ def created_with(context: Context) -> str:
 def levels_of(group: Group) -> tuple[int, ...] | None:
     """A group's level set as numbers."""
     return tuple(int(n) for n in group.levels.split(",")) if group.levels else None
-
-
-def stat_text(stat: Stat | None) -> str:
-    """``0.1234`` or ``0.1234 ± 0.0005``; a dash for nothing."""
-    if stat is None:
-        return "–"
-    return f"{stat.mean:.4f}" if stat.sd is None else f"{stat.mean:.4f}{SPREAD}{stat.sd:.4f}"
-
-
-def percent(relative: float | None) -> str:
-    """A relative difference, signed: ``+3.1 %``."""
-    if relative is None:
-        return "–"
-    return f"{round(100 * relative, 1) + 0.0:+.1f} %".replace("-", "−")  # + 0.0: no -0.0
-
-
-def text(value: Any) -> str:
-    """A value for people: thousands apart, a dash for nothing."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def size(count: int) -> str:
-    """Bytes in the largest unit that leaves a number above 1."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000 or unit == "GB":
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    raise AssertionError("unreachable")
 
 
 def _median(found: Sequence[tuple[int, int]], total: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,11 @@ class Context:
         name = "unknown core" if k is None else f"{k}-core" if k > 1 else "all pairs"
         return name + (f", rating ≥ {least:g}" if least is not None else "")
 
+    @property
+    def name(self) -> str:
+        """``5-core, split random, seed 1``."""
+        return f"{self.core_name}, split {self.split_name}"
+
     def versions(self) -> dict[str, int]:
         """Versions of the tables that were read."""
         out: dict[str, int] = {}
@@ -81,6 +87,17 @@ def contexts(settings: Settings, dataset: str, runs: Sequence[Run]) -> list[Cont
         core = _core(split, cores)
         out.append(Context(dataset, _ingest(core, ingests, times), core, split, members))
     return out
+
+
+def names_of(found: Sequence[Context]) -> list[str]:
+    """Core and split of each context; where two are alike, also the first digits of its key."""
+    several = Counter(context.name for context in found)
+    return [
+        context.name
+        if several[context.name] == 1
+        else f"{context.name}, {context.split.key[:8] if context.split else 'key unknown'}"
+        for context in found
+    ]
 
 
 def _core(split: Commit | None, cores: Sequence[Commit]) -> Commit | None:

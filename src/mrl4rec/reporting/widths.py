@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mrl4rec.core import lazy
-from mrl4rec.reporting.leaderboard import boards, label, model_grid
+from mrl4rec.reporting.leaderboard import boards, model_grid
+from mrl4rec.reporting.lines import label
 
 with lazy.imports():
     import rich.console

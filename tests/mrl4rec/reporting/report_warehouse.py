@@ -33,6 +33,12 @@ class Model:
     epoch: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     folder: bool = True
+    train: str | None = None
+    """Stage key of its training; None: one of its own."""
+    widths: tuple[int, ...] | None = None
+    """Where it is evaluated; None: at those of its method."""
+    on_valid: float | None = None
+    """What its learning curve comes near to; None: ``recall``."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ def results(settings: Settings, dataset: str, models: Sequence[Model]) -> list[d
     """Evaluations and model folders; answers every row written."""
     written = []
     for number, model in enumerate(models):
-        key, train = f"{number:08x}" + "e" * 56, f"{number:08x}" + "d" * 56
+        key, train = f"{number:08x}" + "e" * 56, model.train or f"{number:08x}" + "d" * 56
         widths = _widths(model)
         rows = [
             {"stage_key": key, "metric": metric, "k": k, "width": width, "dataset": dataset,
@@ -152,15 +158,18 @@ def gate(settings: Settings, dataset: str, verdict: str, table: str, docs: Path 
 
 
 def _widths(model: Model) -> list[int | None]:
+    if model.widths:
+        return list(model.widths)
     if model.levels:
         return [int(level) for level in model.levels.split(",")]
     return [None] if model.method in ("EASE", "Pop") else list(WIDTHS)
 
 
 def _folder(folder: Path, model: Model) -> None:
+    reached = model.recall if model.on_valid is None else model.on_valid
     history = [] if model.epoch is None else [
         {"epoch": e, "phase": "search", "loss": 0.69 * 0.97**e}
-        | ({"valid_recall@10": model.recall * (1 - 0.9 ** (e + 1))} if e % 5 == 0 else {})
+        | ({"valid_recall@10": reached * (1 - 0.9 ** (e + 1))} if e % 5 == 0 else {})
         for e in range(model.epoch + 1)
     ]  # fmt: skip
     card = {"stage_key": folder.name, "method": {"name": model.method, **model.settings},

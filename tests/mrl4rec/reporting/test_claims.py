@@ -79,6 +79,25 @@ def test_a_difference_that_seeds_make_too_is_not_told_apart(settings: Settings) 
     assert one.verdict == Verdict.OPEN
 
 
+def test_a_claim_takes_the_row_that_is_best_on_valid(settings: Settings) -> None:
+    """The row with 0.07 on test is the better one there, and valid knows nothing of it."""
+    dump(settings, "tools")
+    models = [
+        Model("MRL-M", 0.07, FULL, 0, epoch=5, settings={"lr": 1.0}, on_valid=0.03),
+        Model("MRL-M", 0.05, FULL, 0, epoch=5, settings={"lr": 2.0}, on_valid=0.04),
+        Model("BPR-D", 0.06, seed=0, epoch=5),
+    ]
+    results(settings, "tools", models)
+    runs = load_runs(settings, "tools")
+    for run in runs:
+        recall = run.values["recall", 20, 64]
+        write(settings, run, recall + 0.001 * np.arange(USERS) / USERS)
+    found = claims.findings(settings, group(runs))
+    (pair,) = next(one.told for one in found if one.claim.source == "Table 3")
+    assert pair.better == "MRL-M (lr=2.0)"
+    assert pair.contest.found.mean_a == pytest.approx(0.05, abs=0.001)
+
+
 def test_nothing_is_said_without_both_sides(settings: Settings) -> None:
     assert told(settings, {("MRL-M", FULL): [0.1], ("Pop", None): [0.0]}) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.reporting.comparable import heats
 from mrl4rec.reporting.contest import contests
-from mrl4rec.reporting.per_user import Place
+from mrl4rec.reporting.per_user import Place, of_run
 from mrl4rec.reporting.runs import load_runs
 from tests.mrl4rec.reporting.per_user_samples import write
 from tests.mrl4rec.reporting.report_warehouse import Model, dump, results
@@ -64,6 +65,28 @@ def test_a_key_names_one_run(made: Settings) -> None:
     assert heat.groups[0].runs == [run]
     assert run.model is not None
     assert heats(made, [run.model[:12], "EASE"])[0].groups[0].runs == [run]
+
+
+def test_values_of_each_evaluation_are_read_from_its_own_file(settings: Settings) -> None:
+    dump(settings, "tools")
+    train = "c" * 64
+    models = [
+        Model("BPR-D", 0.05, seed=0, epoch=5, train=train),
+        Model("BPR-D", 0.05, seed=0, epoch=5, train=train, widths=(24, 64)),
+        Model("EASE", 0.04),
+    ]
+    results(settings, "tools", models)
+    bpr, ease = load_runs(settings, "tools")
+    write(settings, replace(bpr, stage_key=bpr.evaluations[1]), [0.1, 0.1, 0.1])
+    write(settings, bpr, [0.3, 0.3, 0.3])
+    write(settings, ease, [0.2, 0.2, 0.2])
+    values = {
+        width: of_run(settings, bpr, Place("ndcg", 20, width))[1].tolist() for width in (8, 24)
+    }
+    assert values == {8: [0.1] * 3, 24: [0.3] * 3}
+    (heat,) = heats(settings, ["BPR-D", "EASE"])  # one row, so the name is enough
+    assert heat.groups[0].runs == [bpr]
+    assert heats(settings, [bpr.evaluations[1][:12], "EASE"])[0].groups[0].runs == [bpr]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from mrl4rec.models.scorers import CountModel
 from mrl4rec.reporting import costs, markdown
 from mrl4rec.reporting.contest import Contest
 from mrl4rec.reporting.evidence import Evidence, evidence, stretches
-from mrl4rec.reporting.runs import Group, group, load_runs
+from mrl4rec.reporting.runs import Group, Run, group, load_runs
 from mrl4rec.reporting.split_views import over_splits
 from mrl4rec.reporting.warehouse import contexts
 from mrl4rec.tables import TUNINGS
@@ -215,6 +216,26 @@ def test_other_splits_stand_beside_each_other(settings: Settings) -> None:
     assert found is not None
     assert list(found.head)[3:] == ["random", "global_time", "global_time / random"]
     assert found.rows == [["EASE", "–", "clean", "0.0800", "0.0200", "0.25"]]
+
+
+def test_other_settings_on_another_split_are_not_the_same_method(settings: Settings) -> None:
+    dump(settings, "tools")
+    results(
+        settings,
+        "tools",
+        [Model("EASE", 0.09, settings={"lam": lam}) for lam in (1.0, 2.0, 1.0)],
+    )
+    runs = load_runs(settings, "tools")
+    first, *others = [replace(run, split=f"{min(n, 1)}" * 64) for n, run in enumerate(runs)]
+    (context,) = contexts(settings, "tools", runs)
+
+    def rows(*of_second: Run) -> list[str] | None:
+        second = replace(context, runs=list(of_second))
+        found = over_splits([replace(context, runs=[first]), second])
+        return found and [row[0] for row in found.rows]
+
+    assert rows(others[0]) is None
+    assert rows(*others) == ["EASE (lam=1.0)"]
 
 
 def test_markdown_has_the_tables_and_no_place_of_this_machine(

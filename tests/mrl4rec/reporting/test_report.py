@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import statistics
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from mrl4rec import reporting as report
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.reporting.leaderboard import boards
+from mrl4rec.reporting.lines import lines
 from mrl4rec.reporting.runs import group, load_runs
 from tests.mrl4rec.reporting.report_warehouse import (
     Counts,
@@ -309,8 +312,65 @@ def test_a_model_whose_folder_is_gone_is_not_said_to_lack_every_setting(
 def test_twins_without_a_known_difference_are_told_apart(settings: Settings) -> None:
     results(settings, "x", [Model("BPR", r, seed=0, folder=False) for r in (0.05, 0.06)])
     labels = {g.label: g.stat("recall", 20, 64) for g in group(load_runs(settings, "x"))}
-    assert set(labels) == {"BPR", "BPR (earlier run 00000000)"}
-    assert labels["BPR"].mean == 0.06  # the newest keeps the plain name
+    assert set(labels) == {"BPR (model 00000000)", "BPR (model 00000001)"}
+    assert labels["BPR (model 00000001)"].mean == 0.06  # neither takes the place of the other
+
+
+def test_a_model_evaluated_at_other_widths_is_one_row(settings: Settings) -> None:
+    """Once as trained, once at 24 and rotated: one model, one line, one group, every width."""
+    dump(settings, "tools")
+    train = "c" * 64
+    again = Model("BPR", 0.05, seed=0, epoch=5, train=train, widths=(24, 64))
+    models = [
+        Model("EASE", 0.04),
+        Model("BPR", 0.05, seed=0, epoch=5, train=train),
+        again,
+        replace(again, method="BPR rotated"),
+    ]
+    results(settings, "tools", models)
+    rows = report.leaderboard(settings)
+    (board,) = boards(rows).values()
+    assert [line.label for line in lines(board)] == ["BPR", "EASE"]
+    groups = group(load_runs(settings, "tools"))
+    assert {g.name: g.widths for g in groups} == {
+        "BPR": [4, 8, 16, 24, 32, 64], "EASE": [], "BPR rotated": [24, 64]
+    }  # fmt: skip
+    (run,) = groups[0].runs
+    assert [key[:8] for key in run.evaluations] == ["00000002", "00000001"]
+    of_it = {row["width"]: row["stage_key"] for row in rows if row["method"] == "BPR"}
+    assert {width: key[:8] for width, key in of_it.items()} == {
+        4: "00000001", 8: "00000001", 16: "00000001", 32: "00000001",
+        24: "00000002", 64: "00000002",
+    }  # fmt: skip
+    page = page_of(settings)
+    names = [row["method"] for row in page.table("method", "levels", "recall@10")]
+    assert names == ["BPR", "EASE"]
+    assert "2, protocol clean" in page.text
+
+
+def test_seeds_are_pooled_only_where_all_else_is_equal(settings: Settings) -> None:
+    dump(settings, "tools")
+    plain = {"lam": 1.0, "epochs": 300}
+    models = [Model("BPR", 0.05, seed=seed, epoch=5, settings=plain) for seed in (0, 1, 2, 3, 4)]
+    results(settings, "tools", models)
+    changed = {
+        1: {"epochs_asked": 10},
+        2: {"warm": "f" * 64},
+        3: {"code": 2},
+        4: {"dtype": "float64"},
+    }
+    for number in range(5):
+        folder = settings.storage.model_dir("tools", f"{number:08x}" + "d" * 56)
+        card = json.loads((folder / "model.json").read_text()) | {"code": 1, "dtype": "float32"}
+        (folder / "model.json").write_text(json.dumps(card | changed.get(number, {})))
+    groups = group(load_runs(settings, "tools"))
+    assert sorted(g.seeds for g in groups) == [[0], [1], [2], [3], [4]]
+    assert len({g.label for g in groups}) == 5
+    said = {g.seeds[0]: g.variant for g in groups}
+    assert "epochs=10" in said[1]
+    assert "warm=ffffffff" in said[2]
+    assert "code=2" in said[3]
+    assert "dtype=float64" in said[4]
 
 
 def test_terminal_table_shows_the_same_numbers(tools: Settings) -> None:

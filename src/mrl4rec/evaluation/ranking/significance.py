@@ -68,23 +68,16 @@ def paired(
     no number.
     """
     n_users = len(values_EM)
-    if n_users < 2 or not np.isfinite(values_EM).all():
-        raise Mrl4recError(
-            f"{n_users} users with finite values are too few to compare models by"
-            if n_users < 2
-            else "a user's value is not finite",
-            todo="evaluate on more users" if n_users < 2 else "evaluate the models again",
-        )
+    _check(values_EM)
     a_P, b_P = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
     means_BM = resampled_means(values_EM, draws, seed)
     spread_BP = means_BM[:, a_P] - means_BM[:, b_P]
     low_P, high_P = np.quantile(spread_BP, (LEVEL / 2, 1 - LEVEL / 2), axis=0)
-    drawn_P = _drawn(values_EM, a_P, b_P, draws, np.random.default_rng((seed, 1)))
+    p_P = sign_flip(values_EM, pairs, draws=draws, seed=seed)
     means_M = values_EM.mean(axis=0)
     out = []
     for at, (a, b) in enumerate(pairs):
         d_E = values_EM[:, a] - values_EM[:, b]
-        exact = np.count_nonzero(d_E) <= EXACT
         out.append(
             Paired(
                 users=n_users,
@@ -93,12 +86,36 @@ def paired(
                 difference=float(d_E.mean()),
                 low=float(low_P[at]),
                 high=float(high_P[at]),
-                p=sign_flip_exact(d_E) if exact else float(drawn_P[at]),
+                p=p_P[at],
                 relative=float(d_E.mean() / means_M[b]) if means_M[b] else None,
                 d_z=_d_z(d_E),
             )
         )
     return out
+
+
+def sign_flip(
+    values_EM: Floats, pairs: Sequence[tuple[int, int]], *, draws: int = DRAWS, seed: int = 0
+) -> list[float]:
+    """Two-sided p values of pairs of columns, uncorrected. Raises as ``paired``."""
+    _check(values_EM)
+    a_P, b_P = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
+    drawn_P = _drawn(values_EM, a_P, b_P, draws, np.random.default_rng((seed, 1)))
+    out = []
+    for drawn, (a, b) in zip(drawn_P, pairs, strict=True):
+        d_E = values_EM[:, a] - values_EM[:, b]
+        few = np.count_nonzero(d_E) <= EXACT
+        out.append(sign_flip_exact(d_E) if few else float(drawn))
+    return out
+
+
+def _check(values_EM: Floats) -> None:
+    n_users = len(values_EM)
+    if n_users < 2:
+        what = f"{n_users} users with finite values are too few to compare models by"
+        raise Mrl4recError(what, todo="evaluate on more users")
+    if not np.isfinite(values_EM).all():
+        raise Mrl4recError("a user's value is not finite", todo="evaluate the models again")
 
 
 def sign_flip_exact(differences_E: Floats) -> float:

@@ -64,9 +64,13 @@ class ModelCard:
     """Widths it was trained to be cut to; filled in by ``save``."""
     epochs_asked: int | None = None
     """At most so many were to be trained; None for a closed form, and in older cards."""
+    code: int | None = None
+    """The method's code version; None in older cards."""
     engine: str | None = None
     device: str | None = None
     ranks: int = 1
+    dtype: str | None = None
+    """Type of the vectors in training; None for a closed form, and in older cards."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """Learning curve: one entry an epoch, ``epoch``, ``loss``, ``valid_recall@10`` …"""
     trained_until: str | None = None
