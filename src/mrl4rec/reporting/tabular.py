@@ -19,6 +19,9 @@ SPECIAL = str.maketrans(
     | {"≥": r"$\geq$", "–": "--", "·": r"$\cdot$", MARK: r"$^{\dagger}$"}
 )
 
+_DEVIATION = r"{\scriptsize $\pm$ %.4f}"
+_NO_DEVIATION = rf"\phantom{{ {_DEVIATION % 0}}}"
+
 
 def as_latex(rows: Sequence[Row], settings: Settings | None = None) -> str:
     """A ``table`` for each board, for the package booktabs.
@@ -36,13 +39,14 @@ def as_latex(rows: Sequence[Row], settings: Settings | None = None) -> str:
 
 def _table(title: str, found: Sequence[Line], marks: Marks) -> str:
     columns, best = scores(found), best_of(found)
+    several = any(stat.sd is not None for line in found for stat in line.values.values())
     heads = ["Method", "Levels", *(f"{metric.title() if metric != 'ndcg' else 'NDCG'}@{k}"
                                    for metric, k in columns)]  # fmt: skip
     body = [
         [
             line.label,
             line.levels,
-            *(_cell(line.values.get(p), best[p], marks.of(at, p)) for p in columns),
+            *(_cell(line.values.get(p), best[p], marks.of(at, p), several) for p in columns),
         ]
         for at, line in enumerate(found)
     ]
@@ -54,7 +58,7 @@ def _table(title: str, found: Sequence[Line], marks: Marks) -> str:
             rf"\caption{{{_text(title)}.{spread} Best in bold."
             + (f" {_text(marks.legend)}" if marks.notes else "")
             + "}",
-            r"\centering",
+            r"\centering\small",
             rf"\begin{{tabular}}{{ll{'r' * len(columns)}}}",
             r"\toprule",
             " & ".join(heads) + r" \\",
@@ -98,12 +102,15 @@ def _bold(stat: Stat | None, best: float, mark: str) -> str:
     return value if stat.sd is None else f"{value} ± {stat.sd:.4f}"
 
 
-def _cell(stat: Stat | None, best: float, mark: str) -> str:
+def _cell(stat: Stat | None, best: float, mark: str, several: bool) -> str:
+    """A cell; where others of the table (``several``) have a deviation, as wide as those."""
     if stat is None:
         return "--"
     value = f"{stat.mean:.4f}"
     value = rf"\textbf{{{value}}}" if stat.mean == best else value + _text(mark)
-    return value if stat.sd is None else rf"{value} $\pm$ {stat.sd:.4f}"
+    if stat.sd is not None:
+        return rf"{value} {_DEVIATION % stat.sd}"
+    return value + _NO_DEVIATION if several else value
 
 
 def _text(text: str) -> str:
