@@ -13,6 +13,9 @@ from mrl4rec.formats.sources import expand
 
 with lazy.imports():
     from jobs import ingest
+    from mrl4rec import models
+    from mrl4rec.kernels import devices
+    from mrl4rec.training import request as training
 
 if TYPE_CHECKING:
     from flows.config.retrain import RetrainConfig
@@ -21,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def check(request: RunConfig, settings: Settings) -> None:
-    """Raise UsageError where the data of a request are not there or cannot be read as asked."""
+    """Raise UsageError where the data of a request are not there or cannot be read as asked, or
+    nothing can be written.
+    """
+    settings.check()
+    settings.storage.check_writable()
+    check_devices(request, settings)
     if request.source:
         ingest.check(expand(request.source), request.read_options(), settings, request.dataset)
     elif request.dataset not in CATALOG:
@@ -31,8 +39,22 @@ def check(request: RunConfig, settings: Settings) -> None:
     check_spark(request.dataset, settings)
 
 
+def check_devices(request: RunConfig, settings: Settings) -> None:
+    """Raise UsageError where this machine lacks a GPU, or as many devices, as asked for."""
+    if request.device != "cuda" and settings.device != "cuda" and request.devices == 1:
+        return  # torch need not be asked
+    there = devices.resolve_device(request.device, settings)
+    training.check_devices(there, request.devices)
+    for cell in request.cells:
+        if isinstance(cell.method, models.Trained):
+            training.check_ranks(cell.method, request.devices)
+
+
 def check_dumps(request: RetrainConfig, settings: Settings) -> None:
     """The same of a retraining: later dumps are judged one by one, and set aside by themselves."""
+    settings.check()
+    settings.storage.check_writable()
+    check_devices(request.stages(), settings)
     files = request.files()
     if not is_there(request.dataset, settings):
         if not files:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mrl4rec.core.errors import UsageError
 from tests.flows.parsed import parsed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,5 +82,5 @@ def test_what_the_code_cites_is_in_the_docs() -> None:
 def test_there_are_commands_to_look_at() -> None:
     found = [command for page in PAGES for command in commands(page.read_text())]
     assert len(found) > 50
-    with pytest.raises(SystemExit):
+    with pytest.raises(UsageError):
         parsed(*words("mrl4rec run --no-such-option"))

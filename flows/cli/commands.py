@@ -41,8 +41,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "setup": ("setup", "resolve Delta's JARs, which Spark needs, once; needs Java 17"),
 }
 """File and help of each command."""
-RENAMED = {"bench": "make bench, or python -m tests.benchmarks in a checkout"}
-"""Commands that are called otherwise now."""
+RENAMED = {"bench": "`make bench`, or `python -m tests.benchmarks` in a checkout"}
+"""Commands that are called otherwise now, and how."""
 
 
 def module(name: str) -> ModuleType:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mrl4rec.core import lazy
+from mrl4rec.core import files, lazy
 from mrl4rec.core.settings import Settings
 
 with lazy.imports():
@@ -27,6 +27,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Any:
     """Write the vectors and print the folder."""
     settings = Settings()
+    if arguments.out:
+        files.check_folder(Path(arguments.out).parent, "--out", "name another folder")
+    else:
+        settings.storage.check_writable()
     folder = Path(arguments.model)
     if not (folder / "model.json").exists():
         folder = settings.storage.model_dir(*find.model(settings, arguments.model))

@@ -36,6 +36,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(arguments: Namespace) -> Any:
     """Measure models, raw and rotated (or find them measured), and print what came of it."""
     settings = Settings()
+    settings.storage.check_writable()
     found: list[dict[str, Any]] = []
     for one in _runs(settings, arguments.dataset, arguments.models):
         for rotated in (False, True):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flows.cli.commands import COMMANDS, RENAMED, module
 from mrl4rec.core import lazy
+from mrl4rec.core.errors import UsageError, nearest
 
 with lazy.imports():
     import mrl4rec
@@ -24,14 +23,40 @@ EPILOG = "Exit codes: 0 done, 1 failed with a reason, 2 wrong usage, 3 stopped b
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong usage exits with code 2, and as JSON on stdout where ``--json`` is given."""
+    """Wrong usage raises UsageError, which names the nearest option or value."""
+
+    called: Parser | None = None
+    """The parser of the command that is called."""
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and how to see the options, then exit 2."""
-        if "--json" in sys.argv:
-            print(json.dumps({"error": message}))
-        self.print_usage(sys.stderr)
-        self.exit(2, f"{self.prog}: {message}\n  what to do: see `{self.prog} --help`\n")
+        """What argparse itself finds wrong."""
+        what = message.removeprefix("argument ")
+        todo = self._see
+        if "expected one argument" in what:  # it looks like an option of its own
+            todo = f"{what.partition(':')[0]}=VALUE, also where the value begins with '-'"
+        raise UsageError(what, todo=todo)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The arguments. Raises UsageError for a word that belongs to no option."""
+        known, extra = self.parse_known_args(args, namespace)
+        if not extra:
+            return known
+        parser, word = self.called or self, extra[0].partition("=")[0]
+        if not word.startswith("-"):
+            raise UsageError(f"{word!r} belongs to no option", todo=parser._see)
+        options = [option for option in parser._option_string_actions if option.startswith("--")]
+        todo = nearest(word, options, otherwise=parser._see)
+        raise UsageError(f"there is no option {word}", todo=todo)
+
+    @property
+    def _see(self) -> str:
+        return f"see `{self.prog} --help`"
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            name = "/".join(action.option_strings) or action.metavar or action.dest
+            todo = nearest(str(value), map(str, action.choices))
+            raise UsageError(f"{name} {value!r} is unknown", todo=todo)
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -54,9 +79,11 @@ def build_parser(argv: Sequence[str]) -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"mrl4rec {mrl4rec.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    called = next((word for word in argv if not word.startswith("-")), None)
+    called = argv[0] if argv else None
     if called in RENAMED:
-        parser.error(f"{called!r} is now: {RENAMED[called]}")
+        raise UsageError(f"there is no command {called!r} any more", todo=RENAMED[called])
+    if len(argv) > 1 and argv[0].startswith("--"):
+        raise UsageError("options stand after the command", todo="mrl4rec COMMAND [OPTION …]")
     for name, (_, text) in COMMANDS.items():
         command = commands.add_parser(
             name,
@@ -66,6 +93,7 @@ def build_parser(argv: Sequence[str]) -> Parser:
             formatter_class=_Help,
         )
         if name == called:
+            parser.called = command
             _add_common(command)
             module(name).add_options(command)
     return parser
@@ -76,6 +104,9 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         "--warehouse", help="folder of all tables, models and reports; unset: ./warehouse"
     )
     command.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    command.add_argument(
+        "--debug", action="store_true", help="print the traceback where the command fails"
+    )
 
 
 def add_fields(

@@ -25,6 +25,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Any:
     """Make a model the champion."""
     settings = Settings()
+    settings.storage.check_writable()
     if arguments.dataset is not None:
         champion.dataset_of(settings, arguments.dataset)
     dataset, key = find.model(settings, arguments.model, arguments.dataset)

@@ -22,6 +22,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Any:
     """Bring all into agreement and say how it stands; ``ok`` False where it could not be."""
     settings = Settings()
+    settings.storage.check_writable()
     dataset = champion.dataset_of(settings, arguments.dataset)
     found = agree.bring_into_agreement(settings, dataset, n=arguments.n, widths=arguments.widths)
     answer = {"ok": found.ok, **champion.as_dict(settings, found)}

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mrl4rec.core import lazy
+from mrl4rec.core import files, lazy
 from mrl4rec.core.settings import Settings
 
 with lazy.imports():
@@ -24,12 +24,17 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Write the page and print its path."""
+    settings, page = Settings(), arguments.markdown or arguments.out
+    if page:
+        files.check_file(Path(page), "--markdown" if arguments.markdown else "--out")
+    else:
+        settings.storage.check_writable()
     chosen = [arguments.dataset] if arguments.dataset else None
     if arguments.markdown:
-        kind, file = "markdown", markdown.write(Settings(), chosen, Path(arguments.markdown))
+        kind, file = "markdown", markdown.write(settings, chosen, Path(arguments.markdown))
     else:
         out = Path(arguments.out) if arguments.out else None
-        kind, file = "report", pages.build(Settings(), chosen, out)
+        kind, file = "report", pages.build(settings, chosen, out)
     if arguments.json:
         return {kind: str(file)}
     print(file)

@@ -25,6 +25,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Any:
     """Go back to an earlier champion."""
     settings = Settings()
+    settings.storage.check_writable()
     dataset = champion.dataset_of(settings, arguments.dataset)
     done = change.rollback(
         settings, dataset, arguments.why, arguments.to, n=arguments.n, widths=arguments.widths

@@ -39,6 +39,7 @@ def run(arguments: Namespace) -> Any:
     )
     asked = simulate.Simulation(spec, config.dataset, config.weeks)
     settings = data_engine.named(Settings(), config.data_engine)
+    settings.storage.check_writable()
     preflight.check_spark(asked.dataset, settings)
     story = simulate.simulate(asked, data_engine.choose(settings))
     answer = {

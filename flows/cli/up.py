@@ -15,8 +15,15 @@ with lazy.imports():
 def add_options(command: argparse.ArgumentParser) -> None:
     """The ports."""
     text = "the next free one is taken where it is busy"
-    command.add_argument("--prefect-port", type=int, default=4200, help=text)
-    command.add_argument("--mlflow-port", type=int, default=5000, help=text)
+    command.add_argument("--prefect-port", type=port, default=4200, help=text)
+    command.add_argument("--mlflow-port", type=port, default=5000, help=text)
+
+
+def port(text: str) -> int:
+    """A number of a port. Raises ArgumentTypeError."""
+    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, which is a number from 1 to 65535")
+    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> Any:

@@ -32,6 +32,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Any:
     """Remove files that nothing needs."""
     settings = Settings()
+    if not arguments.dry_run:
+        settings.storage.check_writable()
     dataset = champion.dataset_of(settings, arguments.dataset)
     swept = vacuum.vacuum(
         settings, dataset, keep_days=arguments.keep_days, dry_run=arguments.dry_run

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from flows.config import presets
-from flows.config.base import READ_FIELDS, Cli, DataConfig, utc
+from flows.config.base import READ_FIELDS, Cli, DataConfig, check_seeds, utc
 from flows.config.presets import DEFAULT_LEVELS, DEFAULT_METHODS
 from mrl4rec.core import lazy
 from mrl4rec.core.choices import Engine, Protocol, Strategy
@@ -81,6 +81,7 @@ class SplitConfig(DataConfig):
             todo = "give --since TIME too" if self.since is None else "give --split since too"
             raise UsageError("--split since and --since TIME go together", todo=todo)
         self.since_time()
+        check_seeds("--split-seed", [self.split_seed])
         return self
 
     def since_time(self) -> datetime | None:
@@ -136,6 +137,7 @@ class RunConfig(SplitConfig):
     @model_validator(mode="after")
     def _check(self) -> Self:
         self._check_widths()
+        check_seeds("--seeds", self.seeds)
         self._cells = tuple(self._expand())
         return self
 

@@ -18,8 +18,8 @@ import threading
 import urllib.request
 from pathlib import Path
 
-from mrl4rec.core import lazy
-from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core import lazy, network
+from mrl4rec.core.errors import Mrl4recError, UsageError
 
 with lazy.imports():
     import prefect.server.api.server
@@ -74,9 +74,8 @@ class Server:
 
         Raises Mrl4recError where it ends or is silent instead.
         """
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            direct.open(f"{self.url}/health", timeout=ANSWER_SECONDS).close()
+            urllib.request.urlopen(f"{self.url}/health", timeout=ANSWER_SECONDS).close()
         except OSError as error:
             raise Mrl4recError(
                 f"Prefect's server did not start: {error}",
@@ -98,6 +97,8 @@ def start() -> Server | None:
 
     None also where Prefect is imported already: it has read its settings then.
     """
+    network.check()
+    check_env_file()
     if "prefect" in sys.modules or is_configured():
         return None
     server = Server()
@@ -109,9 +110,23 @@ def is_configured() -> bool:
     """Whether people say which API to use, or how."""
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     named = any(name.startswith(DECIDING) for name in os.environ)
-    files = {home / "profiles.toml": "", Path("prefect.toml"): "", Path(".env"): "PREFECT_",
-             Path("pyproject.toml"): "[tool.prefect"}  # fmt: skip
-    return named or any(path.is_file() and s in path.read_text() for path, s in files.items())
+    files = {home / "profiles.toml": b"", Path("prefect.toml"): b"", Path(".env"): b"PREFECT_",
+             Path("pyproject.toml"): b"[tool.prefect"}  # fmt: skip
+    return named or any(path.is_file() and s in path.read_bytes() for path, s in files.items())
+
+
+def check_env_file() -> None:
+    """Raise UsageError where Prefect, which reads ``.env`` of the working directory, could not."""
+    file = Path(".env")
+    try:
+        text = file.read_bytes() if file.is_file() else b""
+        text.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"Prefect reads this file, and cannot: {error}",
+            where=str(file.absolute()),
+            todo="save it as UTF-8, or run the command in another folder",
+        ) from error
 
 
 def serve(number: int) -> None:

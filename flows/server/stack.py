@@ -13,18 +13,18 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from flows import addresses, data_engine
 from flows.deployments import COUNT
-from flows.server import pages
+from flows.server import ephemeral, pages
 from flows.server.ephemeral import PATIENCE
 from flows.server.heartbeat import HEARTBEAT
 from mrl4rec.checks.gate import data_docs
-from mrl4rec.core import lazy
+from mrl4rec.core import lazy, network
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.masking import masked
 from mrl4rec.core.settings import Settings
@@ -39,6 +39,7 @@ HOST = "127.0.0.1"
 PAGES_PORT = 8300
 """Where the report and the gates' pages are served, or the next free one."""
 STARTUP_SECONDS = 180
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
@@ -70,11 +71,17 @@ def free_port(wanted: int) -> int:
 
 
 def up(settings: Settings, prefect_port: int, mlflow_port: int, as_json: bool) -> None:
-    """Start the stack, print its links, and stay until Ctrl-C or SIGTERM; then end every process.
+    """Start the stack, print its links, and stay until Ctrl-C, SIGTERM or the end of the terminal
+    (SIGHUP, unless it is ignored, as by nohup); then end every process.
 
     Raises Mrl4recError with the end of its log when a service does not answer or ends by itself.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    settings.storage.check_writable()
+    network.check()
+    ephemeral.check_env_file()
+    for sign in ENDING:
+        if signal.getsignal(sign) != signal.SIG_IGN:
+            signal.signal(sign, _interrupt)
     logs = settings.storage.logs_dir
     logs.mkdir(parents=True, exist_ok=True)
     ports = free_port(prefect_port), free_port(mlflow_port), free_port(PAGES_PORT)
@@ -82,7 +89,7 @@ def up(settings: Settings, prefect_port: int, mlflow_port: int, as_json: bool) -
     environment = _environment(settings, api)
     links: dict[str, str] = {}
     data_docs.refresh(settings)
-    with ExitStack() as stack:
+    with suppress(KeyboardInterrupt), ExitStack() as stack:
         served = stack.enter_context(pages.serving(settings, ports[2], links))
         prefect = _start(stack, "prefect", _prefect_command(ports[0]), environment, logs)
         services = [prefect]
@@ -239,17 +246,14 @@ def _engine() -> str:
 
 
 def _watch(services: list[Service]) -> None:
-    try:
-        while True:
-            for service in services:
-                if service.process.poll() is not None:
-                    raise service.fail(f"ended by itself, code {service.process.returncode}")
-            time.sleep(0.5)
-    except KeyboardInterrupt:
-        for sign in (signal.SIGINT, signal.SIGTERM):  # a second one would leave processes behind
-            signal.signal(sign, signal.SIG_IGN)
-        log.info("ending")
+    while True:
+        for service in services:
+            if service.process.poll() is not None:
+                raise service.fail(f"ended by itself, code {service.process.returncode}")
+        time.sleep(0.5)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
+    for sign in ENDING:  # a second one would leave processes behind
+        signal.signal(sign, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mrl4rec.core import home
 from mrl4rec.core.errors import UsageError, nearest
-from mrl4rec.core.settings import CACHE, Settings
+from mrl4rec.core.settings import Settings
 from tests.benchmarks import child, probe
 
 SIZES = ("full", "small")
-DATA = CACHE / "bench"
+DATA = home.cache() / "bench"
 MILLION = 1_000_000
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = 1

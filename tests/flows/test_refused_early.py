@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from flows import preflight
+from flows.cli import main
 from flows.config.retrain import RetrainConfig
 from flows.config.run import RunConfig
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
 from tests.flows import warehouse
-from tests.flows.test_cli import run
 
 HEAVY = ("prefect", "mlflow", "torch", "pyspark", "deltalake", "great_expectations")
 TELL = "import sys; from flows.cli import main; code = main(sys.argv[1:]); " \
@@ -20,55 +26,217 @@ TELL = "import sys; from flows.cli import main; code = main(sys.argv[1:]); " \
 UNCLEAR = "when,who,what,what2\n1,a,b,c\n2,b,c,d\n"
 
 
-def refused(cwd: Path, *words: str) -> str:
-    """What a refused command says, once; nothing is written."""
-    before = sorted(cwd.rglob("*"))
-    done = run(*words, cwd=cwd)
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert sorted(cwd.rglob("*")) == before
-    first = done.stderr.splitlines()[0]
-    assert done.stderr.count(first.partition(": ")[2]) == 1
-    return done.stderr
+@dataclass(frozen=True)
+class Refusal:
+    """What a refused command says: what, where and what to do."""
+
+    what: str
+    where: str
+    todo: str
 
 
-def test_an_unknown_data_set_names_the_nearest(tmp_path: Path) -> None:
-    assert "ml-100k" in refused(tmp_path, "run", "--dataset", "ml-100")
+@pytest.fixture
+def refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Refusal]]:
+    """Runs a command in an empty folder, which must refuse it with code 2 in three lines; nothing
+    is printed besides, nothing written, and the message is there once.
+    """
+    monkeypatch.chdir(tmp_path)
+    environment, log = dict(os.environ), logging.getLogger("mrl4rec")
+    logging_before = log.handlers[:], log.level, log.propagate
 
+    def call(*words: str) -> Refusal:
+        before = sorted(tmp_path.rglob("*"))
+        assert main(words) == 2
+        said = capsys.readouterr()
+        assert sorted(tmp_path.rglob("*")) == before
+        assert said.out == ""
+        what, where, todo = said.err.splitlines()
+        assert where.startswith("  where: ")
+        assert todo.startswith("  what to do: ")
+        return Refusal(what, where, todo)
 
-@pytest.mark.parametrize("command", ["kcore", "split", "train", "evaluate"])
-def test_of_every_command(tmp_path: Path, command: str) -> None:
-    assert "'NO_SUCH'" in refused(tmp_path, command, "--dataset", "NO_SUCH")
+    yield call
+    os.environ.clear()
+    os.environ.update(environment)
+    log.handlers[:], log.level, log.propagate = logging_before
 
 
 def test_nothing_heavy_is_imported_for_it(tmp_path: Path) -> None:
-    import subprocess
-    import sys
+    for words in (["run", "--dataset", "NO_SUCH"], ["run", "--device", "cuda"]):
+        done = subprocess.run(
+            [sys.executable, "-c", TELL, *words],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout.strip()) == (2, "")
 
-    done = subprocess.run(
-        [sys.executable, "-c", TELL, "run", "--dataset", "NO_SUCH"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout.strip()) == (2, "")
+
+DATA = ("ingest", "kcore", "split", "train", "evaluate")
+STAGES = ("run", *DATA)
+READERS = ("compare", "report", "tables", "quarantine", "ledger", "registry", "rollback --why w",
+           "recommend --user u", "vacuum", "hierarchy", "promote a --why w")  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [*STAGES, "tune --method BPR", *READERS])
+def test_an_unknown_data_set(refuse: Callable[..., Refusal], command: str) -> None:
+    said = refuse(*command.split(), "--dataset", "NO_SUCH")
+    assert "NO_SUCH" in said.what or "empty" in said.what
+
+
+@pytest.mark.parametrize("command", ["run", "evaluate", "tune --method BPR"])
+@pytest.mark.parametrize(
+    ("wrong", "named", "nearest"),
+    [
+        ("--source none.csv", "none.csv", "path"),
+        ("--source *.nothing", "*.nothing", "path"),
+        ("--source unclear.csv", "unclear.csv", "--columns user="),
+        ("--source unclear.csv --format movielens-cvs", "--format", "movielens-csv"),
+        ("--source unclear.csv --columns user=1,itm=2", "--columns", "item"),
+        ("--time-unit sec", "--time-unit", ""),
+        ("--device cpuu", "--device", "cpu"),
+        ("--device cuda", "--device", "--device cpu"),
+        ("--set BPR.lrr=1", "lrr", "lr"),
+        ("--set BPR.lr=x", "--set BPR.lr", ""),
+        ("--split randm", "--split", "random"),
+        ("--split-seed 99999999999999999999", "--split-seed", "64 bits"),
+        ("--epochs 0", "--epochs", "at least 1"),
+        ("--kcore -1", "--kcore", "at least 0"),
+        ("--as-of yesterday", "--as-of", "2014-07-23"),
+        ("--data-engine dukdb", "--data-engine", "duckdb"),
+        ("--config none.yaml", "none.yaml", ""),
+        ("--dataset a/b", "--dataset", "letters"),
+        ("--datset x", "--datset", "--dataset"),
+        ("--source", "--source", "--help"),
+    ],
+)  # fmt: skip
+def test_an_option_of_the_data(
+    refuse: Callable[..., Refusal], tmp_path: Path, command: str, wrong: str, named: str,
+    nearest: str,
+) -> None:  # fmt: skip
+    (tmp_path / "unclear.csv").write_text(UNCLEAR)
+    methods = [] if command.startswith("tune") else ["--methods", "EASE,BPR"]
+    said = refuse(*command.split(), "--dataset", "planted", *methods, *wrong.split())
+    assert named in said.what + said.where
+    assert nearest in said.todo
+
+
+@pytest.mark.parametrize("command", ["run", "train"])
+@pytest.mark.parametrize(
+    ("wrong", "named", "nearest"),
+    [
+        ("--methods MRL-N", "--methods", "MRL-M"),
+        ("--methods MRL-M --levels 4,x", "--levels", ""),
+        ("--methods MRL-M --levels 64,4", "--levels", ""),
+        ("--seeds x", "--seeds", ""),
+        ("--seeds 99999999999999999999", "--seeds", "64 bits"),
+        ("--protocol cleen", "--protocol", "clean"),
+        ("--preset demoo", "--preset", "demo"),
+        ("--widths 0", "--widths", ""),
+        ("--engine fusd", "--engine", "fused"),
+        ("--methods LightGCN --engine fused", "--", ""),
+        ("--devices 0", "--devices", "at least 1"),
+        ("--devices 99", "--devices", "at most"),
+    ],
+)
+def test_an_option_of_the_models(
+    refuse: Callable[..., Refusal], command: str, wrong: str, named: str, nearest: str
+) -> None:
+    said = refuse(command, "--dataset", "planted", *wrong.split())
+    assert named in said.what + said.where
+    assert nearest in said.todo
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("line", "named", "nearest"),
     [
-        (["run", "--source", "none.csv"], "where: none.csv"),
-        (["retrain", "--dataset", "d", "--dumps", "none.csv"], "where: none.csv"),
-        (["retrain", "--dataset", "d", "--dumps", "*.nothing"], "where: *.nothing"),
-        (["run", "--dataset", "planted", "--time-unit", "sec"], "--time-unit"),
-        (["run", "--source", "unclear.csv"], "--columns user="),
-        (["retrain", "--dataset", "d", "--dumps", "unclear.csv"], "--columns user="),
-        (["tune", "--dataset", "d", "--source", "unclear.csv", "--method", "BPR"], "--columns"),
-        (["ingest", "--dataset", "d", "--source", "unclear.csv"], "--columns user="),
+        ("", "COMMAND", "--help"),
+        ("rn", "'rn'", "run"),
+        ("--warehouse w run", "after the command", "mrl4rec COMMAND"),
+        ("bench", "'bench'", "make bench"),
+        ("run extra", "'extra'", "--help"),
+        ("tune --dataset planted --method MRL-N", "'MRL-N'", "MRL-M"),
+        ("tune --dataset planted --method BPR --trials 0", "--trials", "at least 1"),
+        ("inspect none.csv", "none.csv", "path"),
+        ("inspect unclear.csv --rows 0", "--rows", "at least 1"),
+        ("inspect unclear.csv --columns user=1,itm=2", "itm", "item"),
+        ("quarantine --dataset d --rows x", "--rows", ""),
+        ("compare --protocol cleen", "--protocol", "clean"),
+        ("compare --k x", "--k", ""),
+        ("compare --metrc ndcg", "--metrc", "--metric"),
+        ("report --out .", "--out", ""),
+        ("tables reviws", "'reviws'", "reviews"),
+        ("export m --format nyp", "--format", "npy"),
+        ("export m --width x", "--width", ""),
+        ("export nothing", "'nothing'", ""),
+        ("retrain", "--dataset", "--dataset"),
+        ("retrain --dataset d --dumps none.csv", "none.csv", "path"),
+        ("retrain --dataset d --dumps *.nothing", "*.nothing", "name the files"),
+        ("retrain --dataset d --dumps unclear.csv", "unclear.csv", "--columns user="),
+        ("retrain --dataset d --dumps unclear.csv --device cuda", "--device", "cpu"),
+        ("retrain --dataset d --dumps unclear.csv --methods MRL-N", "'MRL-N'", "MRL-M"),
+        ("retrain --dataset d --dumps unclear.csv --alpha 2", "--alpha", ""),
+        ("simulate --weeks 0", "--weeks", "at least 1"),
+        ("simulate --poison flod", "--poison", "flood"),
+        ("promote m", "--why", "--help"),
+        ("rollback --why w --to x", "--to", ""),
+        ("registry --widths 8,0", "--widths", "--help"),
+        ("recommend --user u --n 0", "--n", ""),
+        ("recommend --user --id", "--user", "--user=VALUE"),
+        ("vacuum --keep-days x", "--keep-days", ""),
+        ("up --prefect-port x", "--prefect-port", ""),
+        ("up --mlflow-port 99999", "--mlflow-port", ""),
+        ("up --mlflow-prt 5000", "--mlflow-prt", "--mlflow-port"),
     ],
 )
-def test_sources_and_options(tmp_path: Path, words: list[str], says: str) -> None:
+def test_an_option_of_each_command(
+    refuse: Callable[..., Refusal], tmp_path: Path, line: str, named: str, nearest: str
+) -> None:
     (tmp_path / "unclear.csv").write_text(UNCLEAR)
-    assert says in refused(tmp_path, *words)
+    said = refuse(*line.split())
+    assert named in said.what + said.where
+    assert nearest in said.todo
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "compare", "report", "recommend --user u", "up", "retrain", "simulate"]
+)
+@pytest.mark.parametrize("path", ["s3://b/w", "a?b", "a#b", "a%25b", "a[2]", "a\nb", "file"])
+def test_a_warehouse_where_no_table_can_lie(
+    refuse: Callable[..., Refusal], tmp_path: Path, command: str, path: str
+) -> None:
+    (tmp_path / "file").touch()
+    said = refuse(*command.split(), "--warehouse", path)
+    assert "warehouse" in said.what
+    assert "--warehouse" in said.todo
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "nearest"),
+    [
+        ("MRL4REC_DEVICE", "gpu", "'cpu'"),
+        ("MRL4REC_MEMORY_GB", "lots", ""),
+        ("MRL4REC_RECOMMEND_N", "0", "1"),
+        ("MRL4REC_TRACKING_URI", "htp://host", "http"),
+        ("MLFLOW_TRACKING_URI", "localhost:5000", "http://localhost:5000"),
+    ],
+)
+def test_a_variable(
+    refuse: Callable[..., Refusal], monkeypatch: pytest.MonkeyPatch, name: str, value: str,
+    nearest: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv(name, value)
+    said = refuse("run", "--dataset", "planted")
+    assert name in said.where
+    assert nearest in said.todo
+
+
+def test_a_password_in_a_variable_is_not_told(
+    refuse: Callable[..., Refusal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MRL4REC_TRACKING_URI", "htp://me:pa55word@host")
+    said = refuse("run", "--dataset", "planted")
+    assert "pa55word" not in f"{said}"
 
 
 def test_what_is_in_the_warehouse_is_known(settings: Settings) -> None:

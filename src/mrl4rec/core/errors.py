@@ -71,11 +71,13 @@ def require(extra: str) -> None:
             raise not_installed(package)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return ``did you mean …`` for an unknown word, or the whole list when nothing is near."""
+def nearest(word: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """Return ``did you mean …`` for an unknown word; when nothing is near, ``otherwise`` or the
+    whole list.
+    """
     names = list(known)
     by_lower = {name.lower(): name for name in names}
     hits = get_close_matches(word.lower(), by_lower, n=3, cutoff=0.5)
     if hits:
         return "did you mean " + " or ".join(by_lower[hit] for hit in hits) + "?"
-    return "known: " + ", ".join(names)
+    return otherwise or "known: " + ", ".join(names)

@@ -1,4 +1,4 @@
-"""Files: written whole, made durable, their digest."""
+"""Files: whether they can be written; written whole, made durable, their digest."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 import os
 import uuid
 from pathlib import Path
+
+from mrl4rec.core.errors import UsageError
 
 
 def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> None:
@@ -27,6 +29,27 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> No
         raise
     if durable:
         sync(path.parent)
+
+
+def check_folder(folder: Path, what: str, todo: str) -> None:
+    """Raise UsageError, calling it ``what``, where this user may not write into the folder or make
+    it. Nothing is written.
+    """
+    there = next(at for at in (folder, *folder.absolute().parents) if at.exists())
+    if not there.is_dir():
+        raise UsageError(f"{what} cannot be written: this is a file", where=str(there), todo=todo)
+    if not os.access(there, os.W_OK | os.X_OK):
+        read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+        why = "the file system is read-only" if read_only else "permission denied"
+        raise UsageError(f"{what} cannot be written: {why}", where=str(there), todo=todo)
+
+
+def check_file(file: Path, option: str) -> None:
+    """Raise UsageError where the file that an option names cannot be written."""
+    if file.is_dir():
+        todo = f"name a file in it: {option} {file / 'NAME'}"
+        raise UsageError(f"{option} is a folder", where=str(file), todo=todo)
+    check_folder(file.parent, option, "name another place, or change its permissions")
 
 
 def sync(path: Path) -> None:

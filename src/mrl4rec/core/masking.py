@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from mrl4rec.core.settings import Settings
+if TYPE_CHECKING:
+    from mrl4rec.core.settings import Settings
 
 HIDDEN = "***"
 SHORTEST = 6

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mrl4rec.core import home
 from mrl4rec.core.choices import DataEngine, Device
+from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.storage import Storage
 
-CACHE = Path("~/.cache/mrl4rec").expanduser()
+PREFIX = "MRL4REC_"
+TRACKING = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "file", "databricks")
+"""Schemes of MLflow's servers and stores; a database's may name a driver: ``mysql+pymysql``."""
 
 
 class Settings(BaseSettings):
     """Every value can be set by an environment variable ``MRL4REC_<NAME>``."""
 
-    model_config = SettingsConfigDict(env_prefix="MRL4REC_", frozen=True, validate_default=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, validate_default=True)
 
     warehouse: Path = Field(
         Path("warehouse"), description="folder of all tables, models and reports"
@@ -30,8 +36,13 @@ class Settings(BaseSettings):
     alert_webhook: SecretStr | None = Field(
         None, description="address that gets a JSON POST for each alert; unset: none is sent"
     )
-    jars: Path = Field(CACHE / "jars", description="folder of the io.delta JARs")
-    downloads: Path = Field(CACHE / "downloads", description="folder of downloaded data sets")
+    jars: Path = Field(
+        default_factory=lambda: home.cache() / "jars", description="folder of the io.delta JARs"
+    )
+    downloads: Path = Field(
+        default_factory=lambda: home.cache() / "downloads",
+        description="folder of downloaded data sets",
+    )
     real_data: Path | None = Field(None, description="folder of real data for tests and benchmarks")
 
     data_engine: DataEngine = Field(
@@ -124,6 +135,31 @@ class Settings(BaseSettings):
         description="widths that recommendations has lists of too, as 8,16; empty: full only",
     )
 
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = PREFIX + str(first["loc"][0]).upper()
+            raise UsageError(
+                f"{name} is {first['input']!r}",
+                where=f"the environment variable {name}",
+                todo=first["msg"].lower(),
+            ) from error
+
+    def check(self) -> None:
+        """Raise UsageError where the warehouse's path or MLflow's address cannot be one."""
+        self.storage.check()
+        name = f"{PREFIX}TRACKING_URI" if self.tracking_uri else "MLFLOW_TRACKING_URI"
+        scheme, mark, _ = self.mlflow_uri().partition(":")
+        kind = scheme.partition("+")[0]
+        if mark and "/" not in kind and kind not in TRACKING and kind not in _plugins():
+            raise UsageError(
+                f"MLflow has no address that begins with {scheme + ':'!r}",
+                where=f"the environment variable {name}",
+                todo=nearest(scheme, TRACKING, f"write it like http://{scheme}:5000"),
+            )
+
     @property
     def storage(self) -> Storage:
         """Where everything in the warehouse lies."""
@@ -133,3 +169,8 @@ class Settings(BaseSettings):
         """The tracking server: the one set here, else MLflow's own setting, else SQLite."""
         named = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
         return named or f"sqlite:///{self.storage.mlflow_database}"
+
+
+def _plugins() -> set[str]:
+    """The schemes that plugins of MLflow bring."""
+    return {point.name for point in metadata.entry_points(group="mlflow.tracking_store")}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
-from mrl4rec.core import lazy
+from mrl4rec.core import files, lazy
 from mrl4rec.core.errors import UsageError, nearest
 
 with lazy.imports():
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """What a data set or a table may be called: never a path that leads out of the warehouse."""
-NO_PATH = re.compile(r"[#?\[\]|^\\]|%[0-9A-Fa-f]{2}")
+NO_PATH = re.compile(r"[#?\[\]|^\\\x00-\x1f]|%[0-9A-Fa-f]{2}|(?<=/)[A-Za-z][A-Za-z0-9+.-]+:(?=/)")
+"""What delta-rs takes as part of an address, or is one: it would see no table there."""
+ELSEWHERE = "name another folder of this machine: --warehouse DIR, or MRL4REC_WAREHOUSE"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,24 @@ class Storage:
     root: Path
 
     # ------------------------------------------------------------------- of the whole warehouse
+
+    def check(self) -> None:
+        """Raise UsageError where no table can lie here: by the path, or a file in its place."""
+        where = str(self.root.absolute())
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in where)
+        if (odd := NO_PATH.search(where)) is not None:
+            raise UsageError(
+                f"the warehouse's path holds {odd[0]!r}: no Delta table can lie there",
+                where=shown,
+                todo=ELSEWHERE,
+            )
+        if self.root.exists() and not self.root.is_dir():
+            raise UsageError("the warehouse is a file", where=where, todo=ELSEWHERE)
+
+    def check_writable(self) -> None:
+        """Raise UsageError where this user may not write here, or make the folder."""
+        readers = "compare, recommend, tables, ledger and report --out only read"
+        files.check_folder(self.root, "the warehouse", f"{ELSEWHERE}; {readers}")
 
     def datasets(self, table: str = "*") -> list[str]:
         """The data sets that have this table, or any at all, sorted."""
@@ -118,17 +138,10 @@ class Storage:
     def table_uri(self, dataset: str, table: str) -> str:
         """The path of one Delta table, absolute, as Spark and delta-rs both take it.
 
-        Raises UsageError where the warehouse's path holds what delta-rs takes as part of an address
-        instead: it would see a table without history there.
+        Raises UsageError where no table can lie in the warehouse (``check``).
         """
-        uri = str((self.dataset_dir(dataset) / folder_name(table, "table")).absolute())
-        if (odd := NO_PATH.search(uri)) is not None:
-            raise UsageError(
-                f"the warehouse's path holds {odd[0]!r}: no Delta table can lie there",
-                where=uri,
-                todo="name a folder without it: set MRL4REC_WAREHOUSE, or --warehouse",
-            )
-        return uri
+        self.check()
+        return str((self.dataset_dir(dataset) / folder_name(table, "table")).absolute())
 
     def has_table(self, dataset: str, table: str) -> bool:
         """Whether something was ever committed to the table."""

@@ -24,10 +24,13 @@ MAPPED_BYTES = 64 << 20
 
 
 def write(path: Path, tensors: Tensors) -> None:
-    """Write tensors as one safetensors file."""
+    """Write tensors as one safetensors file, with the mode that a new file has here."""
+    path.touch()
+    mode = path.stat().st_mode
     safetensors.numpy.save_file(
         {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, path
     )
+    path.chmod(mode)  # the library's own is of a temporary file: the owner's alone
 
 
 def read(path: Path) -> Tensors:

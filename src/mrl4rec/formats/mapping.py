@@ -180,7 +180,8 @@ def known_format(name: str) -> Mapping:
     """The format called ``name``. Raises UsageError with the nearest names where there is none."""
     form = FORMATS.get(name)
     if form is None:
-        what = f"unknown format {name!r}: {nearest(name, FORMATS)}"
-        todo = "leave --format out to have it seen from the content, or name one of: "
-        raise UsageError(what, where="--format", todo=todo + ", ".join(FORMATS))
+        todo = "leave --format out to have it seen from the content; "
+        raise UsageError(
+            f"unknown format {name!r}", where="--format", todo=todo + nearest(name, FORMATS)
+        )
     return form

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,12 +51,16 @@ def expand(specs: Sequence[str | Path]) -> tuple[Path, ...]:
     test.txt, plain or .gz) stands for these two, train first. Hidden files are left out.
     A link that a folder or a glob gives has to lead to a file beside it: who may leave dumps there
     may not choose what else is read.
-    Raises UsageError where a value means no file at all.
+    Raises UsageError where a value means no file at all, Mrl4recError where one cannot be read.
     """
     if not specs:
         todo = "name a file, a folder or a glob: --source FILE"
         raise UsageError("no source was given", todo=todo)
-    return tuple(file for spec in specs for file in _files(Path(spec).expanduser()))
+    found: list[Path] = []
+    for spec in specs:
+        with _readable(path := Path(spec).expanduser()):
+            found += _files(path)
+    return tuple(found)
 
 
 def _files(path: Path) -> list[Path]:
@@ -104,8 +109,9 @@ def _hits(pattern: str) -> Iterator[Path]:
 
 def undigested(path: Path) -> list[SourceFile]:
     """The file without its digest, for who reads only its head; archives are read to their end."""
-    if not path.is_file() or packing_of(path) == "zip":
-        return digest(path)  # which says what is wrong with it
+    with _readable(path):
+        if not path.is_file() or packing_of(path) == "zip":
+            return digest(path)  # which says what is wrong with it
     stamp = _stamp(path)
     return [SourceFile(path, "", stamp[0], stamp)]
 
@@ -119,14 +125,22 @@ def digest(path: Path, limits: Unpacking | None = None) -> list[SourceFile]:
     if path.exists() and not path.is_file():
         raise UsageError("not a regular file", where=str(path), todo="name the dump's own file")
     _check_name(str(path))
-    try:
+    with _readable(path):
         stamp = _stamp(path)
         if packing_of(path) == "zip":
             return list(_members(path, stamp, limits or Unpacking()))
         return [SourceFile(path, *_sha256(_raw(path)), stamp)]
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What the system refuses, as Mrl4recError that names the file or folder."""
+    try:
+        yield
     except OSError as error:
         what = f"the source cannot be read: {error.strerror or error}"
-        raise Mrl4recError(what, where=str(path)) from error
+        todo = "check that it is there and its permissions, or name another: --source FILE"
+        raise Mrl4recError(what, where=str(error.filename or path), todo=todo) from error
 
 
 def _raw(path: Path, member: str | None = None) -> Iterator[bytes]:

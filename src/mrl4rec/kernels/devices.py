@@ -14,6 +14,9 @@ from mrl4rec.core.settings import Settings
 with lazy.imports():
     import torch
 
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""Devices of GPU drivers (NVIDIA's, WSL's, AMD's): without one torch need not be asked."""
+
 
 def resolve_device(device: str, settings: Settings) -> str:
     """``cpu`` or ``cuda``. Raises UsageError where a GPU is asked for and there is none."""
@@ -26,7 +29,7 @@ def resolve_device(device: str, settings: Settings) -> str:
     if device == "cpu" or (device == "auto" and not Path("/dev/nvidiactl").exists()):
         return "cpu"
 
-    if torch.cuda.is_available():
+    if any(Path(path).exists() for path in DRIVERS) and torch.cuda.is_available():
         return "cuda"
     if device == "cuda":
         raise UsageError(

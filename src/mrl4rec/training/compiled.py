@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mrl4rec.core import lazy
-from mrl4rec.core.settings import CACHE, Settings
+from mrl4rec.core import home, lazy
+from mrl4rec.core.settings import Settings
 from mrl4rec.data.interactions import from_pairs
 from mrl4rec.models import resolve
 from mrl4rec.models.scorers import FactorModel
@@ -89,7 +89,7 @@ def stamp() -> Path:
     for path in sorted(path for room in ROOMS for path in (package / room).rglob("*.py")):
         state = path.stat()
         parts.append(f"{path} {state.st_mtime_ns} {state.st_size}")  # as numba looks at them
-    return CACHE / "compiled" / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+    return home.cache() / "compiled" / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
 def _training() -> None:

@@ -31,6 +31,9 @@ LOGGING = Path(__file__).with_name("log4j2.properties")
 LOOPBACK = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
             "spark.ui.enabled": "false"}  # fmt: skip
 """Of a local session: no port is taken; a cluster keeps its UI."""
+VARIABLES = ("SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS", "HADOOP_CONF_DIR", "JAVA_HOME",
+             "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")  # fmt: skip
+"""What Spark's start reads of the environment."""
 DELTA_JARS = ("delta-spark_", "delta-storage-", "delta-kernel-api-", "delta-kernel-defaults-",
               "delta-kernel-unitycatalog-")  # fmt: skip
 # What Delta depends on is in Spark already (about 90 MB): only the group io.delta is fetched.
@@ -119,19 +122,37 @@ def _ivy(folder: Path) -> None:
 def session(settings: Settings) -> SparkSession:
     """The process's Spark session, started on first use.
 
-    Raises Mrl4recError where Java or Delta's JARs are missing.
+    Raises Mrl4recError where Java or Delta's JARs are missing, or Spark does not start.
     """
     if pyspark.SparkContext._active_spark_context is not None:
         return pyspark.sql.SparkSession.builder.getOrCreate()
     require()
     jars = delta_jars(settings)
+    own = Path(str(pyspark.__file__)).parent
+    if (own / "bin" / "spark-submit").exists():  # a Spark of another version may be installed
+        os.environ["SPARK_HOME"] = str(own)
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     master = settings.spark_master or "local[*]"
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     configuration = _configuration(settings, jars, local=master.startswith("local"))
     builder: pyspark.sql.SparkSession.Builder = pyspark.sql.SparkSession.builder
-    return builder.appName("mrl4rec").master(master).config(map=configuration).getOrCreate()
+    try:
+        return builder.appName("mrl4rec").master(master).config(map=configuration).getOrCreate()
+    except Exception as error:  # of Java, of the gateway, of the system
+        raise _not_started(error) from error
+
+
+def _not_started(error: Exception) -> Mrl4recError:
+    said = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+    named = [f"{name}={os.environ[name]}" for name in VARIABLES if os.environ.get(name)]
+    return Mrl4recError(
+        f"Spark did not start: {said[:300]}",
+        where=", ".join(named) or "see what it says above",
+        todo=f"unset {' and '.join(part.split('=')[0] for part in named)}"
+        if named
+        else "`mrl4rec doctor` says what is missing; --data-engine duckdb needs no Spark",
+    )
 
 
 def stop() -> None:
@@ -157,6 +178,7 @@ def _configuration(settings: Settings, jars: list[str], local: bool) -> dict[str
     short = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC " if local else ""
     return {
         "spark.jars": ",".join(jars),
+        "spark.hadoop.fs.defaultFS": "file:///",  # whatever HADOOP_CONF_DIR says
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.driver.memory": settings.spark_memory,

@@ -13,7 +13,7 @@ from mrl4rec.training import compiled
 
 @pytest.fixture
 def nothing_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(compiled, "CACHE", tmp_path)
+    monkeypatch.setattr(compiled.home, "cache", lambda: tmp_path)
     monkeypatch.setattr(compiled, "_running", None)
     monkeypatch.setattr(compiled, "_made", set())
     return tmp_path

@@ -13,10 +13,11 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from mrl4rec.core import lazy
+from mrl4rec.core import lazy, network
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.files import sha256
 from mrl4rec.core.locks import locked
+from mrl4rec.core.masking import masked
 from mrl4rec.core.settings import Settings
 from mrl4rec.data.catalog import Entry, Generated, Source, Web, Wheel, entry
 from mrl4rec.data.downloads.bar import shown
@@ -84,8 +85,13 @@ def _bring(wanted: Entry, folder: Path, progress: Progress, most: Unpacking) -> 
     raise Mrl4recError(
         f"{wanted.name} could not be fetched: " + "; ".join(failed),
         where=str(folder),
-        todo="check the network, or give a file you have: --source FILE",
+        todo=f"check the network{_proxies()}, or give a file you have: --source FILE",
     )
+
+
+def _proxies() -> str:
+    named = ", ".join(f"{name}={masked(value)}" for name, value in network.proxies())
+    return f" and the proxy ({named})" if named else ""
 
 
 def _there(wanted: Entry, folder: Path) -> Fetched | None:

@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 import pooch
 
+from mrl4rec.core import network
+
 Progress = Callable[[str, int, int | None], None]
 """Told what is fetched, bytes so far, and all bytes where known."""
 
@@ -34,8 +36,9 @@ def retrieve(url: str, checksum: str | None, target: Path, progress: Progress) -
     """Bring ``target`` from ``url``: pooch checks the hash and moves it into place.
 
     What was received stays beside it as ``….part`` until it is whole, so that the next call goes
-    on from there. Raises FetchFailed.
+    on from there. Raises FetchFailed, and UsageError where the proxy that is named cannot be used.
     """
+    network.check()
     pooch.get_logger().setLevel(logging.WARNING)
     downloader = Resuming(target.with_name(target.name + ".part"), checksum is not None, progress)
     try:

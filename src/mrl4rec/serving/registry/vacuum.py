@@ -39,6 +39,7 @@ TABLES = (
     recommendations.NAME,
 )
 """Tables that grow with the dump; the others are small, and the ledger keeps all it ever had."""
+MOST_DAYS = 100_000
 KEEP_DAYS = 30.0
 ORPHAN_DAYS = 1.0
 """Files no commit names are a killed writer's, once they are so old; younger, a living one's."""
@@ -65,8 +66,8 @@ def vacuum(
     Waits for a retraining that is going on. Raises UsageError for a negative number of days,
     Mrl4recError where the ledger is damaged: then it is not known what a champion needs.
     """
-    if keep_days < 0:
-        raise UsageError(f"--keep-days is {keep_days:g}", todo="give 0 or more")
+    if not 0 <= keep_days <= MOST_DAYS:  # nan is neither
+        raise UsageError(f"--keep-days is {keep_days:g}", todo=f"give 0 to {MOST_DAYS:,}")
     with ExitStack() as stack:
         for name in ("retrain", "registry"):
             stack.enter_context(locked(settings.storage.lock_file(dataset, name)))
