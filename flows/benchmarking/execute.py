@@ -80,6 +80,6 @@ def _train_all(bench: records.Benchmark) -> list[Done]:
         for cut in pipeline.cuts(train):
             hook = bench.on_evaluated(train, began, cut)
             finished = Done(cell, train, pipeline.evaluate(train, cell, hook, cut), cut)
-            bench.log_found(finished)
+            bench.on_done(finished)
             done.append(finished)
     return done

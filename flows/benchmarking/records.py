@@ -16,8 +16,16 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, json_digest
 from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.evaluation.cut import Cut
-from mrl4rec.tracking import RunRecord, Tracker, benchmark_run, experiment_of, model_run
+from mrl4rec.tracking import (
+    RunRecord,
+    Tracker,
+    benchmark_run,
+    experiment_of,
+    model_run,
+    run_link,
+)
 from mrl4rec.tracking.record import DatasetRef
+from mrl4rec.tracking.spool import Place
 
 if TYPE_CHECKING:
     from mrl4rec.evaluation.ranking.evaluate import Evaluation
@@ -41,6 +49,7 @@ class Benchmark:
         self.experiment = experiment_of(self.dataset)
         self.key = json_digest([[split.key], [pipeline.request.parameters()]])
         self._results: list[dict[str, Any]] = []
+        self._models: dict[Place, str] = {}
 
     # ------------------------------------------------------------------ MLflow
 
@@ -56,15 +65,20 @@ class Benchmark:
 
         return hook
 
-    def log_found(self, done: Done) -> None:
-        """Log a cell that was found done where MLflow has it not in the data set's experiment."""
+    def on_done(self, done: Done) -> None:
+        """Take a cell into the benchmark's list of models.
+
+        One that was found done is logged where MLflow has it not in the data set's experiment.
+        """
         assert done.result is not None
         key = done.result.key
-        if not done.result.found or self.tracker.known(self.experiment, key):
-            return
-        rows = self._result_rows(key)
-        values = [(row["metric"], row["k"], row["width"], row["value"]) for row in rows]
-        self.tracker.log(self._child(done.train, key, values, None, done.cut))
+        if done.result.found and not self.tracker.known(self.experiment, key):
+            rows = self._result_rows(key)
+            values = [(row["metric"], row["k"], row["width"], row["value"]) for row in rows]
+            self.tracker.log(self._child(done.train, key, values, None, done.cut))
+        place = self.tracker.known(self.experiment, key)
+        if place is not None:
+            self._models[place] = done.cell.label
 
     def keep_config(self) -> None:
         """Write the options where the report finds them."""
@@ -112,7 +126,12 @@ class Benchmark:
         docs = self.settings.storage.data_docs_dir(self.dataset).absolute() / "data_docs"
         lines = [f"- Report: `{page.absolute()}`, also under Artifacts"] if page else []
         lines += [f"- Source: {self.pipeline.used}", f"- Gates: `{docs / 'index.html'}`"]
-        return "\n".join(lines)
+        links = [
+            f"[{name}]({run_link('', place.experiment_id, place.run_id)})"
+            for place, name in self._models.items()
+        ]
+        # Those that an earlier benchmark trained are under that one.
+        return "\n".join([f"Models: {', '.join(links)}", "", *lines])
 
     def _child(
         self,

@@ -47,6 +47,9 @@ class Lazy(ModuleType):
             return part
         try:
             for load in self._loads:
+                # The package before its part: a thread that is importing the package would need
+                # the part, each would wait for the other, and Python gives out half a module then.
+                import_module(load.partition(".")[0])
                 import_module(load)
         except ModuleNotFoundError as error:
             if extra_of(error.name or "") is None:
