@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import importlib
 import sys
+import threading
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -113,3 +116,29 @@ def test_what_is_needed_soon_can_be_loaded() -> None:
     assert isinstance(two, ModuleType)
     lazy.load(one, two)
     assert loaded() == {"lazytown.one", "lazytown.two"}
+
+
+def test_a_thread_that_imports_the_package_meanwhile_is_waited_for(
+    town: None, tmp_path: Path
+) -> None:
+    """Else each waits for what the other holds, and Python gives out half of a module."""
+    home = tmp_path / "lazytown"
+    (home / "__init__.py").write_text("import lazytown.two\n")
+    (home / "two.py").write_text("import time\ntime.sleep(0.3)\nfrom lazytown.one import VALUE\n")
+    (home / "one.py").write_text("import lazytown.two\nVALUE = 1\n")
+    failed: list[BaseException] = []
+
+    def imports() -> None:
+        try:
+            importlib.import_module("lazytown")
+        except ImportError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=imports)
+    thread.start()
+    while "lazytown.two" not in sys.modules:
+        time.sleep(0.01)
+    one = run("from lazytown import one")["one"]
+    assert one.VALUE == 1
+    thread.join()
+    assert failed == []
