@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 TAG_REPORT = "mrl4rec.report"
 """Tag of a benchmark's run: what its report was made of. Runs in MLflow already bear this name."""
+FIRST = ("methods", "levels", "overrides", "seeds", "epochs", "protocol", "split", "split_key")
 
 
 class Benchmark:
@@ -99,6 +100,7 @@ class Benchmark:
         if told is not None and made_of is not None and told.get(TAG_REPORT) == made_of:
             return
         request = self.pipeline.request
+        asked = {**request.parameters(), "split_key": self.split.key}
         options = self.settings.storage.configs_dir(self.dataset) / f"{self.key[:12]}.yaml"
         artifacts: list[tuple[Path, str]] = [(page, "")] if page else []
         artifacts.append((options, "config"))
@@ -111,7 +113,7 @@ class Benchmark:
                     key=self.key,
                     dataset=self.dataset,
                     name="benchmark · " + ", ".join(request.methods),
-                    params={**request.parameters(), "split_key": self.split.key},
+                    params={name: asked[name] for name in sorted(asked, key=_place)},
                     tags={TAG_REPORT: made_of} if made_of else None,
                     datasets=[self._dataset_ref()],
                     artifacts=artifacts,
@@ -204,3 +206,8 @@ class Benchmark:
             if cell.result is not None
         ]
         return [row for name in names for row in by_model.get(name, [])]
+
+
+def _place(name: str) -> int:
+    """Where MLflow shows a parameter: those that are looked for come first."""
+    return FIRST.index(name) if name in FIRST else len(FIRST)

@@ -22,7 +22,7 @@ def card_json(card: Mapping[str, Any]) -> str:
 
 
 def card_markdown(name: str, card: Mapping[str, Any], values: Sequence[Value]) -> str:
-    """What the model is, how it was trained, and its values on test by width."""
+    """The model's values on test by width, then what it is and how it was trained."""
     what = identity(card)
     cost = card.get("cost") or {}
     facts = {
@@ -40,9 +40,9 @@ def card_markdown(name: str, card: Mapping[str, Any], values: Sequence[Value]) -
         "seconds": f"{cost['seconds']:.1f}" if "seconds" in cost else None,
         "model": card["stage_key"],
     }
-    lines = [f"## {name}", "", "| | |", "|---|---|"]
+    lines = [f"## {name}", "", *_table(values), "| | |", "|---|---|"]
     lines += [f"| {k} | {v} |" for k, v in facts.items() if v not in (None, "none", "none, none")]
-    return "\n".join([*lines, "", *_table(values)]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _table(values: Sequence[Value]) -> list[str]:
@@ -53,8 +53,8 @@ def _table(values: Sequence[Value]) -> list[str]:
     if not columns:
         return []
     head = " | ".join(f"{metric}@{k}" for metric, k in columns)
-    lines = ["On test:", "", f"| width | {head} |", "|---" * (len(columns) + 1) + "|"]
+    lines = [f"| test, width | {head} |", "|---" * (len(columns) + 1) + "|"]
     for width, row in sorted(by_width.items(), key=lambda item: -(item[0] or 0)):
         cells = " | ".join(f"{row[at]:.4f}" if at in row else "–" for at in columns)
         lines.append(f"| {'whole' if width is None else width} | {cells} |")
-    return lines
+    return [*lines, ""]
