@@ -24,7 +24,7 @@ Artifact = tuple[str | Path, str]
 # The limits of MLflow 3.17 (mlflow/utils/validation.py).
 MAX_PARAM, MAX_TAG, MAX_NAME, MAX_DIGEST = 6000, 8000, 250, 36
 COMMON = "mrl4rec"
-"""The experiment of all data sets, where versions before 0.3 logged."""
+"""The experiment of all data sets, where version 0.1 logged."""
 _ODD_MODEL = re.compile(r"[/:.%\"']")
 _ODD_NAME = re.compile(r"[^\w\-. /:]")
 _KEY = re.compile(r"[\w.:/@+,=\-]{1,500}")
