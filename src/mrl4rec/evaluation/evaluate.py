@@ -88,7 +88,7 @@ def run(
         return done
 
     _check_unseen(model_folder.read_card(folder), split)
-    model, card, _, _ = model_folder.load(folder)
+    model, card, *_ = model_folder.load(folder)
     interactions = data()
     seen, truth = interactions.csr("train", "valid"), interactions.csr("test")
     evaluation = evaluate(

@@ -3,7 +3,7 @@
 The saved model is the folder itself, as data, and this module as its loader: nothing is pickled.
 Input: a frame with a column ``user_id``. Parameters: ``n``, items for each user, and ``width``,
 null for the whole model. Output: one row a user and rank, best first; ``known`` is false for users
-the model never saw, who get the most popular items.
+without a training pair, who get the most popular items.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import Any
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from numpy.typing import NDArray
 
 from mrl4rec.core.errors import UsageError
 from mrl4rec.evaluation.ranking import recommend
@@ -51,37 +53,63 @@ class TopN:
     def __init__(self, folder: Path) -> None:
         self.loaded = model_folder.load(folder)
         self.rows = {user: row for row, user in enumerate(self.loaded.ids.user_ids)}
-        counts = np.bincount(self.loaded.seen.indices, minlength=self.loaded.model.n_items)
-        self.popular = CountModel(counts, 1)
+        self.strange = _strangers(self.loaded)
 
     def predict(
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """Frame of user_id → frame of user_id, rank (from 1), item_id, score, known.
 
-        Items a user has seen are left out; who has seen nearly all gets a shorter list. Raises
-        UsageError where the column is missing, ``n`` is below 1, or ``width`` is impossible.
+        All items that a user is known to have had are left out; who has had nearly all gets a
+        shorter list. Raises MlflowException (INVALID_PARAMETER_VALUE, which a server answers with
+        status 400) where the column is missing or has nulls, ``n`` is no whole number from 1 on,
+        or ``width`` is impossible.
         """
-        if "user_id" not in getattr(model_input, "columns", ()):
-            raise UsageError("the input has no column user_id", todo="give one row a user")
-        asked = {**DEFAULTS, **{name: v for name, v in (params or {}).items() if v is not None}}
-        n, width = int(asked["n"]), None if asked["width"] is None else int(asked["width"])
-        users = [str(user) for user in model_input["user_id"]]
-        rows = np.array([self.rows.get(user, -1) for user in users], dtype=np.int64)
-        items, scores = recommend(self.loaded.model, rows[rows >= 0], self.loaded.seen, n, width)
-        fallback = self._most_popular(n)
-        at = np.cumsum(rows >= 0) - 1
-        parts = [
-            (items[place], scores[place], True) if row >= 0 else (*fallback, False)
-            for row, place in zip(rows, at, strict=True)
-        ]
-        return _frame(users, parts, self.loaded.ids.item_ids)
+        users = _users(model_input)
+        asked = {**DEFAULTS, **(params or {})}
+        n = min(_whole("n", asked["n"]), self.loaded.model.n_items)
+        width = None if asked["width"] is None else _whole("width", asked["width"])
+        rows = np.array([self.rows.get(user, len(self.rows)) for user in users], dtype=np.int64)
+        known = np.append(self.loaded.seen.degrees > 0, False)[rows]
+        items = np.empty((len(rows), n), dtype=np.int32)
+        scores = np.empty((len(rows), n), dtype=np.float32)
+        model, consumed = self.loaded.model, self.loaded.consumed
+        try:
+            items[known], scores[known] = recommend(model, rows[known], consumed, n, width)
+        except UsageError as error:
+            raise _refused("width", error.what, error.todo) from error
+        popular, theirs = self.strange
+        items[~known], scores[~known] = recommend(popular, rows[~known], theirs, n)
+        return _frame(users, items, scores, known, self.loaded.ids.item_ids)
 
-    def _most_popular(self, n: int) -> tuple[Any, Any]:
-        """The list of somebody who has seen nothing, by how often items were taken."""
-        nothing = Csr(np.zeros(2, np.int64), np.empty(0, np.int32), self.popular.n_items)
-        items, scores = recommend(self.popular, np.zeros(1, np.int64), nothing, n)
-        return items[0], scores[0]
+
+def _strangers(loaded: model_folder.Loaded) -> tuple[CountModel, Csr]:
+    """How often items were trained on, and what users have had; the last row is of the unknown."""
+    counts = np.bincount(loaded.seen.indices, minlength=loaded.model.n_items)
+    had = loaded.consumed
+    consumed = Csr(np.append(had.indptr, had.indptr[-1]), had.indices, had.n_columns)
+    return CountModel(counts, consumed.n_rows), consumed
+
+
+def _users(model_input: Any) -> list[str]:
+    if "user_id" not in getattr(model_input, "columns", ()):
+        raise _refused("user_id", "the input has no such column", "give one row a user")
+    missing = np.flatnonzero(model_input["user_id"].isna())
+    if len(missing):
+        raise _refused("user_id", f"row {missing[0]} has none", "give each row a user's id")
+    return [str(user) for user in model_input["user_id"]]
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise _refused(
+            name, f"{value!r} is no whole number from 1 on", "leave it out for the default"
+        )
+    return int(value)
+
+
+def _refused(name: str, what: str, todo: str | None) -> MlflowException:
+    return MlflowException.invalid_parameter_value(f"{name}: {what}; what to do: {todo}")
 
 
 def _load_pyfunc(path: str) -> TopN:
@@ -105,18 +133,22 @@ def save(folder: Path, path: Path) -> Path:
     return Path(path)
 
 
-def _frame(users: list[str], parts: list[tuple[Any, Any, bool]], item_ids: Any) -> pd.DataFrame:
-    kept = [items >= 0 for items, _, _ in parts]
-    counts = [int(mask.sum()) for mask in kept]
-    places = [items[mask] for (items, _, _), mask in zip(parts, kept, strict=True)]
-    values = [scores[mask] for (_, scores, _), mask in zip(parts, kept, strict=True)]
-    ranks = [np.arange(1, count + 1) for count in counts]
+def _frame(
+    users: list[str],
+    items_BN: NDArray[np.int32],
+    scores_BN: NDArray[np.float32],
+    known_B: NDArray[np.bool_],
+    item_ids: NDArray[np.object_],
+) -> pd.DataFrame:
+    """Lists as rows; −1 marks the end of a shorter one."""
+    there = items_BN >= 0
+    at_B, at_N = np.nonzero(there)
     return pd.DataFrame(
         {
-            "user_id": np.repeat(np.array(users, dtype=object), counts),
-            "rank": np.concatenate([*ranks, np.empty(0, np.int64)]).astype(np.int64),
-            "item_id": item_ids[np.concatenate([*places, np.empty(0, np.int32)]).astype(np.int64)],
-            "score": np.concatenate([*values, np.empty(0, np.float32)]).astype(np.float32),
-            "known": np.repeat(np.array([known for _, _, known in parts], dtype=bool), counts),
+            "user_id": np.array(users, dtype=object)[at_B],
+            "rank": at_N.astype(np.int64) + 1,
+            "item_id": item_ids[items_BN[there]],
+            "score": scores_BN[there],
+            "known": known_B[at_B],
         }
     )

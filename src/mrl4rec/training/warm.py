@@ -109,7 +109,7 @@ def latest(*moments: str | None) -> str | None:
 
 def read(folder: Path, data: Interactions) -> Start:
     """The rows of ``data`` that the model in ``folder`` knows, with its vectors of layer 0."""
-    model, card, ids, seen = model_folder.load(folder)
+    model, card, ids, seen, _ = model_folder.load(folder)
     assert isinstance(model, FactorModel)
     users = model.user_vectors if model.user_vectors_0 is None else model.user_vectors_0
     items = model.item_vectors if model.item_vectors_0 is None else model.item_vectors_0

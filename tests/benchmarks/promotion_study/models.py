@@ -61,7 +61,7 @@ def trained(data: Interactions, made: Plan, seed: int) -> Loaded:
     users_V, items_V = (vectors[f"{side}_vectors"].astype(np.float32) for side in ("user", "item"))
     model = FactorModel(users_V, items_V, widths=made.method.widths(made.levels))
     card = ModelCard("", "study", {}, made.method.name, made.levels, seed)
-    return Loaded(model, card, Ids(data.user_ids, data.item_ids), seen)
+    return Loaded(model, card, Ids(data.user_ids, data.item_ids), seen, seen)
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,7 +61,7 @@ class World:
         model = FactorModel(
             groups[np.arange(self.users) % THIRDS], groups[np.arange(self.items) % THIRDS]
         )
-        return Loaded(model, card(), Ids(user_ids, item_ids), seen)
+        return Loaded(model, card(), Ids(user_ids, item_ids), seen, seen)
 
 
 def take_in(

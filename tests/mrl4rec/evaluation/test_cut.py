@@ -78,7 +78,7 @@ def test_raw_and_rotated_rows_are_kept_apart_and_found_again(settings: Settings)
     assert {row["method"] for row in rows(settings, turned)} == {"iALS rotated"}
     assert turned.summary["widths"] == [2, 3, 6]
 
-    vectors, _, _, seen = model_folder.load(folder)
+    vectors, _, _, seen, _ = model_folder.load(folder)
     assert isinstance(vectors, FactorModel)
     by_hand = FactorModel(*rotate(vectors.user_vectors, vectors.item_vectors))
     expected = evaluate(by_hand, seen, toy().csr("test"), ks=KS, widths=(2, 3, 6))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from mrl4rec.kernels.csr import Csr, csr
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import ModelCard
+from mrl4rec.models.model_folder import card as card_file
 from mrl4rec.models.scorers import CountModel, FactorModel, ItemItemModel, MixtureModel
 
 
@@ -91,7 +93,31 @@ def ids(n_users: int, n_items: int) -> tuple[np.ndarray, np.ndarray]:
     return users, items
 
 
-def saved(folder: Path, model: Any, seen: Csr, **options: Any) -> Path:
+def saved(folder: Path, model: Any, seen: Csr, consumed: Csr | None = None, **options: Any) -> Path:
     """A model folder with that model."""
     names = ids(model.n_users, model.n_items)
-    return model_folder.save(folder, model, card(**options), names, seen)
+    return model_folder.save(folder, model, card(**options), names, seen, consumed)
+
+
+def with_more(seen: Csr, *pairs: tuple[int, int]) -> Csr:
+    """The pairs and these: what is known besides what was trained on."""
+    owners = np.repeat(np.arange(seen.n_rows), seen.degrees)
+    keys = owners * seen.n_columns + seen.indices
+    keys = np.union1d(keys, [user * seen.n_columns + item for user, item in pairs])
+    return csr(keys // seen.n_columns, keys % seen.n_columns, seen.n_rows, seen.n_columns)
+
+
+def rewrite(folder: Path, **changes: Any) -> None:
+    """Change the card and sign it again."""
+    path = folder / "model.json"
+    body = {**json.loads(path.read_text()), **changes}
+    body["sha256"] = card_file.digest(body)
+    path.write_text(json.dumps(body))
+
+
+def older(folder: Path) -> Path:
+    """The folder as versions wrote it that kept what was trained on alone."""
+    (folder / "consumed.safetensors").unlink()
+    files = json.loads((folder / "model.json").read_text())["files"]
+    rewrite(folder, files={n: facts for n, facts in files.items() if n != "consumed.safetensors"})
+    return folder

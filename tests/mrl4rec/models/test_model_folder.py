@@ -18,9 +18,22 @@ from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import ModelCard, store
 from mrl4rec.models.model_folder import card as card_file
 from mrl4rec.models.scorers import CountModel, FactorModel, ItemItemModel
-from tests.mrl4rec.models.model_samples import card, ids, kinds, real_factors, saved, sparse
+from tests.mrl4rec.models.model_samples import (
+    card,
+    ids,
+    kinds,
+    older,
+    real_factors,
+    rewrite,
+    rows,
+    saved,
+    sparse,
+)
 
-FILES = ("model.json", "model.safetensors", "seen.safetensors", "users.parquet", "items.parquet")
+FILES = (
+    "model.json", "model.safetensors", "seen.safetensors", "consumed.safetensors", "users.parquet",
+    "items.parquet",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -54,7 +67,7 @@ def folder(tmp_path: Path) -> Path:
 def test_everything_comes_back(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     assert [path.name for path in folder.parent.iterdir()] == ["key"]  # nothing temporary left
-    model, found, names, seen = model_folder.load(folder)
+    model, found, names, seen, consumed = model_folder.load(folder)
     assert isinstance(model, FactorModel)
     rng = np.random.default_rng(0)
     layers = real_factors(rng, 12, 20, 8)
@@ -66,7 +79,8 @@ def test_everything_comes_back(folder: Path) -> None:
     assert found.history[0]["valid_recall@10"] == 0.05
     assert found.shapes["item_vectors_0"] == [20, 8]
     assert [part.tolist() for part in names] == [part.tolist() for part in ids(12, 20)]
-    assert seen.problem() is None
+    assert seen.problem() is consumed.problem() is None
+    assert consumed.degrees.tolist() == seen.degrees.tolist()
     assert model_folder.read_card(folder) == found
     assert model_folder.is_complete(folder)
 
@@ -135,14 +149,6 @@ def test_a_short_tensor_file_is_seen_without_checksums(folder: Path) -> None:
         os.truncate(path, size)
         with pytest.raises(Mrl4recError, match="safetensors"):
             tensor_file.read(path)
-
-
-def rewrite(folder: Path, **changes: Any) -> None:
-    """Change the card and sign it again."""
-    path = folder / "model.json"
-    body = {**json.loads(path.read_text()), **changes}
-    body["sha256"] = card_file.digest(body)
-    path.write_text(json.dumps(body))
 
 
 def test_a_card_of_another_shape_or_format_is_refused(folder: Path) -> None:
@@ -243,6 +249,20 @@ def test_a_card_from_before_folds_and_warm_starts_loads(folder: Path) -> None:
     path.write_text(json.dumps(body))
     found = model_folder.load(folder).card
     assert (found.folds, found.warm) == (("train", "valid"), None)
+
+
+def test_what_was_trained_on_and_what_is_known_are_two_sets(tmp_path: Path) -> None:
+    seen, consumed = rows([0], [1, 2], n_items=3), rows([0, 2], [1, 2], n_items=3)
+    folder = saved(tmp_path / "m", CountModel(np.arange(3), 2), seen, consumed)
+    loaded = model_folder.load(folder)
+    assert loaded.seen.row(0).tolist() == [0]
+    assert loaded.consumed.row(0).tolist() == [0, 2]
+    loaded = model_folder.load(older(folder))  # one of an earlier version
+    assert loaded.consumed.row(0).tolist() == [0]
+    assert model_folder.is_complete(folder)
+    with pytest.raises(Mrl4recError, match="consumed items has 2 users × 4 items"):
+        saved(tmp_path / "n", CountModel(np.arange(3), 2), seen, rows([0], [3], n_items=4))
+    assert not (tmp_path / "n").exists()
 
 
 def test_a_card_is_plain_json() -> None:

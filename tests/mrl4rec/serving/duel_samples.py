@@ -16,7 +16,7 @@ from tests.mrl4rec.models.model_samples import card, ids
 
 def loaded(model: Any, seen: Csr, **options: Any) -> Loaded:
     """The model as ``model_folder.load`` answers it."""
-    return Loaded(model, card(**options), Ids(*ids(model.n_users, model.n_items)), seen)
+    return Loaded(model, card(**options), Ids(*ids(model.n_users, model.n_items)), seen, seen)
 
 
 def recipe(n_models: int, *, drawn: bool = True, method: str = "MRL-M") -> Recipe:

@@ -10,12 +10,22 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
+from fastapi.testclient import TestClient
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import scoring_server
 
-from mrl4rec.core.errors import UsageError
 from mrl4rec.evaluation.ranking import recommend
 from mrl4rec.models import model_folder
 from mrl4rec.tracking import pyfunc
-from tests.mrl4rec.models.model_samples import ids, kinds, real_factors, saved, sparse
+from tests.mrl4rec.models.model_samples import (
+    ids,
+    kinds,
+    real_factors,
+    rows,
+    saved,
+    sparse,
+    with_more,
+)
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -24,7 +34,9 @@ DATA = Path(__file__).parents[2] / "data"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(4)
     model = real_factors(rng, 10, 30, 8, widths=(4, 8))
-    return saved(tmp_path_factory.mktemp("m") / "model", model, sparse(rng, 10, 30, 80))
+    seen = sparse(rng, 10, 30, 80)
+    held_out = with_more(seen, *((user, (user + n) % 30) for user in range(10) for n in range(6)))
+    return saved(tmp_path_factory.mktemp("m") / "model", model, seen, held_out)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +61,7 @@ def test_lists_are_the_models_own(served: Any, folder: Path) -> None:
         ({"n": 4, "width": None}, 4, None),
     ):
         answer = served.predict(frame(*user_ids[asked]), params=params)
-        items, scores = recommend(loaded.model, np.array(asked), loaded.seen, n, width)
+        items, scores = recommend(loaded.model, np.array(asked), loaded.consumed, n, width)
         assert list(answer.columns) == ["user_id", "rank", "item_id", "score", "known"]
         assert answer["user_id"].tolist() == np.repeat(user_ids[asked], n).tolist()
         assert answer["rank"].tolist() == list(range(1, n + 1)) * 3
@@ -70,9 +82,9 @@ def test_an_unknown_user_gets_what_is_popular(served: Any, folder: Path) -> None
 
 
 def test_a_list_ends_where_the_items_do(served: Any, folder: Path) -> None:
-    seen = model_folder.load(folder).seen
+    consumed = model_folder.load(folder).consumed
     answer = served.predict(frame(ids(10, 30)[0][5], "nobody"), params={"n": 50})
-    assert answer["known"].sum() == 30 - seen.degrees[5]
+    assert answer["known"].sum() == 30 - consumed.degrees[5]
     assert (~answer["known"]).sum() == 30
     nobody = pd.DataFrame({"user_id": np.array([], dtype=str)})
     assert pyfunc._load_pyfunc(str(folder)).predict(nobody).empty
@@ -88,13 +100,57 @@ def test_a_model_that_was_registered_long_ago_is_served(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(answer, wanted, check_dtype=False, rtol=1e-6)
 
 
-def test_bad_requests_say_why(served: Any) -> None:
-    with pytest.raises(Exception, match="user_id"):
-        served.predict(pd.DataFrame({"user": ["a"]}))
-    with pytest.raises(UsageError, match="8 dimensions"):
-        served.predict(frame("nobody", ids(10, 30)[0][0]), params={"width": 9})
-    with pytest.raises(UsageError, match="list of 0"):
-        served.predict(frame("nobody"), params={"n": 0})
+def test_what_a_user_is_known_to_have_had_is_left_out(served: Any, folder: Path) -> None:
+    consumed, (user_ids, item_ids) = model_folder.load(folder).consumed, ids(10, 30)
+    answer = served.predict(frame(*user_ids), params={"n": 30})
+    for row, user in enumerate(user_ids):
+        listed = answer.loc[answer["user_id"] == user, "item_id"]
+        assert {*listed} == {*item_ids} - {*item_ids[consumed.row(row)]}
+
+
+def test_one_whose_pairs_are_all_held_out_gets_what_is_popular(tmp_path: Path) -> None:
+    seen, known = rows([], [0, 1], [0], n_items=4), rows([0, 3], [0, 1], [0], n_items=4)
+    model = real_factors(np.random.default_rng(0), 3, 4, 2)
+    at = saved(tmp_path / "m", model, seen, known)
+    answer = pyfunc._load_pyfunc(str(at)).predict(frame(ids(3, 4)[0][0]))
+    assert answer["item_id"].tolist()[0] == ids(3, 4)[1][1]
+    assert (answer["score"].tolist(), answer["known"].any()) == ([1, 0], False)
+
+
+BAD = {
+    "n": [None, 0, -1, 2.5, "3", [1]],
+    "width": [0, -4, 9, 1.5],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, v) for name in BAD for v in BAD[name]])
+def test_a_server_refuses_bad_parameters_by_name(served: Any, name: str, value: Any) -> None:
+    """As `mlflow models serve` answers: 4xx with a reason, and no stack trace."""
+    request = {"dataframe_split": {"columns": ["user_id"], "data": [[ids(10, 30)[0][0]]]}}
+    app = TestClient(scoring_server.init(served))
+    done = app.post("/invocations", json={**request, "params": {name: value}})
+    assert done.status_code == 400
+    assert done.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+    assert name in done.json()["message"]
+    assert "stack_trace" not in done.json()
+    assert app.post("/invocations", json=request).status_code == 200
+
+
+@pytest.mark.parametrize("users", [[{"user": "a"}], [{"user_id": "a"}, {"user_id": None}]], ids=str)
+def test_a_server_refuses_users_without_an_id(served: Any, users: list[dict[str, Any]]) -> None:
+    app = TestClient(scoring_server.init(served))
+    done = app.post("/invocations", json={"dataframe_records": users})
+    assert (done.status_code, "stack_trace" in done.json()) == (400, False)
+    assert "user_id" in done.json()["message"]
+
+
+def test_the_loader_itself_refuses_too(folder: Path) -> None:
+    top = pyfunc._load_pyfunc(str(folder))
+    for params in ({"n": True}, {"n": "3"}, {"width": "4"}):
+        with pytest.raises(MlflowException, match=next(iter(params))) as refused:
+            top.predict(frame("nobody"), params)
+        assert refused.value.get_http_status_code() == 400
+    assert len(top.predict(frame("nobody"), {"n": 10**12})) == 30
 
 
 def test_models_without_vectors_are_served_too(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def taste(rows: pa.Table, champion: Loaded, seed: int = 0) -> Taste | None:
 
     None where nothing can be said: it knows no pair, or it tells no user from another.
     """
-    model, _, ids, seen = champion
+    model, _, ids, seen, _ = champion
     if model.kind == "counts":
         return None
     users_P, items_P = _known_pairs(rows, ids.user_ids, ids.item_ids, seen)

@@ -14,12 +14,13 @@ from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.files import sha256
 from mrl4rec.core.stage import json_digest
 
-CARD, MODEL, SEEN, USERS, ITEMS = (
+CARD, MODEL, SEEN, USERS, ITEMS, CONSUMED = (
     "model.json",
     "model.safetensors",
     "seen.safetensors",
     "users.parquet",
     "items.parquet",
+    "consumed.safetensors",
 )
 FORMAT = 1
 MOST_BYTES = 64 << 20
@@ -145,7 +146,8 @@ def _reader(kind: Any) -> TypeAdapter[Any]:
 
 
 def check_files(folder: Path, files: Files, verify: bool) -> None:
-    for name in (MODEL, SEEN, USERS, ITEMS):
+    older = CONSUMED not in files  # folders of earlier versions have none
+    for name in (MODEL, SEEN, USERS, ITEMS, *(() if older else (CONSUMED,))):
         path, known = folder / name, files.get(name)
         if known is None or not path.is_file():
             raise Mrl4recError(f"{name} is missing", where=str(folder), todo=TODO)

@@ -21,7 +21,15 @@ from mrl4rec.core.files import sync
 from mrl4rec.core.stage import canonical
 from mrl4rec.kernels.csr import Csr
 from mrl4rec.models.model_folder import card as cards
-from mrl4rec.models.model_folder.card import ITEMS, MODEL, SEEN, TODO, USERS, ModelCard
+from mrl4rec.models.model_folder.card import (
+    CONSUMED,
+    ITEMS,
+    MODEL,
+    SEEN,
+    TODO,
+    USERS,
+    ModelCard,
+)
 from mrl4rec.models.model_folder.tensors import (
     Ids,
     check_finite,
@@ -40,6 +48,10 @@ class Loaded(NamedTuple):
     card: ModelCard
     ids: Ids
     seen: Csr
+    """(U, I) the pairs it was trained on: left out when it is evaluated."""
+    consumed: Csr
+    """(U, I) all pairs known when it was trained, held-out ones included: left out when it is
+    served. Where a folder of an earlier version does not say, those it was trained on."""
 
 
 def save(
@@ -48,9 +60,11 @@ def save(
     card: ModelCard,
     ids: tuple[Any, Any],
     seen: Csr,
+    consumed: Csr | None = None,
 ) -> Path:
     """Write a model folder; afterwards it is complete, or the place is as it was.
 
+    ``seen`` are the pairs it was trained on, ``consumed`` all that are known; None: the same.
     A sound model already there is left alone (its name is its stage key), a damaged one replaced.
     Raises Mrl4recError where the parts do not fit each other or a value is not finite.
     """
@@ -59,14 +73,16 @@ def save(
     shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
     card = replace(card, shapes=shapes, kind=model.kind, widths=model.widths)
     ids = Ids(np.asarray(ids[0], dtype=object), np.asarray(ids[1], dtype=object))
-    check_fit(model, ids, seen, str(folder))
+    consumed = seen if consumed is None else consumed
+    check_fit(model, ids, seen, consumed, str(folder))
     check_finite(tensors, str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.parent / f".{folder.name[:32]}.{uuid.uuid4().hex[:8]}.tmp"
     temporary.mkdir()
     try:
         tensor_file.write(temporary / MODEL, tensors)
-        tensor_file.write(temporary / SEEN, {"indptr": seen.indptr, "indices": seen.indices})
+        for name, pairs in ((SEEN, seen), (CONSUMED, consumed)):
+            tensor_file.write(temporary / name, {"indptr": pairs.indptr, "indices": pairs.indices})
         _write_ids(temporary / USERS, "user_id", ids.user_ids)
         _write_ids(temporary / ITEMS, "item_id", ids.item_ids)
         cards.write_card(temporary, card)
@@ -97,14 +113,13 @@ def load(folder: Path, *, verify: bool = True) -> Loaded:
             todo=TODO,
         )
     ids = Ids(_read_ids(folder / USERS, "user_id"), _read_ids(folder / ITEMS, "item_id"))
-    rows = tensor_file.read(folder / SEEN)
-    check_forms(rows, ("indptr", "indices"), str(folder / SEEN))
-    seen = Csr(rows["indptr"], rows["indices"], len(ids.item_ids))
+    seen = _read_pairs(folder / SEEN, len(ids.item_ids))
+    consumed = seen if CONSUMED not in files else _read_pairs(folder / CONSUMED, seen.n_columns)
     model = to_model(card, tensors, len(ids.user_ids), str(folder))
-    check_fit(model, ids, seen, str(folder))
+    check_fit(model, ids, seen, consumed, str(folder))
     if verify:
         check_finite(tensors, str(folder))
-    return Loaded(model, card, ids, seen)
+    return Loaded(model, card, ids, seen, consumed)
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -135,6 +150,12 @@ def digest(folder: Path) -> str:
 
 def _write_ids(path: Path, name: str, ids: NDArray[np.object_]) -> None:
     pq.write_table(pa.table({name: pa.array(ids, pa.string())}), path)
+
+
+def _read_pairs(path: Path, n_items: int) -> Csr:
+    rows = tensor_file.read(path)
+    check_forms(rows, ("indptr", "indices"), str(path))
+    return Csr(rows["indptr"], rows["indices"], n_items)
 
 
 def _read_ids(path: Path, name: str) -> NDArray[np.object_]:

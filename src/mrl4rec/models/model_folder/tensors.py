@@ -124,12 +124,13 @@ def _item_item(tensors: Tensors, where: str) -> ItemItemModel:
     return ItemItemModel(weights, Csr(indptr, indices, weights.shape[1]))
 
 
-def check_fit(model: Scorer, ids: Ids, seen: Csr, where: str) -> None:
-    """Raise where users, items and seen items are not of one data set."""
+def check_fit(model: Scorer, ids: Ids, seen: Csr, consumed: Csr, where: str) -> None:
+    """Raise where users, items and their pairs are not of one data set."""
     expected = (len(ids.user_ids), len(ids.item_ids))
     found = {
         "the model": (model.n_users, model.n_items),
         "the seen items": (seen.n_rows, seen.n_columns),
+        "the consumed items": (consumed.n_rows, consumed.n_columns),
     }
     problems = [
         f"{what} has {users} users × {items} items, the ids {expected[0]} × {expected[1]}"
@@ -145,8 +146,9 @@ def check_fit(model: Scorer, ids: Ids, seen: Csr, where: str) -> None:
             problems.append(f"the item-item matrix is not square: {model.weights.shape}")
         structure = model.history.problem()
         problems += [f"the history: {structure}"] if structure else []
-    structure = seen.problem()
-    problems += [f"the seen items: {structure}"] if structure else []
+    for name, pairs in {"seen": seen, "consumed": consumed}.items():
+        structure = pairs.problem()
+        problems += [f"the {name} items: {structure}"] if structure else []
     if problems:
         raise Mrl4recError("; ".join(problems), where=where, todo=TODO)
 

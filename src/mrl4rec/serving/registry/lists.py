@@ -71,8 +71,8 @@ class People:
 class Lists:
     """One model's lists of the people there are.
 
-    A user the model has no training pair of gets what most people took. What a user has had, in the
-    model's own training or among the pairs of now, is left out. Items the model does not know come
+    A user the model has no training pair of gets what most people took. What a user has had, as its
+    folder or the pairs of now have it, is left out. Items the model does not know come
     last, without a score. Raises UsageError where a width is impossible, Mrl4recError where the
     model has more users or items than there are.
     """
@@ -95,7 +95,7 @@ class Lists:
         asked: list[int | None] = [*shape.widths, None]
         cut = topk.columns(self.served, asked)
         self.widths = sorted(asked, key=lambda width: cut[width])
-        seen = union(loaded.seen, people.users_P, people.items_P, n_users, n_items)
+        seen = union(loaded.consumed, people.users_P, people.items_P, n_users, n_items)
         self.query = topk.Query(
             min(shape.n, n_items), tuple(cut[width] for width in self.widths), seen
         )
