@@ -16,6 +16,16 @@ with lazy.imports():
     from mrl4rec.models import model_folder
 
 ONLY_ONE = "unset: the only one in the warehouse"
+OF_DATASET = "only among the models of this data set"
+A_MODEL = (
+    "MRL-M, MRL-M@lightgcn-1, MRL-M#256 …, champion, the first digits of a stage key, an MLflow "
+    "run id or address, or a model folder; `mrl4rec models` lists them"
+)
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """The name of one model."""
+    command.add_argument("model", metavar="MODEL", help=A_MODEL)
 
 
 def add_dataset(command: argparse.ArgumentParser, text: str = ONLY_ONE) -> None:

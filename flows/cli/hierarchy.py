@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import logging
 from argparse import Namespace
-from collections.abc import Sequence
 from typing import Any
 
 from flows import console
 from mrl4rec.core import lazy
-from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
 
 with lazy.imports():
     from mrl4rec.evaluation import hierarchy as measuring
+    from mrl4rec.models import model_folder
     from mrl4rec.reporting import hierarchy
-    from mrl4rec.reporting import runs as stored
+    from mrl4rec.serving import models
 
 log = logging.getLogger("mrl4rec")
 
@@ -28,7 +27,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         nargs="*",
         default=["MRL-M", "BPR-D"],
         metavar="MODEL",
-        help="methods that were run, or stage keys of models",
+        help="names of models, as `mrl4rec models` lists them; a method stands for all its seeds",
     )
     command.add_argument("--dataset", default="planted", help="data set they were run on")
 
@@ -38,34 +37,16 @@ def run(arguments: Namespace) -> Any:
     settings = Settings()
     settings.storage.check_writable()
     found: list[dict[str, Any]] = []
-    for one in _runs(settings, arguments.dataset, arguments.models):
+    dataset = arguments.dataset
+    named = [one for name in arguments.models for one in models.find_all(settings, name, dataset)]
+    for _, key, folder in dict.fromkeys(named):
+        card = model_folder.read_card(folder)
         for rotated in (False, True):
-            log.info("%s%s, seed %s", one.method, ", rotated" if rotated else "", one.seed)
-            found += measuring.measured(settings, arguments.dataset, one.model, rotated=rotated)
+            log.info("%s%s, seed %s", card.method_name, ", rotated" if rotated else "", card.seed)
+            found += measuring.measured(settings, dataset, key, rotated=rotated)
     if arguments.json:
         return found
 
     for title, table in hierarchy.tables(found).items():
-        console.table(f"{arguments.dataset}: {title}", list(table.head), table.rows)
+        console.table(f"{dataset}: {title}", list(table.head), table.rows)
     return None
-
-
-def _runs(settings: Settings, dataset: str, names: Sequence[str]) -> list[Any]:
-    """Evaluated models by method or the beginning of a key; an evaluation of their rotated vectors
-    is not another model.
-    """
-    settings.storage.chosen([dataset])
-    runs = [run for run in stored.load_runs(settings, dataset) if run.model and not run.rotated]
-    stored.need_runs(runs, str(settings.storage.dataset_dir(dataset)))
-    out = []
-    for name in names:
-        said = name.strip().lower()
-        hits = [r for r in runs if r.method.lower() == said]
-        hits = hits or [r for r in runs if len(said) > 5 and str(r.model).startswith(said)]
-        if not hits:
-            methods = list(dict.fromkeys(run.method for run in runs))
-            raise UsageError(
-                f"no model {name!r} was evaluated on {dataset}", todo=nearest(name, methods)
-            )
-        out += hits
-    return list({run.model: run for run in out}.values())

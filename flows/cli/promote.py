@@ -10,14 +10,14 @@ from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
 
 with lazy.imports():
-    from mrl4rec.serving.registry import change, find
+    from mrl4rec.serving import models
+    from mrl4rec.serving.registry import change
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """The model, why, and the form of the recommendations."""
-    text = "stage key of a model (or its beginning), or MLflow run id"
-    command.add_argument("model", metavar="RUN", help=text)
-    champion.add_dataset(command, "only among the models of this data set")
+    champion.add_model(command)
+    champion.add_dataset(command, champion.OF_DATASET)
     champion.add_why(command)
     champion.add_lists(command)
 
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> Any:
     settings.storage.check_writable()
     if arguments.dataset is not None:
         champion.dataset_of(settings, arguments.dataset)
-    dataset, key = find.model(settings, arguments.model, arguments.dataset)
+    dataset, key, _ = models.find(settings, arguments.model, arguments.dataset)
     done = change.promote(
         settings, dataset, key, arguments.why, n=arguments.n, widths=arguments.widths
     )

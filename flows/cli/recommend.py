@@ -12,6 +12,7 @@ from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
 
 with lazy.imports():
+    from mrl4rec.serving import models
     from mrl4rec.serving.registry import ledger, personal
 
 
@@ -19,6 +20,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """The user, and the form of the list."""
     add = command.add_argument
     champion.add_dataset(command)
+    add("--model", metavar="MODEL", help=f"{champion.A_MODEL}; unset: the model in service")
     add("--user", required=True, metavar="ID", help="the dump's user id")
     add("--n", type=champion.positive, help="items; unset: as many as the table has")
     add("--width", type=champion.positive, help="first so many dimensions; unset: all")
@@ -28,7 +30,10 @@ def run(arguments: argparse.Namespace) -> Any:
     """One user's list."""
     settings = Settings()
     dataset = champion.dataset_of(settings, arguments.dataset)
-    found = personal.for_user(settings, dataset, arguments.user, arguments.n, arguments.width)
+    key = models.find(settings, arguments.model, dataset).key if arguments.model else None
+    found = personal.for_user(
+        settings, dataset, arguments.user, arguments.n, arguments.width, model=key
+    )
     if arguments.json:
         return asdict(found)
     model = ledger.short(found.model)

@@ -63,6 +63,9 @@ def test_a_story_from_the_command_line(ask: Ask) -> None:
     assert (told["row"], told["champion"], told["model_version"]) == (0, FIRST, "1")
     assert ask("promote", SECOND, "--why", "another")["row"] == 1
     assert ask("rollback", "--why", "it was worse")["champion"] == FIRST
+    assert ask("rollback", "--why", "not changed", "--to", "aaa")["row"] is None
+    with pytest.raises(UsageError, match="zzz"):
+        ask("rollback", "--why", "w", "--to", "zzz")
     told = ask("registry", "--dataset", DATASET)
     assert (told["ok"], told["champion"], told["method"]) == (True, FIRST, "MRL-M")
     rows = ask("ledger")
@@ -129,7 +132,6 @@ def test_which_data_set_is_meant(ask: Ask, store: Settings) -> None:
     [
         ["promote", "a"],
         ["rollback"],
-        ["rollback", "--why", "w", "--to", "x"],
         ["registry", "--widths", "8,0"],
         ["recommend", "--n", "3"],
         ["recommend", "--user", "a", "--width", "-1"],

@@ -18,8 +18,8 @@ Arrow; frames that come back are pandas.
 from mrl4rec.api.board import leaderboard, to_latex
 from mrl4rec.api.data import Dataset
 from mrl4rec.api.judge import compare, evaluate
-from mrl4rec.api.model import BPR, DNS, EASE, IALS, MRL, Model, load, methods
-from mrl4rec.api.warehouse import Warehouse
+from mrl4rec.api.model import BPR, DNS, EASE, IALS, MRL, Model, methods
+from mrl4rec.api.warehouse import Warehouse, load
 
 __all__ = [
     "BPR",

@@ -101,7 +101,10 @@ class Model:
     def recommend(
         self, users: Sequence[str] | str, n: int = 10, *, width: int | None = None
     ) -> pd.DataFrame:
-        """The best ``n`` items of each user that are not in its training pairs.
+        """The best ``n`` items of each user, without those it is known to have had.
+
+        These are the pairs that ``fit`` was given, and in a model of a warehouse the held-out ones
+        too.
 
         Returns user, rank (from 1), item, score. ``width`` takes the first so many dimensions.
         Raises UsageError for users it was not trained on.
@@ -109,7 +112,7 @@ class Model:
         found = self.loaded
         users = _listed(users)
         rows = _rows(found.ids.user_ids, users, "user")
-        items, scores = ranking.recommend(found.model, rows, found.seen, n, width)
+        items, scores = ranking.recommend(found.model, rows, found.consumed, n, width)
         return _frame(users, found.ids.item_ids, items, scores, ("user", "item"))
 
     def similar_items(
@@ -150,7 +153,7 @@ class Model:
     def save(self, folder: str | Path) -> Path:
         """Write the model folder that `mrl4rec export`, `serve` and ``mr.load`` read."""
         found = self.loaded
-        return model_folder.save(Path(folder), found.model, found.card, found.ids, found.seen)
+        return model_folder.save(Path(folder), *found)
 
     @property
     def loaded(self) -> model_folder.Loaded:
@@ -160,9 +163,8 @@ class Model:
         return self._loaded
 
 
-def load(folder: str | Path) -> Model:
-    """A model that was saved, or one of a warehouse. Raises Mrl4recError for a damaged folder."""
-    found = model_folder.load(Path(folder))
+def of_loaded(found: model_folder.Loaded) -> Model:
+    """The fitted model of a folder's content."""
     card = found.card
     model = Model(from_dict(card.method), levels=card.levels, seed=card.seed or 0)
     model._loaded = found

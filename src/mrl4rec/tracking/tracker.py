@@ -95,6 +95,17 @@ class Tracker:
             self._ask(lambda pusher: pusher.close_orphans())
         return pushed
 
+    def exists(self) -> bool:
+        """Whether there is a store to ask: False where its SQLite file is not made yet.
+
+        Raises OSError where its server cannot be reached.
+        """
+        if self.uri.startswith(SQLITE):
+            return Path(self.uri.removeprefix(SQLITE)).exists()
+        if reason := _refused(self.uri):
+            raise OSError(reason)
+        return True
+
     def reachable(self) -> bool:
         """Whether the server can be asked now, as far as one bare connection tells."""
         return not self._away()
@@ -108,7 +119,7 @@ class Tracker:
         return self._ask(lambda pusher: pusher.experiments()) or {}
 
     def _arrival(self, name: str) -> dict[str, Any]:
-        if self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).exists():
+        if self.uri.startswith(SQLITE) and not self.exists():
             return {}  # somebody deleted the local store: what went there is logged again
         return self.spool.arrival(name, self.place)
 

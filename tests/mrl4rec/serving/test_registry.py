@@ -19,7 +19,7 @@ from mrl4rec.core.errors import GateFailed, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import card as cards
-from mrl4rec.serving.registry import change, find, ledger
+from mrl4rec.serving.registry import change, ledger
 from mrl4rec.serving.registry.agree import Agreement, bring_into_agreement
 from mrl4rec.serving.registry.aliases import TAG_KEY, Aliases
 from mrl4rec.serving.registry.ledger import Entry
@@ -391,26 +391,6 @@ def test_widths_that_cannot_be_are_refused_before_anything_is_written(store: Set
     change.promote(store, DATASET, key, "w", widths=[1])
     assert world.lists(store, 1) == world.NARROW
     agrees(store, key)  # and keeps the widths it was made with
-
-
-def test_a_model_is_found_by_what_people_have_of_it(store: Settings) -> None:
-    key = world.model(store)
-    world.model(store, "b")
-    assert find.model(store, "aaa") == (DATASET, key)
-    assert find.model(store, key, DATASET) == (DATASET, key)
-    change.promote(store, DATASET, key, "w")
-    run_id = api(store).get_model_version(NAME, "1").run_id
-    assert find.model(store, run_id) == (DATASET, key)
-    for text in ("zz", "../d", "", "*", "f" * 32):
-        with pytest.raises(UsageError, match=f"no models match.*\n.*\n.*{'a' * 12}, {'b' * 12}"):
-            find.model(store, text)
-    with pytest.raises(UsageError, match="no models match"):
-        find.model(store, "aaa", "elsewhere")
-    (store.warehouse / "e" / "models").mkdir(parents=True)
-    shutil.copytree(world.folder(store, key), store.warehouse / "e" / "models" / key)
-    with pytest.raises(UsageError, match="2 models match"):
-        find.model(store, "aaa")
-    assert find.model(store, "aaa", "e") == ("e", key)
 
 
 def test_a_damaged_record_of_what_is_registered_does_not_matter(store: Settings) -> None:

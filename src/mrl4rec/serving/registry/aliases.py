@@ -7,7 +7,7 @@ is tried. Whatever MLflow raises, the ledger stands: the next try repairs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +40,15 @@ class Source(NamedTuple):
     """Place of the pyfunc; of the run's artifacts where the model is only linked."""
     model_id: str | None
     """Of the LoggedModel; None where there is none."""
+
+
+class Registered(NamedTuple):
+    """What MLflow has of a data set's models."""
+
+    versions: Mapping[str, str]
+    """Stage key → version; the first where there are two."""
+    aliases: Mapping[str | None, Sequence[str]]
+    """Version → aliases."""
 
 
 class Followed(NamedTuple):
@@ -137,6 +146,17 @@ class Aliases:
         )
         numbers = sorted(int(version.version) for version in found)
         return str(numbers[0]) if numbers else None
+
+    def registered(self) -> Registered:
+        """Every version there is, and the aliases. Raises what MLflow raises."""
+        if not self.tracker.exists():
+            return Registered({}, {})
+        found = self._client.search_model_versions(f"name = '{self.name}'")
+        found = sorted(found, key=lambda version: -int(version.version))
+        names: dict[str | None, list[str]] = {}
+        for alias, number in sorted(self.current().items()):
+            names.setdefault(number, []).append(alias)
+        return Registered({one.tags.get(TAG_KEY, ""): str(one.version) for one in found}, names)
 
     # ------------------------------------------------------------------ inside
 

@@ -30,13 +30,13 @@ class Answer:
 
     user_id: str
     by: Literal["model", "popularity"]
-    """popularity: the champion has no training pair of this user."""
+    """popularity: the model has no training pair of this user."""
     known: bool
     """Whether the user is in the table of users."""
     source: Literal["table", "model"]
     """Looked up in recommendations, or computed now."""
     model: str
-    """Stage key of the champion."""
+    """Its stage key."""
     width: int | None
     rows: list[dict[str, Any]]
     """``rank`` from 1, ``item_id``, ``score`` (None for an item the model does not know)."""
@@ -48,14 +48,17 @@ def for_user(
     user_id: str,
     n: int | None = None,
     width: int | None = None,
+    *,
+    model: str | None = None,
 ) -> Answer:
-    """The champion's best ``n`` items for a user, what the user has had left out.
+    """A model's best ``n`` items for a user, what the user has had left out.
 
-    ``n`` None: as many as the table has, else as the settings say. A user nobody has heard of gets
-    the list that most people took. Raises UsageError where there is no champion or a width is
-    impossible, ModelAmiss where the list has to be computed and the model does not load.
+    ``model`` is a stage key; None: the champion. ``n`` None: as many as the table has, else as the
+    settings say. A user nobody has heard of gets the list that most people took. Raises UsageError
+    where there is no champion or a width is impossible, ModelAmiss where the list has to be
+    computed and the model does not load.
     """
-    champion = ledger.champion(settings, dataset)
+    champion = model or ledger.champion(settings, dataset)
     if champion is None:
         raise UsageError(
             f"{dataset!r} has no champion yet",
@@ -132,10 +135,10 @@ def _compute(settings: Settings, dataset: str, champion: str, user_id: str, shap
     found = recommendations.people(settings, dataset, loaded.ids)
     if found is None:
         raise Mrl4recError(
-            f"no k-core that passed its gate goes on from the users and items of the champion "
+            f"no k-core that passed its gate goes on from the users and items of the model "
             f"{short(champion)}",
             where=settings.storage.table_uri(dataset, "users"),
-            todo="run the k-core with the parameters the champion was trained on",
+            todo="run the k-core with the parameters the model was trained on",
         )
     _, people = found
     row = pc.index(people.user_ids, user_id).as_py()
