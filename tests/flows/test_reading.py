@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,22 @@ def test_mlflow_projects_pass_them_on(project: str) -> None:
     assert asked() == RunConfig(dataset="ml-100k", methods=methods)
     mine = asked(source="/a b/dump.csv", epochs="7", **SAID)
     assert (mine.source, mine.epochs, mine.reading()) == (("/a b/dump.csv",), 7, SAID)
+
+
+@pytest.mark.parametrize("project", mlprojects.COMMANDS)
+def test_mlflow_projects_name_an_environment_of_tested_versions(project: str) -> None:
+    folder = ROOT / "mlflow_projects" / project
+    named = yaml.safe_load((folder / "MLproject").read_text())["python_env"]
+    file = (folder / named).read_text()
+    assert file == mlprojects.environment(), "run python -m flows.config.mlprojects"
+    pins, *needed = yaml.safe_load(file)["dependencies"]
+    assert (folder / pins.removeprefix("-c ")).resolve() == ROOT / "constraints.txt"
+    tested = {_package(line) for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    assert {_package(one) for one in needed} <= tested
+
+
+def _package(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-")
 
 
 def test_a_file_of_options_repeats_a_run_and_given_options_win(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,15 @@ def test_a_server_refuses_users_without_an_id(served: Any, users: list[dict[str,
     done = app.post("/invocations", json={"dataframe_records": users})
     assert (done.status_code, "stack_trace" in done.json()) == (400, False)
     assert "user_id" in done.json()["message"]
+
+
+def test_the_page_on_serving_shows_a_request_that_is_answered(served: Any) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "serving.md").read_text(encoding="utf-8")
+    (body,) = re.findall(r"curl .*?-d '([^']*)'", page, re.S)
+    app = TestClient(scoring_server.init(served))
+    done = app.post("/invocations", content=body, headers={"content-type": "application/json"})
+    assert done.status_code == 200
+    assert [row["user_id"] for row in done.json()["predictions"]] == ["196"] * 2 + ["nobody"] * 2
 
 
 def test_the_loader_itself_refuses_too(folder: Path) -> None:
