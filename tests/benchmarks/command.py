@@ -18,6 +18,7 @@ log = logging.getLogger("mrl4rec")
 MEASUREMENTS = {
     "epoch": "training:epoch",
     "epoch-growth": "training:growth",
+    "lightgcn": "training:lightgcn",
     "row": "whole:table_row",
     "ranking": "ranking:ranking",
     "ials": "ials:ials",

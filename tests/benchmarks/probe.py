@@ -14,13 +14,14 @@ from typing import Any
 
 from tests.benchmarks import child
 
-PEERS = ("implicit", "polars", "duckdb", "torch")
+PEERS = ("implicit", "polars", "duckdb", "torch", "recbole")
 KINDS = {
     "epoch": "training:epoch",
     "epoch-plain": "published:plain",
     "epoch-implicit": "published:implicit_bpr",
     "epoch-authors": "published:authors",
     "vectors": "training:vectors",
+    "lightgcn-recbole": "recbole:lightgcn",
     "rank": "ranking:ours",
     "rank-implicit": "ranking:implicit",
     "rank-torch": "ranking:torch_chunks",

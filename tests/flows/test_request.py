@@ -108,7 +108,7 @@ def test_since_is_among_the_parameters_only_where_it_was_given() -> None:
 @pytest.mark.parametrize(
     ("methods", "values", "why"),
     [
-        (("BPR", "MRL-M@lightgcn-1"), {"engine": "fused"}, "--engine"),
+        (("BPR", "XSimGCL"), {"engine": "fused"}, "--engine"),
         (("BPR",), {"engine": "fused", "devices": 2}, "--engine"),
         (("BPR",), {"engine": "fast"}, "--engine"),
         (("MRL-M",), {"engine": "autograd", "overrides": ("MRL-M.lag=8",)}, "MRL-M.lag"),

@@ -10,10 +10,13 @@ Shapes: N nodes, M directed edges, d dimensions in K equal chunks, P parts of ab
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from mrl4rec.kernels.csr import Csr
 from mrl4rec.kernels.vector import add_scaled, dot
 
 Ints = NDArray[np.int64]
@@ -21,6 +24,35 @@ Floats = NDArray[np.floating]
 
 PARTS = 64
 """Pieces of work; every thread takes as many, next to each other."""
+
+
+class Graph(NamedTuple):
+    """A set of pairs as a graph of users, then items: two directed edges a pair, by their heads."""
+
+    indptr: Ints
+    heads_M: Ints
+    tails_M: Ints
+
+    @property
+    def degrees(self) -> Ints:
+        """(N,) edges of each node."""
+        return np.diff(self.indptr)
+
+    def normal(self, dtype: Any) -> Floats:
+        """(M, 1) weights of D^-1/2 A D^-1/2."""
+        roots_N = 1.0 / np.sqrt(np.maximum(self.degrees, 1.0))
+        return (roots_N[self.heads_M] * roots_N[self.tails_M])[:, None].astype(dtype)
+
+
+def graph(seen: Csr) -> Graph:
+    """The graph of these pairs; tails ascend within a head."""
+    users = np.repeat(np.arange(seen.n_rows), seen.degrees)
+    items = seen.indices.astype(np.int64) + seen.n_rows
+    heads, tails = np.concatenate([users, items]), np.concatenate([items, users])
+    order = np.lexsort((tails, heads))
+    degrees = np.bincount(heads, minlength=seen.n_rows + seen.n_columns)
+    indptr = np.concatenate([[0], np.cumsum(degrees)]).astype(np.int64)
+    return Graph(indptr, heads[order], tails[order])
 
 
 @njit(parallel=True, cache=True)

@@ -32,23 +32,16 @@ class Edges:
     own: Tensor
 
     def __init__(self, seen: Csr, device: torch.device) -> None:
-        users = np.repeat(np.arange(seen.n_rows), seen.degrees)
-        items = seen.indices.astype(np.int64) + seen.n_rows
-        heads, tails = np.concatenate([users, items]), np.concatenate([items, users])
-        order = np.lexsort((tails, heads))
-        heads, tails = heads[order], tails[order]
-        n_nodes = seen.n_rows + seen.n_columns
-        degrees = np.bincount(heads, minlength=n_nodes)
-        indptr = np.concatenate([[0], np.cumsum(degrees)]).astype(np.int64)
+        graph = kernel.graph(seen)
         # sorted by (tail, head), edge i is the way back of the i-th by (head, tail)
         arrays = {
-            "indptr": indptr,
-            "heads": heads,
-            "tails": tails,
-            "back": np.lexsort((heads, tails)),
-            "own": np.arange(len(tails)),
-            "bounds": kernel.bounds(indptr),
-            "degrees": degrees,
+            "indptr": graph.indptr,
+            "heads": graph.heads_M,
+            "tails": graph.tails_M,
+            "back": np.lexsort((graph.heads_M, graph.tails_M)),
+            "own": np.arange(len(graph.tails_M)),
+            "bounds": kernel.bounds(graph.indptr),
+            "degrees": graph.degrees,
         }
         for name, array in arrays.items():
             setattr(self, name, torch.from_numpy(array.astype(np.int64)).to(device))

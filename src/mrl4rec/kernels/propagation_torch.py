@@ -10,28 +10,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
+from mrl4rec.kernels import edges
 from mrl4rec.kernels.csr import Csr
 
 
 def adjacency(seen: Csr, dtype: torch.dtype) -> Tensor:
     """(U + I, U + I) symmetric D^-1/2 A D^-1/2, CSR; a node without edges has a zero row."""
-    n_users, n_items = seen.n_rows, seen.n_columns
-    ones = np.ones(len(seen.indices))
-    graph = sparse.csr_matrix((ones, seen.indices, seen.indptr), shape=(n_users, n_items))
-    degrees = np.concatenate([graph.sum(1).A1, graph.sum(0).A1])
-    scale = sparse.diags(1.0 / np.sqrt(np.maximum(degrees, 1.0)))
-    whole = (scale @ sparse.bmat([[None, graph], [graph.T, None]]) @ scale).tocsr()
-    whole.sort_indices()
+    made, size = edges.graph(seen), seen.n_rows + seen.n_columns
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         return torch.sparse_csr_tensor(
-            torch.from_numpy(whole.indptr.astype(np.int64)),
-            torch.from_numpy(whole.indices.astype(np.int64)),
-            torch.from_numpy(whole.data).to(dtype),
-            size=whole.shape,
+            torch.from_numpy(made.indptr),
+            torch.from_numpy(made.tails_M),
+            torch.from_numpy(made.normal(np.float64)[:, 0]).to(dtype),
+            size=(size, size),
             check_invariants=True,
         )
 

@@ -30,7 +30,7 @@ from mrl4rec.training.tasks import tasks
 
 with lazy.imports():
     from mrl4rec.evaluation import ranking
-    from mrl4rec.training import fused
+    from mrl4rec.training import fused, fused_graph
 
 if TYPE_CHECKING:
     from mrl4rec.data.interactions import Interactions
@@ -93,9 +93,17 @@ def stamp() -> Path:
 
 
 def _training() -> None:
-    asked = TrainRequest(resolve("MRL-M"), seed=0, device="cpu")
+    _step("MRL-M", fused.FusedLearner)
+
+
+def _graph() -> None:
+    _step("MRL-M@lightgcn-1", fused_graph.FusedGraph)
+
+
+def _step(name: str, engine: type[fused.FusedLearner]) -> None:
+    asked = TrainRequest(resolve(name), seed=0, device="cpu")
     task = tasks(_few(), "paper")[0]
-    learner = fused.FusedLearner(task, plan(asked, Settings()))
+    learner = engine(task, plan(asked, Settings()))
     learner.update(learner.loss(task.users_P, task.items_P, 0))
     learner.vectors()
 
@@ -114,6 +122,7 @@ def _few() -> Interactions:
 PARTS: dict[str, Callable[[], None]] = {
     "training": _training,
     "ranking": _ranking,
+    "graph": _graph,
 }
 
 

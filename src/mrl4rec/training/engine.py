@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.models.factors import layers_of
 from mrl4rec.training import compiled
 from mrl4rec.training.checkpoint import Arrays
 from mrl4rec.training.group import Group
@@ -20,7 +21,7 @@ from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
 
 with lazy.imports():
-    from mrl4rec.training import fused, learner
+    from mrl4rec.training import fused, fused_graph, learner
 
 COPIES = 5
 """Tables held at once: values, two moments, the best vectors so far, and those looked at."""
@@ -51,8 +52,10 @@ def create(task: Task, plan: Plan, group: Group, start: Start | None = None) -> 
     """The engine that the plan names. Raises Mrl4recError where the tables do not fit in memory."""
     _check_memory(task, plan)
     if plan.engine == "fused":
+        if layers_of(plan.trained.model):
+            compiled.wait("graph")
+            return fused_graph.FusedGraph(task, plan, start)
         compiled.wait("training")
-
         return fused.FusedLearner(task, plan, start)
 
     return learner.Learner(task, plan, group, start)

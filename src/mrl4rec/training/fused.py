@@ -42,10 +42,11 @@ class FusedLearner:
         self.seed = plan.seed
         dtype = np.dtype(plan.dtype)
         shape = (task.seen.n_rows, task.seen.n_columns)
-        self.sides = tuple(
-            _tables(xavier(rows, plan.dim, plan.seed, side), dtype)
-            for side, rows in enumerate(shape)
-        )
+        first = [xavier(rows, plan.dim, plan.seed, side) for side, rows in enumerate(shape)]
+        self.nodes = _tables(np.concatenate(first), dtype)
+        """Users, then items; ``sides`` are views of them."""
+        self.sides = self.scored = split(self.nodes, shape[0])
+        """The two tables, and those whose rows are looked at."""
         if start is not None:
             for table, known in zip(self.sides, (start.users, start.items), strict=True):
                 table.rows[known.rows_K, : plan.dim] = known.vectors_KD
@@ -73,22 +74,26 @@ class FusedLearner:
         near_gaps(step, self.schedule)
         prefix = np.uint64(chain(self.seed, SALT_DRAW, step))
         kernel.look(
-            self.users_B, own_B, *self.sides, self.seen, self.recipe, prefix, step,
+            self.users_B, own_B, *self.scored, self.seen, self.recipe, prefix, step,
             self.schedule, self.batch,
         )  # fmt: skip
         return float(self.batch.losses_B.sum())
 
     def update(self, loss: float) -> None:
         """One step of Adam with the gradients of the last ``loss``."""
-        rows = (self.users_B, self.batch.items_E)
-        self.touched = tuple(
-            kernel.link(*pair) for pair in zip(rows, self.links, self.touched, strict=True)
-        )
+        self._link()
         kernel.step(
             *self.sides, self.recipe, self.now, self.schedule, self.batch, *self.links,
             self.touched, self._swept(),
         )  # fmt: skip
         self.now += 1
+
+    def _link(self) -> None:
+        """Note who touches which row in the batch that was looked at."""
+        rows = (self.users_B, self.batch.items_E)
+        self.touched = tuple(
+            kernel.link(*pair) for pair in zip(rows, self.links, self.touched, strict=True)
+        )
 
     def _swept(self) -> tuple[int, int]:
         """Item rows that are moved in this step whether an example touches them or not."""
@@ -155,6 +160,13 @@ def lag_of(plan: Plan, n_items: int) -> int:
     if lag == AUTO:
         return AUTO_LAG if n_items > LARGE and plan.trained.negatives.candidates > 1 else 0
     return int(lag)
+
+
+def split(nodes: Tables, n_users: int) -> tuple[Tables, Tables]:
+    """Users and items of a table that has both, as views."""
+    users, items = (Tables(*(array[part] for array in nodes))
+                    for part in (slice(n_users), slice(n_users, None)))  # fmt: skip
+    return users, items
 
 
 def _tables(values: NDArray[np.float64], dtype: Any) -> Tables:

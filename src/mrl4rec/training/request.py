@@ -16,6 +16,7 @@ from mrl4rec.core.stage import Commit, stage_key
 from mrl4rec.data.interactions import FOLDS
 from mrl4rec.kernels.devices import resolve_device
 from mrl4rec.models import AUTO, Fitted, Method, Trained, default_levels, model_folder, parse_levels
+from mrl4rec.models.factors import layers_of
 from mrl4rec.models.pairwise import Pairwise
 from mrl4rec.training import warm
 
@@ -27,7 +28,7 @@ FITTED = ("train", "valid")
 
 FUSED_OBJECTIVES = ("bpr", "mrl", "bce")
 FUSED_NEGATIVES = ("uniform", "dns", "dns_mn", "ahns")
-"""What the fused engine has loops for, on matrix factorisation; negatives a level or once."""
+"""What the fused engine has loops for; negatives a level or once."""
 log = logging.getLogger("mrl4rec")
 
 
@@ -184,8 +185,6 @@ def not_fused(method: Trained, device: str, ranks: int) -> str | None:
         return f"it has no loop for the objective {method.objective}, {method.negatives.word}"
     if method.negatives.inner.kind not in FUSED_NEGATIVES:
         return f"it has no loop for {method.negatives.word} negatives"
-    if method.layers:
-        return f"{method.name} propagates over {method.layers} layers, and it does mf alone"
     if device != "cpu":
         return f"it runs on the CPU, and the device is {device}"
     if ranks > 1:
@@ -203,11 +202,13 @@ def choose_engine(asked: str, method: Trained, device: str, ranks: int) -> str:
             todo="--engine autograd, or leave --engine out",
         )
     engine = asked if asked != "auto" else "autograd" if reason else "fused"
-    if engine == "autograd" and method.lag not in (0, AUTO):
+    if (engine == "autograd" or layers_of(method.model)) and method.lag not in (0, AUTO):
         raise UsageError(
-            f"{method.name}.lag is {method.lag}, and the autograd engine keeps all rows up to date",
+            f"{method.name}.lag is {method.lag}, and {engine} on {method.model} keeps all rows up "
+            "to date",
             where=f"--set {method.name}.lag",
-            todo="leave lag out" + (f"; not fused: {reason}" if reason else ", or --engine"),
+            todo="leave lag out: only fused on mf has it"
+            + (f"; not fused: {reason}" if reason else ""),
         )
     if asked == "auto" and reason:
         log.info("%s: engine autograd, not fused: %s", method.name, reason)

@@ -57,6 +57,21 @@ def _epoch_rows(
             yield against("epoch", work, ours, ("our autograd engine", found["autograd"]), target)
 
 
+def lightgcn(context: Context) -> Iterator[Row]:
+    """An epoch on one layer of LightGCN: the nested model, and plain BPR beside RecBole's."""
+    data = context.training_data()
+    recbole = probe.ask("lightgcn-recbole", data=data, layers=1, folder=context.scratch)
+    for method in ("MRL-M@lightgcn-1", "BPR@lightgcn-1"):
+        found = {engine: _epoch(data, method, engine, "cpu", 7) for engine in engines()}
+        ours = found.pop("fused")
+        work = f"{method} epoch, fused"
+        target = Target("ratio", 1 / 4) if method.startswith("MRL") else None
+        yield against("lightgcn", work, ours, ("our autograd engine", found["autograd"]), target)
+        if method.startswith("BPR"):
+            peer = ("RecBole, LightGCN of one layer, one negative", recbole)
+            yield against("lightgcn", work, ours, peer)
+
+
 def growth(context: Context) -> Iterator[Row]:
     """The same pairs and batch, items drawn from a small and from a large table.
 

@@ -16,7 +16,8 @@ from mrl4rec.training import TrainRequest, key
 PINNED: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("stage_keys.json").read_text()
 )
-"""An entry changes only with its family's ``code``; a new method may be added."""
+"""An entry changes only with its family's ``code``, or the engine that ``auto`` takes for it; a new
+method may be added."""
 SPLIT = Commit("split", "ef" * 32, "splits", 0)
 
 

@@ -21,16 +21,19 @@ from mrl4rec.kernels import lazy_adam
 from mrl4rec.kernels.csr import Csr
 from mrl4rec.models import Trained, resolve
 from mrl4rec.models.negatives import Place
+from mrl4rec.models.pairwise import OBJECTIVES, Pairwise
 from mrl4rec.training import TrainRequest
 from mrl4rec.training.engine import create
 from mrl4rec.training.fused import FusedLearner, lag_of
+from mrl4rec.training.fused_graph import FusedGraph
 from mrl4rec.training.group import Group
 from mrl4rec.training.learner import Learner
 from mrl4rec.training.request import Plan, plan
 from mrl4rec.training.tasks import Task, tasks
 
 NAMES = ("BPR", "BPR-D", "BPR-M", "MRL-D", "MRL-M", "BCE", "DNS-MN", "AHNS", "LHANS")
-ONE_DRAW = ("BPR", "BCE")
+GRAPH = ("BPR@lightgcn-1", "MRL-M@lightgcn-1", "AHNS@lightgcn-2", "BPR-M@lightgcn-3")
+ONE_DRAW = ("BPR", "BCE", "BPR@lightgcn-1")
 BATCH, DIM, LEVELS = 64, 12, (3, 8, 12)
 FEW, MANY = 90, 4000
 """Items below and above a batch's candidates: all rows kept up to date, or only those touched."""
@@ -56,6 +59,12 @@ def made(name: str, settings: Settings, *overrides: str, **values: Any) -> Plan:
     return plan(TrainRequest(method, **given_), settings)
 
 
+def fused(work: Task, asked: Plan) -> FusedLearner:
+    found = create(work, asked, Group())
+    assert isinstance(found, FusedLearner)
+    return found
+
+
 def task(n_items: int) -> Task:
     return tasks(data(n_items), "paper")[0]
 
@@ -68,17 +77,17 @@ def batches(work: Task, n: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 
 
 @pytest.mark.parametrize("n_items", [FEW, MANY])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *GRAPH])
 def test_a_hundred_steps_in_float64_are_those_of_autograd(
     name: str, n_items: int, settings: Settings
 ) -> None:
     work, asked = task(n_items), made(name, settings, dtype="float64")
-    slow, fast = Learner(work, asked, Group()), FusedLearner(work, asked)
-    assert fast.whole == (n_items == FEW and name not in ONE_DRAW)
+    slow, fast = Learner(work, asked, Group()), fused(work, asked)
+    if name in NAMES:
+        assert fast.whole == (n_items == FEW and name not in ONE_DRAW)
     sampler = slow.parts.model.sampler
     for step, (users, positives) in enumerate(batches(work, 100)):
-        tables = (slow.parts.model.users, slow.parts.model.items)
-        wanted = sampler.choose(users, *tables, Place(3, step, 0), positives)
+        wanted = sampler.choose(users, *slow.parts.model.pooled(), Place(3, step, 0), positives)
         expected, loss = slow.loss(users, positives, step), fast.loss(users, positives, step)
         assert loss == pytest.approx(expected.item(), rel=1e-13)
         chosen = fast.batch.items_E.reshape(BATCH, -1)
@@ -88,6 +97,39 @@ def test_a_hundred_steps_in_float64_are_those_of_autograd(
         fast.update(loss)
     for side, vectors in slow.vectors().items():
         np.testing.assert_allclose(fast.vectors()[side], vectors, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", GRAPH)
+def test_gradients_of_the_tables_are_those_of_dense_propagation(
+    name: str, settings: Settings
+) -> None:
+    """Torch's autograd through powers of the dense matrix, the loss and its regulariser."""
+    work, asked = task(FEW), made(name, settings, f"{name}.l2=0.1", dtype="float64")
+    fast, n_users = fused(work, asked), work.seen.n_rows
+    assert isinstance(fast, FusedGraph)
+    users, positives = next(batches(work, 1))
+    loss = fast.loss(users, positives, 0)
+    graph = np.zeros((n_users + FEW,) * 2)
+    graph[work.users_P, n_users + work.items_P] = 1
+    graph += graph.T
+    scale = 1 / np.sqrt(np.maximum(graph.sum(1), 1))
+    hop = torch.from_numpy(scale[:, None] * graph * scale)
+    tables = fast.nodes.rows[:, :DIM].copy()
+    nodes = torch.from_numpy(tables).requires_grad_()
+    layers = [torch.linalg.matrix_power(hop, h) @ nodes for h in range(fast.layers + 1)]
+    pooled = sum(layers) / len(layers)
+    places = (users, positives + n_users,
+              torch.from_numpy(fast.batch.items_E.reshape(BATCH, -1)[:, 1:]) + n_users)  # fmt: skip
+    method = asked.trained
+    assert isinstance(method, Pairwise)
+    losses = OBJECTIVES[method.objective](*(pooled[at] for at in places), asked.levels or (DIM,))
+    squares = sum(nodes[at].pow(2).sum() for at in places)
+    expected = (losses.sum() + 0.1 / 2 * squares) / BATCH
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-13)
+    fast.update(loss)
+    first_moments = fast.nodes.rows[:, DIM : 2 * DIM]  # 1 − β₁ of the gradient after one step
+    np.testing.assert_allclose(first_moments / 0.1, nodes.grad, rtol=1e-10, atol=1e-16)
 
 
 @pytest.mark.parametrize("n_items", [FEW, MANY])
@@ -112,16 +154,17 @@ def test_in_float32_negatives_differ_only_where_scores_are_as_good_as_equal(
         fast.update(loss)
 
 
+@pytest.mark.parametrize("name", ["MRL-M", "MRL-M@lightgcn-1"])
 @pytest.mark.parametrize("n_items", [FEW, MANY])
-def test_one_thread_and_two_give_the_same_bits(n_items: int, settings: Settings) -> None:
+def test_one_thread_and_two_give_the_same_bits(name: str, n_items: int, settings: Settings) -> None:
     if numba.config.NUMBA_NUM_THREADS < 2:
         pytest.skip("one thread")
-    work, asked = task(n_items), made("MRL-M", settings)
+    work, asked = task(n_items), made(name, settings)
     found = []
     for threads in (1, 2):
         numba.set_num_threads(threads)
         try:
-            engine = FusedLearner(work, asked)
+            engine = fused(work, asked)
             losses = []
             for step, batch in enumerate(batches(work, 30)):
                 losses.append(engine.loss(*batch, step))
@@ -134,19 +177,20 @@ def test_one_thread_and_two_give_the_same_bits(n_items: int, settings: Settings)
         assert array.tobytes() == found[1][1][name].tobytes(), name
 
 
-@pytest.mark.parametrize("name", ["BPR-M", "MRL-M"])
+@pytest.mark.parametrize("name", ["BPR-M", "MRL-M", "BPR-M@lightgcn-2"])
 @pytest.mark.parametrize("n_items", [FEW, MANY])
 def test_a_restored_engine_goes_on_with_the_same_bits(
     name: str, n_items: int, settings: Settings
 ) -> None:
-    work, asked = task(n_items), made(name, settings, f"{name}.lag={7 * (n_items == MANY)}")
-    whole, first = FusedLearner(work, asked), FusedLearner(work, asked)
+    lag = 7 if n_items == MANY and "@" not in name else 0
+    work, asked = task(n_items), made(name, settings, f"{name}.lag={lag}")
+    whole, first = fused(work, asked), fused(work, asked)
     steps = list(batches(work, 60))
     for step, batch in enumerate(steps):
         whole.update(whole.loss(*batch, step))
         if step < 37:
             first.update(first.loss(*batch, step))
-    second = FusedLearner(work, asked)
+    second = fused(work, asked)
     second.restore(first.state(), 37)
     for step, batch in enumerate(steps[37:], start=37):
         second.update(second.loss(*batch, step))
@@ -285,17 +329,18 @@ def test_auto_takes_the_other_engine_and_says_so(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert made("MRL-M", settings).engine == "fused"
+    assert made("MRL-M@lightgcn-1", settings).engine == "fused"
     with caplog.at_level(logging.INFO, "mrl4rec"):
-        assert made("MRL-M@lightgcn-1", settings).engine == "autograd"
+        assert made("BPR-pop@lightgcn-1", settings).engine == "autograd"
         assert made("MRL-M", settings, devices=2).engine == "autograd"
-    assert "not fused: MRL-M@lightgcn-1 propagates over 1 layers" in caplog.text
+    assert "not fused: it has no loop for popular negatives" in caplog.text
     assert "one process, and 2 were asked for" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("name", "values", "why"),
     [
-        ("MRL-M@lightgcn-2", {"engine": "fused"}, "propagates over 2 layers"),
+        ("BPR-pop", {"engine": "fused"}, "popular negatives"),
         ("MRL-M", {"engine": "fused", "devices": 2}, "one process"),
         ("MRL-M", {"engine": "fast"}, "unknown engine"),
     ],
@@ -308,7 +353,8 @@ def test_what_no_engine_can_do_is_refused(
 
 
 def test_a_lag_is_refused_where_rows_never_lag(settings: Settings) -> None:
-    for name, values in (("MRL-M", {"engine": "autograd"}), ("MRL-M", {"devices": 2})):
+    others: tuple[dict[str, Any], ...] = ({"engine": "autograd"}, {"devices": 2})
+    for name, values in (*(("MRL-M", values) for values in others), ("MRL-M@lightgcn-1", {})):
         with pytest.raises(UsageError, match="keeps all rows up to date"):
             made(name, settings, f"{name}.lag=5", **values)
 

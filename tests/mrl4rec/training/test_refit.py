@@ -21,7 +21,12 @@ from mrl4rec.training.progress import EpochReport
 from tests.mrl4rec.training import test_training as toy
 
 EVERY = ("train", "valid", "test")
-NAMES = [("MRL-M", "fused"), ("MRL-M", "autograd"), ("MRL-M@lightgcn-1", "autograd")]
+NAMES = [
+    ("MRL-M", "fused"),
+    ("MRL-M", "autograd"),
+    ("MRL-M@lightgcn-1", "fused"),
+    ("MRL-M@lightgcn-1", "autograd"),
+]
 
 
 def merged() -> Interactions:

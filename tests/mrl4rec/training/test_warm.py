@@ -221,7 +221,12 @@ def still(name: str, engine: str, **values: Any) -> TrainRequest:
 @pytest.mark.parametrize("protocol", ["clean", "paper"])
 @pytest.mark.parametrize(
     ("name", "engine"),
-    [("MRL-M", "fused"), ("MRL-M", "autograd"), ("MRL-M@lightgcn-1", "autograd")],
+    [
+        ("MRL-M", "fused"),
+        ("MRL-M", "autograd"),
+        ("MRL-M@lightgcn-1", "fused"),
+        ("MRL-M@lightgcn-1", "autograd"),
+    ],
 )
 def test_training_begins_at_the_older_vectors_in_both_phases(
     name: str, engine: str, protocol: str, settings: Settings

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from mrl4rec.kernels.draws import _below, _fold, _unseen
+from mrl4rec.kernels.draws import MAX_RETRIES, _below, _fold, _unseen
 from mrl4rec.kernels.fused.loops import add_negative, add_tails, block, prefetch_row
 from mrl4rec.kernels.fused.memory import (
     BCE,
@@ -37,9 +37,16 @@ def _draw(
     """
     for draw in range(candidates):
         batch.drawn_CN[at, draw] = _below(_fold(_fold(place, draw), 0), n_items)
+    exact = n_items <= LAST_MARK + 1
     for draw in range(candidates):
-        if batch.marks_CM[c, batch.drawn_CN[at, draw] & LAST_MARK]:
-            item = _unseen(_fold(place, draw), indices, low, high, n_items)
+        item, retry = np.int64(batch.drawn_CN[at, draw]), 0
+        if batch.marks_CM[c, item & LAST_MARK]:
+            word = _fold(place, draw)
+            while exact and retry < MAX_RETRIES and batch.marks_CM[c, item & LAST_MARK]:
+                retry += 1
+                item = _below(_fold(word, retry), n_items)
+            if not exact or retry == MAX_RETRIES:
+                item = _unseen(word, indices, low, high, n_items)
             batch.drawn_CN[at, draw] = item
 
 
@@ -154,7 +161,7 @@ def _look(
 ) -> None:
     """Every ``CHUNKS``-th example from ``c`` on."""
     indptr, indices = seen
-    n_items, dim = items.rows.shape[0], items.rows.shape[1] // 3
+    n_items, dim = items.rows.shape[0], batch.users_BD.shape[1]
     negatives, n_pairs = recipe.widths_L.shape[0], recipe.widths_P.shape[0]
     stride = 1 + negatives
     minus = items.rows.dtype.type(-1)

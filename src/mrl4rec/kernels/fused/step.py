@@ -45,7 +45,7 @@ def link(rows_E: NDArray[np.int64], links: Links, before: int) -> int:
 
 
 @njit(inline="always")
-def _sum_item(row: int, c: int, batch: Any, links: Any, recipe: Any) -> int:
+def sum_item(row: int, c: int, batch: Any, links: Any, recipe: Any) -> int:
     """The chunk's sum = all that the batch's examples give an item, in their order; how many."""
     stride = 1 + recipe.widths_L.shape[0]
     minus = batch.sums_CD.dtype.type(-1)
@@ -66,7 +66,7 @@ def _sum_item(row: int, c: int, batch: Any, links: Any, recipe: Any) -> int:
 
 
 @njit(inline="always")
-def _sum_user(row: int, c: int, batch: Any, links: Any) -> int:
+def sum_user(row: int, c: int, batch: Any, links: Any) -> int:
     """The same for a user."""
     one = batch.sums_CD.dtype.type(1)
     for k in range(batch.sums_CD.shape[1]):
@@ -114,7 +114,7 @@ def _step(
             continue  # nothing moves it
         if swept_rows <= r + AHEAD < end:
             prefetch_row(items, np.int64(item_links.rows_E[r + AHEAD - swept_rows]))
-        count = _sum_item(row, c, batch, item_links, recipe)
+        count = sum_item(row, c, batch, item_links, recipe)
         if recipe.scored != UP_TO_DATE:
             fresh(batch.items_CD, scratch, items, row, dim, now, schedule)
         update(
@@ -137,7 +137,7 @@ def _step(
             prefetch_row(users, np.int64(user_links.rows_E[place + AHEAD]))
         row = np.int64(user_links.rows_E[place])
         first = np.int64(user_links.head_R[row])  # its fresh values are there since the look
-        count = _sum_user(row, c, batch, user_links)
+        count = sum_user(row, c, batch, user_links)
         update(
             users,
             row,

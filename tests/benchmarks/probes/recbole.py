@@ -1,0 +1,48 @@
+"""The same epoch by RecBole, as its own quick start trains."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.probes.pairs import interactions
+
+
+def lightgcn(data: dict[str, Any], layers: int, folder: str, epochs: int = 6) -> dict[str, Any]:
+    """Median seconds of an epoch of LightGCN on the training pairs; the first is left out."""
+    import recbole
+    from recbole.config import Config
+    from recbole.data import create_dataset, data_preparation
+    from recbole.model.general_recommender import LightGCN
+    from recbole.trainer import Trainer
+
+    users, items = interactions(**data).pairs("train", "valid")
+    file = Path(folder, "bench", "bench.inter")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"{user}\t{item}" for user, item in zip(users, items, strict=True)]
+    file.write_text("\n".join(["user_id:token\titem_id:token", *lines]) + "\n")
+    os.chdir(folder)  # it writes logs and saved models where it stands
+    values = {
+        "data_path": folder,
+        "embedding_size": 64,
+        "n_layers": layers,
+        "train_batch_size": 2048,
+        "learning_rate": 1e-3,
+        "reg_weight": 1e-4,
+        "eval_args": {"split": {"RS": [1, 0, 0]}, "group_by": "none", "mode": "full"},
+        "use_gpu": False,
+        "show_progress": False,
+    }
+    config = Config(model="LightGCN", dataset="bench", config_dict=values)
+    dataset = create_dataset(config)
+    train, _, _ = data_preparation(config, dataset)
+    trainer = Trainer(config, LightGCN(config, train.dataset).to(config["device"]))
+    seconds = []
+    for epoch in range(epochs):
+        began = time.perf_counter()
+        trainer._train_epoch(train, epoch)
+        seconds.append(time.perf_counter() - began)
+    return {"seconds": statistics.median(seconds[1:]), "version": recbole.__version__}
