@@ -17,7 +17,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from mrl4rec.kernels.csr import Csr
-from mrl4rec.kernels.vector import add_scaled, dot
+from mrl4rec.kernels.vector import add_edges, add_scaled, dot
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.floating]
@@ -89,7 +89,11 @@ def sums(
     chunks, width = weights_MK.shape[1], rows_Nw.shape[1]
     for part in prange(bounds_P.shape[0] - 1):
         for head in range(bounds_P[part], bounds_P[part + 1]):
-            for edge in range(indptr[head], indptr[head + 1]):
+            begin, end = indptr[head], indptr[head + 1]
+            if chunks == 1:
+                add_edges(out_Nw, head, weights_MK, places_M, rows_Nw, tails_M, begin, end)
+                continue
+            for edge in range(begin, end):
                 tail, place = tails_M[edge] * chunks, places_M[edge]
                 for k in range(chunks):
                     weight = weights_MK[place, k]

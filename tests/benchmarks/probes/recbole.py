@@ -8,11 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy import sparse
+
 from tests.benchmarks.probes.pairs import interactions
 
 
 def lightgcn(data: dict[str, Any], layers: int, folder: str, epochs: int = 6) -> dict[str, Any]:
     """Median seconds of an epoch of LightGCN on the training pairs; the first is left out."""
+    _newer_libraries()
     import recbole
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
@@ -46,3 +50,9 @@ def lightgcn(data: dict[str, Any], layers: int, folder: str, epochs: int = 6) ->
         trainer._train_epoch(train, epoch)
         seconds.append(time.perf_counter() - began)
     return {"seconds": statistics.median(seconds[1:]), "version": recbole.__version__}
+
+
+def _newer_libraries() -> None:
+    """RecBole 1.2.1 names what NumPy 2 and SciPy 1.13 have dropped: put it back in this process."""
+    vars(np).update(float_=np.float64, complex_=np.complex128, unicode_=np.str_)
+    sparse.dok_matrix._update = lambda matrix, values: matrix._dict.update(values)

@@ -51,6 +51,19 @@ def test_sums_dots_and_totals_are_what_the_dense_matrices_say(parts: tuple) -> N
     assert np.allclose(normal, balanced(dense()))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("width", [2, 12, 154])
+def test_one_chunk_and_two_of_equal_weights_give_the_same_bits(
+    width: int, dtype: torch.dtype, parts: tuple
+) -> None:
+    """The sums of one chunk stay in registers, and are added up in the same order."""
+    edges, weights, *_ = parts
+    weights_M1 = weights[:, :1].to(dtype)
+    rows = torch.from_numpy(np.random.default_rng(6).normal(size=(N, width))).to(dtype)
+    found = edges.plain_sums(weights_M1, rows)
+    assert torch.equal(found, edges.plain_sums(weights_M1.repeat(1, 2), rows))
+
+
 def test_tensor_operations_give_what_the_loops_give(parts: tuple) -> None:
     edges, weights, heads, tails = parts
     for back in (False, True):
