@@ -42,7 +42,8 @@ def dumps(folder: Path) -> None:
     at = 1_500_000_000 + rng.permutation(len(users)) * 60
     (folder / "dumps").mkdir()
     rows = {"user": users, "item": items, "rating": rng.integers(1, 6, len(users)), "time": at}
-    pd.DataFrame(rows).to_csv(folder / "dumps" / "reviews.csv", index=False)
+    text = pd.DataFrame(rows).to_csv(index=False)
+    (folder / "dumps" / "reviews.csv").write_text(f"{text}7,3,4,yesterday\n")  # for quarantine
     events = pd.DataFrame(
         {"timestamp": at * 1000, "visitorid": users, "event": "view", "itemid": items}
     )
