@@ -13,7 +13,7 @@ OTHER_SECONDS = 25.0
 """Prefect, MLflow and the report."""
 PAIR_SECONDS = {"uniform": 3e-6, "dns": 3.5e-6, "per_level": 8e-6}
 """Seconds of one training pair in one epoch of matrix factorisation, by negatives, two cores."""
-LIGHTGCN_FACTOR = 2.5
+LIGHTGCN_FACTOR = 1.5
 EPOCHS = {"clean": 115, "paper": 80}
 """Epochs until early stopping, the refit of ``clean`` included, as most data sets need."""
 TRAIN_SHARE = 0.8

@@ -69,11 +69,11 @@ class Context:
         """The authors' split files of Phones."""
         return self.real() / "author-splits" / "phone"
 
-    def training_data(self) -> dict[str, Any]:
-        """What to train on, in the words of ``probes.pairs``: Phones, or planted pairs."""
+    def training_data(self, name: str = "phone") -> dict[str, Any]:
+        """What to train on, as ``probes.pairs`` has it: an authors' split, or planted pairs."""
         if self.small:
             return {"kind": "planted", "users": 600, "items": 600, "pairs": 9_000}
-        return {"kind": "split", "folder": str(self.phones())}
+        return {"kind": "split", "folder": str(self.real() / "author-splits" / name)}
 
     def dump(self, rows: int) -> Path:
         """A planted dump of so many JSON lines."""

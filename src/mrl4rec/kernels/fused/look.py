@@ -33,19 +33,20 @@ def _draw(
 ) -> None:  # fmt: skip
     """Row ``at`` of the drawn items: those of a place, as ``mrl4rec.kernels.draws`` draws them.
 
-    ``marks_CM`` has the marks of the user's seen items; what hits a mark is looked up.
+    ``marks_CM`` has the marks of the user's seen items. What hits a mark is looked up; or, where
+    each item has a mark of its own, drawn again at once.
     """
     for draw in range(candidates):
         batch.drawn_CN[at, draw] = _below(_fold(_fold(place, draw), 0), n_items)
-    exact = n_items <= LAST_MARK + 1
+    own = n_items <= LAST_MARK + 1
     for draw in range(candidates):
         item, retry = np.int64(batch.drawn_CN[at, draw]), 0
         if batch.marks_CM[c, item & LAST_MARK]:
             word = _fold(place, draw)
-            while exact and retry < MAX_RETRIES and batch.marks_CM[c, item & LAST_MARK]:
+            while own and retry < MAX_RETRIES and batch.marks_CM[c, item & LAST_MARK]:
                 retry += 1
                 item = _below(_fold(word, retry), n_items)
-            if not exact or retry == MAX_RETRIES:
+            if not own or retry == MAX_RETRIES:
                 item = _unseen(word, indices, low, high, n_items)
             batch.drawn_CN[at, draw] = item
 
