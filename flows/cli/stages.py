@@ -46,10 +46,13 @@ def run(arguments: argparse.Namespace) -> Any:
     answers = []
     for cell in config.cells:
         train = pipeline.train(cell)
-        done = pipeline.evaluate(train, cell) if until == "evaluate" else train
-        answers.append(
-            {"model": cell.label, "stage_key": done.key, "found": done.found, **dict(done.summary)}
-        )
+        found = {cell.label: train}
+        if until == "evaluate":
+            cuts = pipeline.cuts(train)
+            found = {cut.name(cell.label): pipeline.evaluate(train, cell, cut=cut) for cut in cuts}
+        for label, done in found.items():
+            said = {"model": label, "model_key": train.key, "stage_key": done.key}
+            answers.append({**dict(done.summary), **said, "found": done.found})
     if arguments.json:
         return answers
     rows = [[a["model"], a["stage_key"], "found done" if a["found"] else "ran"] for a in answers]

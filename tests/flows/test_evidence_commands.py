@@ -51,6 +51,22 @@ def test_tuned_settings_stand_in_mlflow_and_in_the_leaderboard(warehouse: Path) 
     assert "3 trials" in page.read_text()
 
 
+def test_evaluating_at_other_widths_adds_to_a_model_and_no_row(warehouse: Path) -> None:
+    def models() -> set[tuple[str, str, int]]:
+        rows = answer(mrl4rec("compare", warehouse=warehouse, **WITHOUT_JAVA))
+        return {(row["model_key"], row["method"], row["width"]) for row in rows}
+
+    before = models()
+    asked = ["--methods", "BPR-D", "--seeds", "0", "--widths", "6", "--rotate", *SMALL[:4]]
+    command = ["evaluate", "--dataset", "small", *asked]
+    done = answer(mrl4rec(*command, warehouse=warehouse, **WITHOUT_JAVA))
+    assert [row["model"] for row in done] == ["BPR-D · seed 0", "BPR-D · seed 0 rotated"]
+    (key,) = {row["model_key"] for row in done}
+    added = {(key, method, width) for method in ("BPR-D", "BPR-D rotated") for width in (6, 64)}
+    assert models() - before == added - before
+    assert (key, "BPR-D", 6) not in before
+
+
 def test_two_methods_are_compared_and_looked_into(warehouse: Path) -> None:
     (told,) = answer(mrl4rec("compare", "MRL-M", "BPR-D", warehouse=warehouse, **WITHOUT_JAVA))
     (pair,) = told["comparisons"]

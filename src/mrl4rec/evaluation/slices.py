@@ -10,17 +10,27 @@ from numpy.typing import NDArray
 
 from mrl4rec.kernels.csr import Csr, csr
 
-ACTIVITY = (("new", 0, 0), ("1-4", 1, 4), ("5-9", 5, 9), ("10-19", 10, 19), ("20+", 20, None))
-"""Users by their training pairs before the window: name, least, most (None: no limit)."""
+Bounds = tuple[tuple[str, int, int | None], ...]
+"""Name, least, most (None: no limit)."""
+ACTIVITY: Bounds = (
+    ("new", 0, 0),
+    ("1-4", 1, 4),
+    ("5-9", 5, 9),
+    ("10-19", 10, 19),
+    ("20+", 20, None),
+)
+"""Users by their training pairs before the window."""
 POPULARITY = ("head", "middle", "tail", "new")
 """Items by training pairs: thirds of all pairs, and items without any."""
 
 
-def by_activity(history_E: NDArray[np.integer]) -> dict[str, NDArray[np.bool_]]:
+def by_activity(
+    history_E: NDArray[np.integer], bounds: Bounds = ACTIVITY
+) -> dict[str, NDArray[np.bool_]]:
     """Name → (E,) who is in it, given everybody's training pairs. The slices share no user."""
     return {
         name: (history_E >= least) & (history_E <= (np.inf if most is None else most))
-        for name, least, most in ACTIVITY
+        for name, least, most in bounds
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mrl4rec.core.settings import Settings
@@ -12,12 +13,40 @@ from mrl4rec.reporting.compare import Comparison
 from mrl4rec.reporting.costs import cost
 from mrl4rec.reporting.evidence import Evidence, evidence
 from mrl4rec.reporting.marks import Marks, marks
-from mrl4rec.reporting.panels import panels
+from mrl4rec.reporting.panels import panels, slug
 from mrl4rec.reporting.runs import Group, at_full_width, headline
 from mrl4rec.training.tuning.store import Tuning
 
 MAIN = ("recall", "ndcg")
 MORE = tuple(metric for metric in METRICS if metric not in MAIN)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Figures of one subject."""
+
+    name: str
+    title: str
+    text: str
+    """How to read them."""
+    figures: tuple[str, ...]
+
+
+SECTIONS = (
+    Section("significance", "Significance", "Means with 95 % intervals over users. Rows joined by "
+            "a bar at the right are not significantly different (sign-flip test of every pair, "
+            "user by user, a user's mean over seeds; corrected after Holm, 5 %).", ("standing",)),
+    Section("users", "By user", "How the metric is distributed over users, and its mean over users "
+            "with so many training pairs.", ("per_user", "by_activity")),
+    Section("items", "By item popularity", "The metric on test items of one group alone: thirds of "
+            "all training pairs, from the most popular items (head) down, and items without "
+            "training pairs (new).", ("by_popularity",)),
+    Section("widths", "Widths and level sets", "Vectors cut to their first dimensions. Models "
+            "without prefixes are drawn as level lines.", ("recall_by_width", "level_sweep")),
+    Section("training", "Training", "A line for each seed; the star is the best epoch.",
+            ("learning_curve", "loss")),
+    Section("cost", "Cost", "Quality against the time of training.", ("cost",)),
+)  # fmt: skip
 
 
 def board(
@@ -26,9 +55,10 @@ def board(
     groups: Sequence[Group],
     comparison: Comparison | None,
     anchor: str,
+    where: str,
     studies: Sequence[Tuning],
 ) -> dict[str, Any]:
-    """Leaderboard, evidence, cost and figures of one protocol's groups."""
+    """Leaderboard, evidence, cost and figures of one protocol's groups; ``where``: core, split."""
     drawn = figures.results(groups)
     by_width = views.by_width(groups)
     shown, groups = groups, at_full_width(groups)
@@ -53,7 +83,12 @@ def board(
     more = views.board(groups, MORE)
     tested = marked(settings, groups)
     found = claims.findings(settings, shown)
+    anchor = slug(f"{anchor}-{protocol}")
+    made = panels(
+        drawn, tables, anchor, f"{metric.capitalize()}@{k}", f"protocol {protocol}, {where}"
+    )
     return {
+        "anchor": anchor,
         "protocol": protocol,
         "meaning": views.PROTOCOLS.get(protocol, ""),
         "table": views.board(groups, MAIN, spent, tested),
@@ -64,9 +99,27 @@ def board(
         "more": more if len(more.head) > 4 else None,
         "pairs": evidence_views.pairs(proof) if isinstance(proof, Evidence) else None,
         "runs": views.each_run(groups),
-        "figures": panels(drawn, tables, f"{anchor}-{protocol}", f"{metric.capitalize()}@{k}"),
+        "sections": _sections(made, anchor),
         "notes": _notes(shown, swept, proof),
     }
+
+
+def _sections(made: Sequence[Mapping[str, Any]], anchor: str) -> list[dict[str, Any]]:
+    """The subjects of which there are figures."""
+    found = []
+    for section in SECTIONS:
+        pictures = [panel for panel in made if panel["name"] in section.figures]
+        if pictures:
+            found.append(
+                {
+                    "name": section.name,
+                    "anchor": f"{anchor}-{section.name}",
+                    "title": section.title,
+                    "text": section.text,
+                    "figures": pictures,
+                }
+            )
+    return found
 
 
 def marked(settings: Settings, groups: Sequence[Group]) -> Marks:

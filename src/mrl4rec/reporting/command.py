@@ -19,20 +19,46 @@ from mrl4rec.reporting.warehouse import Context
 def commands(settings: Settings, context: Context, *, relative: bool = False) -> list[str]:
     """One ``mrl4rec run`` for each protocol of the context's runs (or one up to the split).
 
+    Runs of other epochs, or of other settings of one method, have a line of their own.
     ``relative``: for a page that is kept with the code, so paths are as seen from here and the
     warehouse is not named.
     """
-    protocols: dict[str, list[Run]] = {}
-    for run in context.runs:
-        protocols.setdefault(run.protocol, []).append(run)
     data = _data(settings, context, relative)
     place = [] if relative else ["--warehouse", str(settings.warehouse)]
-    if not protocols:
+    if not context.runs:
         return [_line(["mrl4rec", "split", *data, *place])]
     return [
-        _line(["mrl4rec", "run", *data, *_models(runs), "--protocol", protocol, *place])
-        for protocol, runs in sorted(protocols.items())
+        _line(["mrl4rec", "run", *data, *_models(runs), "--protocol", runs[0].protocol, *place])
+        for runs in sorted(_together(context.runs), key=lambda runs: runs[0].protocol)
     ]
+
+
+def _together(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs that one command makes: of one protocol and number of epochs, one setting a method."""
+    lines: list[list[Run]] = []
+    for run in runs:
+        line = next((line for line in lines if all(_agree(run, other) for other in line)), None)
+        if line is None:
+            lines.append([run])
+        else:
+            line.append(run)
+    return lines
+
+
+def _agree(run: Run, other: Run) -> bool:
+    epochs = {_epochs(run), _epochs(other)} - {None}
+    if run.protocol != other.protocol or len(epochs) > 1:
+        return False
+    return _method(run) != _method(other) or _overrides(run) == _overrides(other)
+
+
+def _epochs(run: Run) -> int | None:
+    """How many were asked for, 0 for the method's default; None where there are none to ask for."""
+    card = run.card or {}
+    asked = card.get("epochs_asked")
+    if not isinstance(asked, int):  # a closed form, or an older card
+        return None
+    return 0 if asked == dict(card.get("method") or {}).get("epochs") else asked
 
 
 def _data(settings: Settings, context: Context, relative: bool) -> list[str]:
@@ -66,6 +92,9 @@ def _models(runs: Sequence[Run]) -> list[str]:
     seeds = _once(str(run.seed) for run in runs if run.seed is not None)
     for one in levels:
         words += ["--levels", one]
+    epochs = max((asked for run in runs if (asked := _epochs(run))), default=None)
+    if epochs:
+        words += ["--epochs", str(epochs)]
     if seeds:
         words += ["--seeds", ",".join(seeds)]
     for override in _once(o for run in runs for o in _overrides(run)):
@@ -98,7 +127,7 @@ def _overrides(run: Run) -> list[str]:
     return [
         f"{_method(run)}.{name}={value}"
         for name, value in method.items()
-        if name in defaults and defaults[name] != value
+        if name != "name" and name in defaults and defaults[name] != value
     ]
 
 

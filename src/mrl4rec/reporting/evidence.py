@@ -16,14 +16,21 @@ from numpy.typing import NDArray
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.evaluation.ranking.significance import LEVEL
-from mrl4rec.evaluation.slices import POPULARITY, by_activity
+from mrl4rec.evaluation.slices import ACTIVITY, POPULARITY, Bounds, by_activity
 from mrl4rec.reporting import per_user
 from mrl4rec.reporting.contest import Contest, judge
 from mrl4rec.reporting.per_user import Field, Place
 from mrl4rec.reporting.runs import Group, headline
 
+HISTORY: Bounds = (*ACTIVITY[:-1], ("20-49", 20, 49), ("50-99", 50, 99), ("100-199", 100, 199),
+                   ("200+", 200, None))  # fmt: skip
+"""Users by their training pairs."""
 Z = 1.96
 """Standard errors to each side of a 95 % interval."""
+
+
+STEPS = tuple(step / 20 for step in range(21))
+"""Values of a metric at which users are counted."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,20 @@ class Slice:
     name: str
     users: int
     means_M: list[float | None]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a metric is distributed over the users of one group; shares of all users."""
+
+    none: float
+    """Whose value is 0."""
+    quartiles: tuple[float, float, float]
+    at_least: list[float]
+    """Whose value is at least 0, 0.05, … 1."""
+    better: float | None
+    """Who have more than with the best group; None for that group itself."""
+    worse: float | None
 
 
 @dataclass(frozen=True)
@@ -49,6 +70,7 @@ class Evidence:
     contests: list[Contest]
     runs: list[tuple[int, int]]
     """Stretches (first, last) of groups of which no two differ significantly."""
+    spread: list[Spread]
     activity: list[Slice]
     popularity: list[Slice]
     """Empty where the evaluations are older than the slices."""
@@ -80,7 +102,20 @@ def evidence(settings: Settings, groups: Sequence[Group]) -> Evidence | str:
         len(means_EM),
         contests,
         stretches(len(groups), contests, groups),
+        [spread(means_EM[:, m], means_EM[:, 0] if m else None) for m in range(len(groups))],
         *_slices(settings, groups, place, means_EM),
+    )
+
+
+def spread(values_E: NDArray[np.float64], best_E: NDArray[np.float64] | None) -> Spread:
+    """Of one group's users, beside those of the best group (None: it is the best)."""
+    low, middle, high = np.quantile(values_E, (0.25, 0.5, 0.75)).tolist()
+    return Spread(
+        float((values_E == 0).mean()),
+        (low, middle, high),
+        [float((values_E >= least - 1e-12).mean()) for least in STEPS],
+        None if best_E is None else float((values_E > best_E).mean()),
+        None if best_E is None else float((values_E < best_E).mean()),
     )
 
 
@@ -133,7 +168,7 @@ def _slices(
     assert history_E is not None
     activity = [
         Slice(name, int(who.sum()), means_EM[who].mean(axis=0).tolist())
-        for name, who in by_activity(history_E.astype(np.int64)).items()
+        for name, who in by_activity(history_E.astype(np.int64), HISTORY).items()
         if who.any()
     ]
     popularity = []

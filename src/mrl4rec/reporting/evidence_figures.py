@@ -7,14 +7,19 @@ from typing import Any
 
 from mrl4rec.core import lazy
 from mrl4rec.reporting.costs import Cost
-from mrl4rec.reporting.evidence import Evidence, Slice
-from mrl4rec.reporting.figures import INK, PALETTE, SIZE, legend, looks, name_of, panel
+from mrl4rec.reporting.evidence import STEPS, Evidence, Slice
+from mrl4rec.reporting.figures import INK, SIZE, legend, name_of, panel
+from mrl4rec.reporting.looks import PALETTE, looks
 from mrl4rec.reporting.runs import Group, headline
 
 with lazy.imports():
     import matplotlib.figure
     from matplotlib import ticker
 
+MOST_LEVEL = 6
+"""Slices whose names have room side by side."""
+MOST_COUNTED = 4
+"""Slices under which there is room for the number of users."""
 MOST = 8
 """Lines in one picture; the tables have all rows."""
 
@@ -23,6 +28,7 @@ def draw(found: Evidence) -> dict[str, Any]:
     """The pictures of the evidence by name; None for one that has no data."""
     return {
         "standing": standing(found),
+        "per_user": users(found),
         "by_activity": slices(found, found.activity, "training pairs of a user"),
         "by_popularity": slices(found, found.popularity, "popularity of the test items"),
     }
@@ -31,7 +37,7 @@ def draw(found: Evidence) -> dict[str, Any]:
 def standing(found: Evidence) -> Any:
     """Each group's mean and interval; a bar joins groups that do not differ significantly."""
     n = len(found.groups)
-    figure = matplotlib.figure.Figure(figsize=(SIZE[0], 1.0 + 0.24 * n), layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(SIZE[0], 0.8 + 0.36 * n), layout="constrained")
     axes = figure.add_subplot()
     axes.errorbar(
         found.means_M, range(n), xerr=found.half_M, linestyle="none", marker="o", markersize=4,
@@ -45,11 +51,28 @@ def standing(found: Evidence) -> Any:
         axes.plot([at, at], [first - 0.18, last + 0.18], color=INK, linewidth=2.2,
                   solid_capstyle="butt")  # fmt: skip
     axes.set_xlim(low - step, high + step * (2.5 + len(found.runs)))
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
-    axes.set_yticks(range(n), [group.name for group in found.groups])
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(4))
+    names = [group.name.replace(" · ", "\n") for group in found.groups]  # or no room is left
+    axes.set_yticks(range(n), names, fontsize=8)
     axes.set_ylim(n - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(f"{name_of(found.place.metric, found.place.k)}, mean of {found.users:,} users")
+    return figure
+
+
+def users(found: Evidence) -> Any:
+    """The share of users who have at least so much, a line for each of the best groups."""
+    figure, axes = panel()
+    look_of = looks(found.groups)
+    for number, (group, one) in enumerate(zip(found.groups[:MOST], found.spread, strict=False)):
+        axes.plot(
+            STEPS, [100 * share for share in one.at_least], label=group.name,
+            markevery=(number % 4, 4), **look_of[group.name],
+        )  # fmt: skip
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(f"{name_of(found.place.metric, found.place.k)} of a user, at least")
+    axes.set_ylabel("users, %")
+    legend(figure, axes)
     return figure
 
 
@@ -68,7 +91,10 @@ def slices(found: Evidence, parts: Sequence[Slice], axis: str) -> Any:
             label=group.name,
             **look_of[group.name],
         )
-    axes.set_xticks(range(len(parts)), [f"{part.name}\n{part.users:,} users" for part in parts])
+    counted = len(parts) <= MOST_COUNTED
+    names = [part.name + (f"\n{part.users:,} users" if counted else "") for part in parts]
+    turned = {"rotation": 35, "ha": "right"} if len(parts) > MOST_LEVEL else {}
+    axes.set_xticks(range(len(parts)), names, **turned)
     axes.margins(x=0.06)
     axes.set_xlabel(axis)
     axes.set_ylabel(name_of(found.place.metric, found.place.k))

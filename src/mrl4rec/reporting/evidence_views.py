@@ -33,6 +33,7 @@ def tables(found: Evidence) -> dict[str, Table | None]:
     """The table under each picture of the evidence."""
     return {
         "standing": standing(found),
+        "per_user": users(found),
         "by_activity": slices(found, found.activity, "training pairs of a user"),
         "by_popularity": slices(found, found.popularity, "popularity of the test items"),
     }
@@ -62,6 +63,21 @@ def pairs(found: Evidence) -> Table:
     return table
 
 
+def users(found: Evidence) -> Table:
+    """How the metric is distributed over users, and for whom a row does better than the best."""
+    best = found.groups[0].name
+    head = ["method", "levels", "users with 0", "lower quartile", "median", "upper quartile",
+            f"better than with {best}", "worse"]  # fmt: skip
+    table = Table(head, numeric=frozenset(range(2, 8)))
+    for group, one in zip(found.groups, found.spread, strict=True):
+        against = ["–" if share is None else f"{share:.1%}" for share in (one.better, one.worse)]
+        quartiles = [f"{value:.4f}" for value in one.quartiles]
+        table.rows.append(
+            [group.label, group.levels or "–", f"{one.none:.1%}", *quartiles, *against]
+        )
+    return table
+
+
 def slices(found: Evidence, parts: Sequence[Slice], of: str) -> Table | None:
     """A metric over slices of users or items, the best of each marked."""
     if not parts:
@@ -75,7 +91,7 @@ def slices(found: Evidence, parts: Sequence[Slice], of: str) -> Table | None:
         cells = ["–" if value is None else f"{value:.4f}" for value in values]
         table.rows.append([group.label, group.levels or "–", *cells])
     for column, part in enumerate(parts):
-        top = max((m for m in part.means_M if m is not None), default=None)
+        top = max((m for m in part.means_M if m), default=None)  # where all are 0 none is best
         table.best |= {(at, 2 + column) for at, m in enumerate(part.means_M) if m == top}
     return table
 

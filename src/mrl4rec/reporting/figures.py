@@ -1,18 +1,17 @@
 """The report's figures: each a matplotlib Figure made from what was read, none from global state.
 
-Colours are Okabe and Ito's, told apart with any colour vision; level sets differ by line and
-marker as well.
+Lines differ by colour, style and marker (``looks``), so that a print in grey can be read.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mrl4rec.core import lazy
+from mrl4rec.reporting.looks import LINES, MARKS, PALETTE, colour, looks
 from mrl4rec.reporting.portrait import Portrait
 from mrl4rec.reporting.runs import Group, Run, at_full_width, headline
 
@@ -21,20 +20,18 @@ with lazy.imports():
     import matplotlib.figure
     from matplotlib import dates, ticker
 
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c6d31")
-METHODS = ("MRL-M", "MRL-D", "BPR-D", "BPR-M", "BPR", "EASE", "Pop", "MRL-M@lightgcn-1")
-"""Methods whose colour is the same in every report."""
 INK, RULE = "#222222", "#d9d9d9"
-LINES, MARKS = ("-", "--", ":", "-."), ("o", "s", "^", "D", "v", "P")
+LEGEND = 20
+"""Characters of a name up to which a legend has two columns."""
 MOST = 12
 """Rows of a leaderboard that are drawn as lines, the best; the tables have all."""
-SIZE = (4.8, 3.2)  # inches: one panel, readable when a phone shows it at full width
+SIZE = (3.6, 2.6)  # inches: on a phone, at full width, its 9 points are 12 pixels
 STYLE = {
-    "font.size": 9, "axes.titlesize": 9, "legend.fontsize": 7.5, "svg.fonttype": "none",
+    "font.size": 9, "axes.titlesize": 9, "legend.fontsize": 9, "svg.fonttype": "none",
     "svg.hashsalt": "mrl4rec", "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK,
     "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "axes.axisbelow": True, "grid.color": RULE, "grid.linewidth": 0.6,
-    "axes.linewidth": 0.7, "legend.frameon": False, "lines.linewidth": 1.6, "lines.markersize": 4.5,
+    "axes.linewidth": 0.7, "legend.frameon": False, "lines.linewidth": 1.4, "lines.markersize": 4.5,
     "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
 }  # fmt: skip
 
@@ -74,6 +71,7 @@ def by_width(groups: Sequence[Group], metric: str, k: int) -> Any:
         return None
     figure, axes = panel()
     look_of = looks(groups)
+    ticks = sorted({w for group in nested for w in group.widths})
     for group in groups:
         look = look_of[group.name]
         widths = group.widths
@@ -86,14 +84,13 @@ def by_width(groups: Sequence[Group], metric: str, k: int) -> Any:
                 capsize=2, elinewidth=0.8, label=group.name, **look,
             )  # fmt: skip
         elif not widths and (stat := group.stat(metric, k, None)) is not None:
-            axes.axhline(stat.mean, color=look["color"], linewidth=1, linestyle=(0, (1, 2)),
-                         label=f"{group.name} (no prefixes)")  # fmt: skip
-    ticks = sorted({w for group in nested for w in group.widths})
+            axes.plot(ticks, [stat.mean] * len(ticks), **look, linewidth=0.9, markersize=3.5,
+                      alpha=0.7, label=f"{group.name} (whole)")  # fmt: skip
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, [str(w) for w in ticks])
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("width: first so many dimensions of a vector")
+    axes.set_xlabel("width (first dimensions of a vector)")
     axes.set_ylabel(name_of(metric, k))
     legend(figure, axes)
     return figure
@@ -127,7 +124,7 @@ def level_sweep(groups: Sequence[Group], metric: str, k: int) -> Any:
 
 
 def curves(groups: Sequence[Group], name: str | None) -> Any:
-    """A learning curve against the epoch, a thin line for each seed; a dot at the best epoch."""
+    """A learning curve against the epoch, a thin line for each seed; a star at the best epoch."""
     drawn = [(g, run, points) for g in groups for run in g.runs
              if name and (points := curve(run, name))]  # fmt: skip
     if not drawn:
@@ -136,14 +133,15 @@ def curves(groups: Sequence[Group], name: str | None) -> Any:
     look_of = looks(groups)
     named: set[str] = set()
     for group, _, points in drawn:
-        look = {**look_of[group.name], "marker": ""}
+        look = {**look_of[group.name], "markevery": max(1, len(points) // 6)}
         label = group.name if group.name not in named else None
         named.add(group.name)
         xs, ys = [x for x, _ in points], [y for _, y in points]
         axes.plot(xs, ys, **look, alpha=0.85, label=label)
         if name != "loss":
             best = max(range(len(ys)), key=ys.__getitem__)
-            axes.plot(xs[best], ys[best], "o", color=look["color"])
+            axes.plot(xs[best], ys[best], "*", color=look["color"], markersize=10)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
     axes.set_xlabel("epoch (from 0)")
     axes.set_ylabel("training loss" if name == "loss" else _watched_name(str(name)))
     legend(figure, axes)
@@ -156,7 +154,7 @@ def degrees(portrait: Portrait, side: str) -> Any:
              if (key := f"{side} in the {p}") in portrait.degrees}  # fmt: skip
     if not lines:
         return None
-    figure, axes = panel(height=2.8)
+    figure, axes = panel()
     for number, (place, found) in enumerate(lines.items()):
         total, left, xs, ys = sum(n for _, n in found), 0, [], []
         for degree, n in reversed(found):
@@ -178,14 +176,14 @@ def over_time(portrait: Portrait) -> Any:
     """Accepted reviews per month (or day)."""
     if len(portrait.over_time) < 2:
         return None
-    figure, axes = panel(height=2.8)
+    figure, axes = panel()
 
     times = [at.replace(tzinfo=None) for at, _ in portrait.over_time]
     counts = [n for _, n in portrait.over_time]
     axes.fill_between(times, counts, step="post", alpha=0.35, color=PALETTE[0], linewidth=0)
     axes.step(times, counts, where="post", color=PALETTE[0], lw=1)
     axes.set_ylim(bottom=0)
-    locator = dates.AutoDateLocator(maxticks=7)
+    locator = dates.AutoDateLocator(minticks=2, maxticks=6)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, show_offset=False))
     axes.set_xlabel("time of the review, UTC")
@@ -199,10 +197,10 @@ def ratings(portrait: Portrait) -> Any:
     found = [(r, n) for r, n in portrait.ratings if r is not None]
     if len(found) < 2:
         return None
-    figure, axes = panel(height=2.8)
+    figure, axes = panel()
     axes.bar([f"{rating:g}" for rating, _ in found], [n for _, n in found], color=PALETTE[0])
     axes.grid(axis="x", visible=False)
-    axes.set_xlabel("rating, on the dump's own scale")
+    axes.set_xlabel("rating, as in the dump")
     axes.set_ylabel("reviews")
     thousands(axes.yaxis)
     return figure
@@ -248,13 +246,14 @@ def watched(runs: Sequence[Run]) -> str | None:
     return next((name for name in names if name.startswith(("valid_", "test_"))), None)
 
 
-def save(found: Mapping[str, Any], folder: Path, suffix: str = "png") -> list[Path]:
-    """Write figures as files on white, e.g. for MLflow; answer their paths."""
+def save(found: Mapping[str, Any], folder: Path, where: str) -> list[Path]:
+    """Write figures as PNG on white, ``where`` above them (for MLflow); answer their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     with style():
         for name, figure in found.items():
-            path = folder / f"{name}.{suffix}"
+            path = folder / f"{name}.png"
+            figure.suptitle(where, fontsize=7, x=0.01, ha="left")
             figure.savefig(path, dpi=160, facecolor="white")
             paths.append(path)
     return paths
@@ -274,43 +273,14 @@ def panel(height: float = SIZE[1]) -> tuple[Any, Any]:
 
 
 def legend(figure: Any, axes: Any) -> None:
-    """A legend below, where there is more than one thing to tell apart."""
+    """A legend below, where there is more than one thing to name."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1 or (labels and len(axes.lines) > 1):
-        columns = 1 if max(map(len, labels)) > 34 else 2
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns,
-                      handlelength=1.6, columnspacing=1.2)  # fmt: skip
+        columns = 1 if max(map(len, labels)) > LEGEND else 2
+        figure.legend(handles, labels, loc="outside lower left", ncols=columns,
+                      handlelength=2.6, columnspacing=1.2)  # fmt: skip
         rows = -(-len(labels) // columns)
-        figure.set_figheight(figure.get_figheight() + 0.17 * rows)
-
-
-def looks(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
-    """Colour by method; line and marker tell those of one colour apart, be they level sets of a
-    method or methods beyond the colours there are.
-    """
-    methods: dict[str, int] = {}
-    alike: Counter[int] = Counter()
-    found = {}
-    for group in groups:
-        at = place_of(group.method, methods.setdefault(group.method, len(methods))) % len(PALETTE)
-        number = alike[at]
-        alike[at] += 1
-        found[group.name] = {
-            "color": PALETTE[at],
-            "linestyle": LINES[number % len(LINES)],
-            "marker": MARKS[number % len(MARKS)],
-        }
-    return found
-
-
-def colour(method: str, number: int) -> str:
-    """The colour of a method: its own in every report, else that of the number."""
-    return PALETTE[place_of(method, number) % len(PALETTE)]
-
-
-def place_of(method: str, number: int) -> int:
-    """A method's place among colours and markers."""
-    return METHODS.index(method) if method in METHODS else len(METHODS) + number
+        figure.set_figheight(figure.get_figheight() + 0.185 * rows)
 
 
 def _order(levels: str) -> tuple[int, tuple[int, ...]]:
@@ -326,7 +296,7 @@ def name_of(metric: str, k: int) -> str:
 def _watched_name(name: str) -> str:
     fold, _, rest = name.partition("_")
     words = {"valid": "validation", "test": "test"}
-    return f"{rest.capitalize()} on {words.get(fold, fold)} items"
+    return f"{rest.capitalize()}, {words.get(fold, fold)}"
 
 
 def thousands(axis: Any) -> None:

@@ -9,14 +9,35 @@ from typing import Any
 from mrl4rec.core import lazy
 from mrl4rec.evaluation.hierarchy.measure import SIDES
 from mrl4rec.reporting.cells import Table, stat_text
-from mrl4rec.reporting.figures import LINES, MARKS, PALETTE, RULE, SIZE, colour, style
+from mrl4rec.reporting.figures import LEGEND, RULE, SIZE, style
+from mrl4rec.reporting.looks import LINES, MARKS, PALETTE, colour
 from mrl4rec.reporting.runs import Stat
+from mrl4rec.reporting.runs import group as group_runs
+from mrl4rec.reporting.warehouse import Context
 
 with lazy.imports():
     import matplotlib.figure
 
 Row = Mapping[str, Any]
 CHANCE = "random vectors"
+UNKNOWN = "models that were not evaluated"
+
+
+def by_place(rows: Sequence[Row], contexts: Sequence[Context]) -> list[tuple[str, list[Row]]]:
+    """Rows by the protocol, core and split of their model, each model under its row's name.
+
+    Models that were not evaluated come last, under their method's name.
+    """
+    known: dict[str, tuple[str, str]] = {}
+    for context in contexts:
+        for group in group_runs([run for run in context.runs if run.model and not run.rotated]):
+            where = f"protocol {group.protocol}, {context.name}"
+            known |= {str(run.model): (where, group.label) for run in group.runs}
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        where, label = known.get(row["model"], (UNKNOWN, row["method"]))
+        found.setdefault(where, []).append({**row, "method": label})
+    return sorted(found.items(), key=lambda pair: (pair[0] == UNKNOWN, pair[0]))
 
 
 def tables(rows: Sequence[Row]) -> dict[str, Table]:
@@ -109,7 +130,7 @@ def _planted(rows: Sequence[Row]) -> Any:
         _draw(axes, at_depth)
         axes.set_title(f"{count[depth]} planted groups", loc="left")
         axes.set_ylabel("AMI")
-    panels[-1].set_xlabel("width: first so many dimensions of a vector")
+    panels[-1].set_xlabel("width (first dimensions of a vector)")
     _legend(figure, panels[0])
     return figure
 
@@ -120,7 +141,7 @@ def _nested(rows: Sequence[Row]) -> Any:
     figure = matplotlib.figure.Figure(figsize=SIZE, layout="constrained")
     axes = figure.add_subplot()
     _draw(axes, {name: by for (name, _), by in _lines(rows).items()})
-    axes.set_xlabel("width of the narrower prefix, against the next one")
+    axes.set_xlabel("width of the narrower prefix")
     axes.set_ylabel("contained, above chance")
     _legend(figure, axes)
     return figure
@@ -134,7 +155,7 @@ def _draw(axes: Any, lines: Mapping[str, Mapping[int, Stat]]) -> None:
         look = {
             "color": colour(base.split(" ·")[0], number),
             "linestyle": LINES[1 if turned else 0],
-            "marker": MARKS[1 if turned else 0],
+            "marker": MARKS[number % len(MARKS)],
         }
         if name == CHANCE:
             look = {"color": PALETTE[6], "linestyle": ":", "marker": ""}
@@ -154,5 +175,6 @@ def _draw(axes: Any, lines: Mapping[str, Mapping[int, Stat]]) -> None:
 
 def _legend(figure: Any, axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=2.2)
-    figure.set_figheight(figure.get_figheight() + 0.17 * -(-len(labels) // 2))
+    columns = 1 if max(map(len, labels)) > LEGEND else 2
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, handlelength=2.6)
+    figure.set_figheight(figure.get_figheight() + 0.185 * -(-len(labels) // columns))

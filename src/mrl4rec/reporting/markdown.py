@@ -18,6 +18,7 @@ from mrl4rec.reporting.compare import compare
 from mrl4rec.reporting.costs import cost
 from mrl4rec.reporting.evidence import Evidence, evidence
 from mrl4rec.reporting.figures import sweep
+from mrl4rec.reporting.hierarchy import by_place
 from mrl4rec.reporting.hierarchy import tables as hierarchy_tables
 from mrl4rec.reporting.runs import Group, at_full_width, group, load_runs
 from mrl4rec.reporting.split_views import over_splits
@@ -88,9 +89,10 @@ def _dataset(settings: Settings, name: str) -> Iterator[str]:
     if splits is not None:
         yield "### The same methods on other splits\n"
         yield table(splits)
-    for title, measured in hierarchy_tables(rows_of(settings, name)).items():
-        yield f"### Hierarchy: {title}\n"
-        yield table(measured)
+    for where, rows in by_place(rows_of(settings, name), found):
+        for title, measured in hierarchy_tables(rows).items():
+            yield f"### Hierarchy: {title}, {where}\n"
+            yield table(measured)
 
 
 def _context(settings: Settings, context: Context) -> Iterator[str]:

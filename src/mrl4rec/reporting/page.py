@@ -33,6 +33,14 @@ with lazy.imports():
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
+CONTENTS = (
+    ("splits", "Other splits"),
+    ("hierarchy", "Hierarchy in the prefixes"),
+    ("promotions", "Retraining"),
+    ("configs", "Run again"),
+    ("gates", "Gates"),
+)
+"""What a data set may have beside its leaderboards: its anchor, and what it is called."""
 
 
 def build(
@@ -63,16 +71,18 @@ def _dataset(settings: Settings, name: str, beside: Path) -> dict[str, Any]:
     ]
     gates = _gates(settings, name, beside)
     failed = sum(row[3] != "pass" for row in gates.rows) if gates else 0
-    return {
+    made = {
         "name": name,
+        "anchor": slug(name),
         "parts": parts,
         "configs": _configs(settings, name),
         "gates": gates,
         "failed": failed,
         "splits": over_splits(found) if several else None,
-        "hierarchy": _hierarchy(settings, name),
+        "hierarchy": _hierarchy(settings, name, found),
         "promotions": _promotions(settings, name),
     }
+    return {**made, "contents": [(part, title) for part, title in CONTENTS if made[part]]}
 
 
 def _configs(settings: Settings, name: str) -> list[tuple[str, str]]:
@@ -82,11 +92,13 @@ def _configs(settings: Settings, name: str) -> list[tuple[str, str]]:
     return [(str(file), file.read_text(encoding="utf-8")) for file in files]
 
 
-def _hierarchy(settings: Settings, name: str) -> list[dict[str, Any]]:
+def _hierarchy(settings: Settings, name: str, found: Sequence[Context]) -> list[dict[str, Any]]:
     """What clusters of the prefixes say, where `mrl4rec hierarchy` has measured it."""
-    rows = rows_of(settings, name)
-    drawn, tables = hierarchy.figures(rows), hierarchy.figure_tables(rows)
-    return panels(drawn, tables, f"{name}-hierarchy", "")
+    out = []
+    for number, (where, rows) in enumerate(hierarchy.by_place(rows_of(settings, name), found)):
+        drawn, tables = hierarchy.figures(rows), hierarchy.figure_tables(rows)
+        out += panels(drawn, tables, f"{name}-hierarchy-{number}", "", where)
+    return out
 
 
 def _promotions(settings: Settings, name: str) -> dict[str, Any] | None:
@@ -94,6 +106,7 @@ def _promotions(settings: Settings, name: str) -> dict[str, Any] | None:
     found = promotions.history(settings, name)
     if not found.rows and not found.dumps:
         return None
+    drawn = promotion_figures.draw(found)
     tables = {
         "champion_over_time": promotions.champion_table(found),
         "drift": promotions.drift_table(found),
@@ -103,7 +116,7 @@ def _promotions(settings: Settings, name: str) -> dict[str, Any] | None:
     return {
         "ledger": promotions.ledger_table(found),
         "dumps": promotions.dump_table(found),
-        "figures": panels(promotion_figures.draw(found), tables, f"{name}-retraining", ""),
+        "figures": panels(drawn, tables, f"{name}-retraining", "", "each dump as it came"),
     }
 
 
@@ -119,12 +132,14 @@ def _context(
     return {
         "anchor": slug(anchor),
         "title": title,
+        "name": context.name,
         "facts": _facts(settings, context, comparison),
         "missing": _missing(context),
         "sources": views.sources(source_rows(settings, context)),
         "stages": views.stages(context),
         "boards": [
-            board(settings, p, g, comparison, anchor, studies) for p, g in by_protocol.items()
+            board(settings, p, g, comparison, anchor, context.name, studies)
+            for p, g in by_protocol.items()
         ],
         "comparison": comparison,
         "portrait": _portrait(settings, context, anchor),
@@ -152,7 +167,7 @@ def _portrait(settings: Settings, context: Context, anchor: str) -> dict[str, An
         notes.append("The dump has no ratings.")
     if context.ingest is not None and not found.rules:
         notes.append("No record was quarantined.")
-    drawn = panels(figures.dump(found), tables, anchor, "")
+    drawn = panels(figures.dump(found), tables, anchor, "", f"dump and core ({context.core_name})")
     return {"degrees": degrees, "rules": views.rules(found), "figures": drawn, "notes": notes}
 
 

@@ -14,7 +14,7 @@ with lazy.imports():
 TITLES = {
     "recall_by_width": "{metric} by width",
     "level_sweep": "{metric} by level set",
-    "learning_curve": "What chose the epoch",
+    "learning_curve": "The metric that chose the epoch",
     "loss": "Training loss",
     "user_degrees": "Reviews of a user",
     "item_degrees": "Reviews of an item",
@@ -22,9 +22,10 @@ TITLES = {
     "ratings": "Ratings",
     "quarantine": "Quarantine by rule",
     "champion_over_time": "Champion and challenger",
-    "standing": "Which differences are significant",
-    "by_activity": "{metric} by how much a user has",
-    "by_popularity": "{metric} by how popular the test items are",
+    "standing": "{metric}: which differences are significant",
+    "per_user": "{metric} of each user",
+    "by_activity": "{metric} by training pairs of a user",
+    "by_popularity": "{metric} by popularity of the test items",
     "cost": "{metric} against the seconds of training",
     "planted_users": "Planted groups of users, found in each prefix",
     "planted_items": "Planted groups of items, found in each prefix",
@@ -37,14 +38,16 @@ TITLES = {
 
 
 def panels(
-    drawn: Mapping[str, Any], tables: Mapping[str, Any], anchor: str, metric: str
+    drawn: Mapping[str, Any], tables: Mapping[str, Any], anchor: str, metric: str, where: str
 ) -> list[dict[str, Any]]:
-    """Each figure with its title, its SVG and its table."""
+    """Each figure with its title, what it is of (``where``), its SVG and its table."""
     out = []
     for name, figure in drawn.items():
         title = TITLES[name].format(metric=metric)
-        svg = to_svg(figure, slug(f"{anchor}-{name}"), title)
-        out.append({"title": title, "svg": markupsafe.Markup(svg), "table": tables.get(name)})
+        place = slug(f"{anchor}-{name}")
+        svg = markupsafe.Markup(to_svg(figure, place, f"{title}, {where}"))
+        out.append({"name": name, "anchor": place, "title": title, "where": where, "svg": svg,
+                    "table": tables.get(name)})  # fmt: skip
     return out
 
 

@@ -22,9 +22,10 @@ def plots(settings: Settings, datasets: Sequence[str] | None, folder: Path) -> l
     for name in settings.storage.chosen(datasets):
         context = contexts(settings, name, load_runs(settings, name))[0]
         drawn = figures.dump(portrait(settings, context))
-        written += figures.save(drawn, folder / name)
+        written += figures.save(drawn, folder / name, f"{name}, {context.core_name}")
         groups = group(context.runs)
         for protocol in sorted({found.protocol for found in groups}):
             of_it = [found for found in groups if found.protocol == protocol]
-            written += figures.save(figures.results(of_it), folder / name / protocol)
+            where = f"{name}, protocol {protocol}, {context.name}"
+            written += figures.save(figures.results(of_it), folder / name / protocol, where)
     return written

@@ -6,14 +6,15 @@ from datetime import timedelta
 from typing import Any
 
 from mrl4rec.core import lazy
-from mrl4rec.reporting.figures import LINES, MARKS, PALETTE, legend, panel, style, thousands
+from mrl4rec.reporting.figures import legend, panel, style, thousands
+from mrl4rec.reporting.looks import PALETTE, shape
 from mrl4rec.reporting.promotions import DISTANCES, History, name_of
 
 with lazy.imports():
     from matplotlib import dates
 
 CHAMPION, CHALLENGER, REFUSED = PALETTE[0], PALETTE[1], PALETTE[6]
-MOST_NAMES = 8
+MOST_NAMES = 6
 """Dumps whose names stand under an axis."""
 
 
@@ -72,10 +73,10 @@ def champion_over_time(found: History) -> Any:
 
     if len({*times, *refused}) == 1:  # a single day is no range to put ticks on
         axes.set_xlim(times[0] - timedelta(days=3), times[0] + timedelta(days=3))
-    locator = dates.AutoDateLocator(maxticks=7)
+    locator = dates.AutoDateLocator(minticks=2, maxticks=6)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, show_offset=False))
-    axes.set_xlabel("begin of the window that both were judged on")
+    axes.set_xlabel("begin of the window")
     axes.set_ylabel("NDCG@20")
     legend(figure, axes)
     return figure
@@ -90,8 +91,7 @@ def drift(found: History) -> Any:
     places = list(range(len(dumps)))
     for number, (name, said) in enumerate(DISTANCES.items()):
         values = [dump["change"][name] for dump in dumps]
-        axes.plot(places, values, LINES[number % len(LINES)], marker=MARKS[number % len(MARKS)],
-                  color=PALETTE[number % len(PALETTE)], label=said)  # fmt: skip
+        axes.plot(places, values, color=PALETTE[number % len(PALETTE)], label=said, **shape(number))
     axes.axhline(0, color=PALETTE[6], linewidth=0.7)
     axes.set_ylabel("distance, or gain of a share")
     _names(axes, [name_of(dump) for dump in dumps])
@@ -104,7 +104,7 @@ def rows(found: History) -> Any:
     dumps = found.dumps[1:] if len(found.dumps) > 1 else []
     if not dumps:
         return None
-    figure, axes = panel(height=2.8)
+    figure, axes = panel()
     axes.bar(range(len(dumps)), [dump["rows"] for dump in dumps], color=PALETTE[0])
     axes.grid(axis="x", visible=False)
     axes.set_ylabel("new rows")
@@ -118,7 +118,7 @@ def auc(found: History) -> Any:
     dumps = [dump for dump in found.dumps if dump["champion_auc"] is not None]
     if not dumps:
         return None
-    figure, axes = panel(height=2.8)
+    figure, axes = panel()
     values = [dump["champion_auc"] for dump in dumps]
     errors = [1.0 / dump["auc_pairs"] ** 0.5 for dump in dumps]  # two standard errors, at most
     axes.errorbar(range(len(dumps)), values, yerr=errors, marker="o", color=PALETTE[0], capsize=2,
@@ -128,7 +128,7 @@ def auc(found: History) -> Any:
                   xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=7.5,
                   color=PALETTE[1])  # fmt: skip
     axes.set_ylim(min(0.4, *values) - 0.02, 1.0)
-    axes.set_ylabel("champion's AUC on new pairs")
+    axes.set_ylabel("AUC on new pairs")
     _names(axes, [name_of(dump) for dump in dumps])
     return figure
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from mrl4rec.core import lazy
 from mrl4rec.reporting import figures
+from mrl4rec.reporting.looks import PALETTE
 
 with lazy.imports():
     import matplotlib as mpl
@@ -31,7 +32,7 @@ def to_svg(figure: Any, name: str, title: str) -> str:
     box = view.group(1) if view else "0 0 346 230"
     label = html.escape(title, quote=True)
     body = _REFERENCE.sub(lambda m: f"{m.group(1)}{name}-", body)
-    for number, colour in enumerate(figures.PALETTE):
+    for number, colour in enumerate(PALETTE):
         body = body.replace(colour, f"var(--s{number}, {colour})")
     body = body.replace(figures.INK, "currentColor").replace(figures.RULE, "var(--rule, #d9d9d9)")
     return f'<svg viewBox="{box}" role="img" aria-label="{label}">{body.strip()}'

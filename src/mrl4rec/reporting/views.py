@@ -24,6 +24,9 @@ PROTOCOLS = {
 }
 SPENT = ("candidates", "seconds", "MiB", "tuned")
 """Columns of cost: negatives drawn a positive, to train one model, at the peak, trials."""
+FORMS = {"year": "%Y", "month": "%Y-%m", "day": "%Y-%m-%d"}
+MOST_DAYS = 40
+"""Of a table of days; a longer dump is told by its months."""
 KEY = 12
 """Digits of a stage key that are shown."""
 
@@ -235,17 +238,17 @@ def degree_table(portrait: Portrait) -> Table | None:
 
 
 def time_table(portrait: Portrait) -> Table | None:
-    """Reviews a year (or a day of a short dump)."""
+    """Reviews a year, or a month or a day of a shorter dump."""
     if not portrait.over_time:
         return None
-    years: dict[str, int] = {}
-    form = "%Y" if portrait.span == "month" else "%Y-%m-%d"
+    few = len(portrait.over_time) <= MOST_DAYS
+    name = "year" if portrait.span == "month" else "day" if few else "month"
+    spans: dict[str, int] = {}
     for at, n in portrait.over_time:
-        if not n and form != "%Y":
-            continue
-        years[at.strftime(form)] = years.get(at.strftime(form), 0) + n
-    head = ["year" if form == "%Y" else "day", "reviews"]
-    return Table(head, [[year, text(n)] for year, n in years.items()], frozenset({1}))
+        if n:
+            span = at.strftime(FORMS[name])
+            spans[span] = spans.get(span, 0) + n
+    return Table([name, "reviews"], [[s, text(n)] for s, n in spans.items()], frozenset({1}))
 
 
 def rating_table(portrait: Portrait) -> Table | None:

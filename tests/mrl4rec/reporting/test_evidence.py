@@ -22,7 +22,7 @@ from mrl4rec.models import METHODS
 from mrl4rec.models.scorers import CountModel
 from mrl4rec.reporting import costs, markdown
 from mrl4rec.reporting.contest import Contest
-from mrl4rec.reporting.evidence import Evidence, evidence, stretches
+from mrl4rec.reporting.evidence import Evidence, evidence, spread, stretches
 from mrl4rec.reporting.runs import Group, Run, group, load_runs
 from mrl4rec.reporting.split_views import over_splits
 from mrl4rec.reporting.warehouse import contexts
@@ -104,11 +104,20 @@ def test_a_large_difference_is_told_apart_and_noise_is_not(made: Settings) -> No
 
 def test_slices_are_means_over_their_users(made: Settings) -> None:
     found = proof(made)
-    assert [(part.name, part.users) for part in found.activity] == [("1-4", 20), ("20+", 40)]
+    assert [(part.name, part.users) for part in found.activity] == [("1-4", 20), ("20-49", 40)]
     few, many = (part.means_M for part in found.activity)
     whole = [(20 * a + 40 * b) / 60 for a, b in zip(few, many, strict=True) if a and b]
     assert whole == pytest.approx(found.means_M)
     assert [(part.name, part.users) for part in found.popularity] == [("head", 59), ("tail", 1)]
+
+
+def test_the_spread_over_users_by_hand() -> None:
+    best, other = np.array([0.0, 0.5, 0.5, 1.0]), np.array([0.25, 0.5, 0.0, 0.0])
+    found = spread(other, best)
+    assert (found.none, found.better, found.worse) == (0.5, 0.25, 0.5)
+    assert found.quartiles == (0.0, 0.125, 0.3125)
+    assert [found.at_least[n] for n in (0, 1, 5, 6, 10, 11)] == [1, 0.5, 0.5, 0.25, 0.25, 0]
+    assert spread(best, None).better is None
 
 
 def test_stretches_by_hand() -> None:
@@ -185,12 +194,15 @@ def test_tuned_tells_default_by_hand_and_trials(settings: Settings) -> None:
 def test_the_page_shows_the_evidence_with_a_table_under_each_picture(made: Settings) -> None:
     html = report.build(made, None, made.warehouse / "page.html").read_text()
     figures = re.findall(r"<figure><figcaption>(.*?)</figcaption>(.*?)</figure>", html, re.S)
-    titles = [title for title, _ in figures]
-    assert "Which differences are significant" in titles
+    titles = [re.sub("<small>.*?</small>", "", title).strip() for title, _ in figures]
+    assert "Recall@20: which differences are significant" in titles
     assert "Recall@20 against the seconds of training" in titles
-    assert "Recall@20 by how much a user has" in titles
+    assert "Recall@20 of each user" in titles
+    assert "Recall@20 by training pairs of a user" in titles
+    of = [title for title, _ in figures if "Recall@20" in title]
+    assert all("protocol clean, 2-core, split random" in title for title in of)
     assert all("<table>" in body for _, body in figures), titles
-    assert "every paired test, corrected after Holm" in html
+    assert "Every paired test, corrected after Holm" in html
 
 
 def test_models_without_users_values_say_so(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -9,6 +10,7 @@ import statistics
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from deltalake import DeltaTable
@@ -16,9 +18,11 @@ from deltalake import DeltaTable
 from mrl4rec import reporting as report
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
+from mrl4rec.reporting.cells import Table
 from mrl4rec.reporting.leaderboard import boards
 from mrl4rec.reporting.lines import lines
-from mrl4rec.reporting.runs import group, load_runs
+from mrl4rec.reporting.looks import looks
+from mrl4rec.reporting.runs import Group, group, load_runs
 from tests.mrl4rec.reporting.report_warehouse import (
     Counts,
     Model,
@@ -180,7 +184,7 @@ def test_another_split_of_the_papers_data_is_named_so(settings: Settings) -> Non
 
 
 def test_nothing_is_loaded_from_elsewhere(tools: Settings, html: str, page: Page) -> None:
-    outside = [ref for ref in page.references if not ref.startswith("#")]
+    outside = [ref for ref in page.references if not ref.startswith(("#", "data:text/csv"))]
     assert outside == ["tools/docs/index.html"]
     assert (tools.warehouse / outside[0]).exists()
     assert not page.tags & {"script", "link", "img", "iframe", "object"}
@@ -189,6 +193,54 @@ def test_nothing_is_loaded_from_elsewhere(tools: Settings, html: str, page: Page
     verdicts = {row["table"]: row["verdict"] for row in page.table("table", "version", "suite")}
     assert verdicts == {"reviews": "pass", "splits": "fail"}
     assert "2 verdicts, 1 failed" in page.text
+
+
+def test_each_table_is_downloaded_as_csv(html: str, page: Page) -> None:
+    files = re.findall(r'download="([^"]+)" href="data:text/csv;charset=utf-8,([^"]+)"', html)
+    assert len(files) == len(page.tables)
+    assert len({name for name, _ in files}) == len(files)
+    rows = list(csv.DictReader(io.StringIO(unquote(dict(files)["tools-0-clean-leaderboard.csv"]))))
+    row = next(row for row in rows if row["levels"] == LEVELS)
+    recalls = (0.071, 0.072, 0.0745)
+    assert row["recall@20"] == f"{statistics.fmean(recalls):.4f}"
+    assert row["recall@20 sd"] == f"{statistics.stdev(recalls):.4f}"
+    assert next(r for r in rows if r["method"] == "EASE")["recall@20 sd"] == ""
+    text = unquote(dict(files)["tools-0-files.csv"])
+    assert "12.3 kB,12,8,1,3" in text
+
+
+def test_cells_are_written_for_a_program() -> None:
+    rows = [["a,b", "1,234", "0.5†"], ["†", "–", "0.4 ± 0.1"]]
+    found = Table(["name, in full", "n", "value"], rows, numeric=frozenset({1, 2}))
+    assert list(csv.reader(io.StringIO(found.as_csv()))) == [
+        ["name, in full", "n", "value", "value sd", "value mark"],
+        ["a,b", "1234", "0.5", "", "†"],
+        ["†", "", "0.4", "0.1", ""],
+    ]
+
+
+def test_the_contents_lead_to_every_part(html: str) -> None:
+    contents = html.partition("<nav")[2].partition("</nav>")[0]
+    titles = re.findall(r">([^<]+)</a>", contents)
+    for title in ("Leaderboard (clean)", "Leaderboard (paper)", "Widths and level sets", "Training",
+                  "Paper beside measured", "The dump", "Gates"):  # fmt: skip
+        assert title in titles
+    targets = re.findall(r'href="#([^"]+)"', contents)
+    assert len(targets) == len(set(targets)) == len(titles)
+    assert set(targets) <= set(re.findall(r'<h[234] id="([^"]+)"', html))
+
+
+def test_lines_differ_by_style_and_marker_as_well() -> None:
+    methods = ("BPR-D", "ItemCF", "MRL-M", "SLIM", "EASE", "Pop")
+    few = looks([Group(method, None, "clean", "") for method in methods])
+    for name in ("color", "marker"):
+        assert len({str(look[name]) for look in few.values()}) == len(methods)
+    groups = [Group(f"{method}{end}", levels, "clean", "") for method in methods
+              for end in ("", " rotated") for levels in (None, "4,8")]  # fmt: skip
+    many = looks(groups)
+    assert many == looks(groups[::-1])
+    assert len({(str(look["linestyle"]), look["marker"]) for look in many.values()}) == 24
+    assert many["BPR-D"]["color"] == many["BPR-D rotated"]["color"] == few["BPR-D"]["color"]
 
 
 def test_ids_inside_the_pictures_are_unique(html: str) -> None:

@@ -99,7 +99,7 @@ def test_every_drawing_is_made_and_can_be_saved(warehouse: Settings, tmp_path: P
     found = promotions.history(warehouse, DATASET)
     drawn = promotion_figures.draw(found)
     assert set(drawn) == {"champion_over_time", "drift", "drift_rows", "drift_auc"}
-    assert all(path.stat().st_size > 5_000 for path in figures.save(drawn, tmp_path))
+    assert all(path.stat().st_size > 5_000 for path in figures.save(drawn, tmp_path, "x"))
     axes = drawn["champion_over_time"].axes[0]
     labels = axes.get_legend_handles_labels()[1]
     assert set(labels) == {"champion", "challenger promoted", "challenger kept", "dump refused"}

@@ -6,12 +6,14 @@ The values of the small warehouse rise with the width, and Recall@20 at 64 is th
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
 
 from mrl4rec import reporting as report
 from mrl4rec.core.settings import Settings
+from mrl4rec.models import METHODS
 from mrl4rec.reporting.command import commands
 from mrl4rec.reporting.runs import Group, Run, at_full_width, load_runs
 from mrl4rec.reporting.warehouse import contexts
@@ -65,6 +67,31 @@ def test_the_command_that_makes_it_again_asks_for_the_rotation(tools: Settings) 
     (line,) = commands(tools, contexts(tools, "tools", runs)[0])
     assert "--methods EASE,BPR-D " in line
     assert line.split().count("--rotate") == 1
+
+
+def test_one_command_makes_one_setting_a_method_and_one_number_of_epochs(
+    settings: Settings,
+) -> None:
+    dump(settings, "tools")
+    bpr = METHODS["BPR"].as_dict()
+    models = [
+        Model("EASE", 0.09, settings={"lam": 50.0}),
+        Model("EASE", 0.08, settings={"lam": 60.0}),
+        Model("BPR", 0.05, seed=0, epoch=5, settings=bpr),
+        Model("BPR", 0.05, seed=0, epoch=5, settings=bpr),
+    ]
+    results(settings, "tools", models)
+    for number, asked in ((2, bpr["epochs"]), (3, 7)):
+        path = settings.storage.model_dir("tools", f"{number:08x}" + "d" * 56) / "model.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"epochs_asked": asked}))
+    (context,) = contexts(settings, "tools", load_runs(settings, "tools"))
+    first, second = commands(settings, context, relative=True)
+    assert "--methods EASE,BPR " in first
+    assert "--set EASE.lam=50.0" in first
+    assert "--epochs" not in first
+    assert "--methods EASE,BPR " in second
+    assert "--set EASE.lam=60.0" in second
+    assert "--epochs 7" in second
 
 
 def test_rotated_vectors_stand_by_width_alone() -> None:
