@@ -7,7 +7,7 @@ from collections.abc import Sequence
 SPECIAL = str.maketrans(
     {c: rf"\{c}" for c in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-    | {"≥": r"$\geq$", "–": "--", "·": r"$\cdot$", "†": r"\textsuperscript{\textdagger}"}
+    | {"≥": r"$\geq$", "–": "--", "·": r"$\cdot$", "±": r"$\pm$", "†": r"$^{\dagger}$"}
 )
 
 
@@ -22,7 +22,7 @@ def table(caption: str, columns: str, heads: Sequence[str], rows: Sequence[Seque
         [
             r"\begin{table}",
             rf"\caption{{{caption}}}",
-            r"\centering",
+            r"\centering\small",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             " & ".join(heads) + r" \\",

@@ -300,7 +300,8 @@ def _settings_of(run: Run) -> dict[str, Any]:
         method["epochs"] = run.card.get("epochs_asked") or method["epochs"]
     said = {name: run.card.get(name) for name in ("engine", "device", "ranks")}
     said |= {name: v for name in ("dtype", "code") if (v := run.card.get(name)) is not None}
-    return method | said | {"warm": str(run.card.get("warm") or "no")[:8]}
+    folds = run.card.get("folds") or ("train", "valid")
+    return method | said | {"warm": str(run.card.get("warm") or "no")[:8], "folds": "+".join(folds)}
 
 
 def _split_of(card: Mapping[str, Any] | None) -> str | None:

@@ -7,17 +7,12 @@ import io
 from collections.abc import Sequence
 
 from mrl4rec.core.settings import Settings
+from mrl4rec.reporting import latex
 from mrl4rec.reporting.leaderboard import boards
 from mrl4rec.reporting.lines import Line, Row, best_of, lines, marks_of, scores
-from mrl4rec.reporting.marks import MARK, Marks
+from mrl4rec.reporting.marks import Marks
 from mrl4rec.reporting.runs import Stat
 from mrl4rec.reporting.widths import widths_markdown
-
-SPECIAL = str.maketrans(
-    {c: rf"\{c}" for c in "&%$#_{}"}
-    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-    | {"≥": r"$\geq$", "–": "--", "·": r"$\cdot$", MARK: r"$^{\dagger}$"}
-)
 
 _DEVIATION = r"{\scriptsize $\pm$ %.4f}"
 _NO_DEVIATION = rf"\phantom{{ {_DEVIATION % 0}}}"
@@ -44,32 +39,18 @@ def _table(title: str, found: Sequence[Line], marks: Marks) -> str:
                                    for metric, k in columns)]  # fmt: skip
     body = [
         [
-            line.label,
-            line.levels,
+            latex.escape(line.label),
+            latex.escape(line.levels),
             *(_cell(line.values.get(p), best[p], marks.of(at, p), several) for p in columns),
         ]
         for at, line in enumerate(found)
     ]
-    seeds = "/".join(sorted({line.seeds for line in found if line.seeds not in ("–", "1")}))
-    spread = rf" Mean $\pm$ standard deviation over {seeds} seeds." if seeds else " One seed."
-    return "\n".join(
-        [
-            r"\begin{table}",
-            rf"\caption{{{_text(title)}.{spread} Best in bold."
-            + (f" {_text(marks.legend)}" if marks.notes else "")
-            + "}",
-            r"\centering\small",
-            rf"\begin{{tabular}}{{ll{'r' * len(columns)}}}",
-            r"\toprule",
-            " & ".join(heads) + r" \\",
-            r"\midrule",
-            *(" & ".join([_text(a), _text(b), *cells]) + r" \\" for a, b, *cells in body),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
+    several_seeds = "/".join(sorted({line.seeds for line in found} - {"–", "1"}))
+    one = " One seed." if any(line.seeds == "1" for line in found) else ""
+    spread = f" Mean ± standard deviation over {several_seeds} seeds." if several_seeds else one
+    caption = " ".join([f"{title}.{spread} Best in bold.", *marks.notes])
+    letters = f"ll{'r' * len(columns)}"
+    return latex.table(latex.escape(caption), letters, heads, body)
 
 
 def as_markdown(rows: Sequence[Row], settings: Settings | None = None) -> str:
@@ -107,14 +88,10 @@ def _cell(stat: Stat | None, best: float, mark: str, several: bool) -> str:
     if stat is None:
         return "--"
     value = f"{stat.mean:.4f}"
-    value = rf"\textbf{{{value}}}" if stat.mean == best else value + _text(mark)
+    value = rf"\textbf{{{value}}}" if stat.mean == best else value + latex.escape(mark)
     if stat.sd is not None:
         return rf"{value} {_DEVIATION % stat.sd}"
     return value + _NO_DEVIATION if several else value
-
-
-def _text(text: str) -> str:
-    return text.translate(SPECIAL)
 
 
 def as_csv(rows: Sequence[Row], settings: Settings | None = None) -> str:
