@@ -33,6 +33,8 @@ with lazy.imports():
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
+OF_RETRAINING = {"champion_over_time": "test pairs of each window, split since its begin"}
+"""What a figure is of, where it is not of the dumps."""
 CONTENTS = (
     ("splits", "Other splits"),
     ("hierarchy", "Hierarchy in the prefixes"),
@@ -116,7 +118,9 @@ def _promotions(settings: Settings, name: str) -> dict[str, Any] | None:
     return {
         "ledger": promotions.ledger_table(found),
         "dumps": promotions.dump_table(found),
-        "figures": panels(drawn, tables, f"{name}-retraining", "", "each dump as it came"),
+        "figures": panels(
+            drawn, tables, f"{name}-retraining", "", "each dump as it came", OF_RETRAINING
+        ),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from mrl4rec.core import lazy
@@ -38,15 +39,23 @@ TITLES = {
 
 
 def panels(
-    drawn: Mapping[str, Any], tables: Mapping[str, Any], anchor: str, metric: str, where: str
+    drawn: Mapping[str, Any],
+    tables: Mapping[str, Any],
+    anchor: str,
+    metric: str,
+    where: str,
+    elsewhere: Mapping[str, str] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
-    """Each figure with its title, what it is of (``where``), its SVG and its table."""
+    """Each figure with its title, what it is of, its SVG and its table.
+
+    Figures are of ``where``: protocol, core and split; those named in ``elsewhere`` of that.
+    """
     out = []
     for name, figure in drawn.items():
-        title = TITLES[name].format(metric=metric)
+        title, of = TITLES[name].format(metric=metric), elsewhere.get(name, where)
         place = slug(f"{anchor}-{name}")
-        svg = markupsafe.Markup(to_svg(figure, place, f"{title}, {where}"))
-        out.append({"name": name, "anchor": place, "title": title, "where": where, "svg": svg,
+        svg = markupsafe.Markup(to_svg(figure, place, f"{title}, {of}"))
+        out.append({"name": name, "anchor": place, "title": title, "where": of, "svg": svg,
                     "table": tables.get(name)})  # fmt: skip
     return out
 
