@@ -48,10 +48,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> Any:
     """Print the leaderboard; with names, the paired tests between them."""
-    if arguments.models:
-        return paired(arguments)
-
     settings = Settings()
+    settings.storage.chosen([arguments.dataset] if arguments.dataset else None)
+    if arguments.models:
+        return paired(arguments, settings)
+
     rows = report.leaderboard(settings, arguments.dataset)
     if arguments.json:
         return rows
@@ -62,9 +63,8 @@ def run(arguments: Namespace) -> Any:
     return None
 
 
-def paired(arguments: Namespace) -> Any:
+def paired(arguments: Namespace, settings: Settings) -> Any:
     """Every pair of the models named, on each data set that has them all."""
-    settings = Settings()
     place = per_user.Place(arguments.metric, arguments.k, arguments.width)
     found = comparable.heats(
         settings, arguments.models, dataset=arguments.dataset, protocol=arguments.protocol

@@ -35,6 +35,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(arguments: Namespace) -> Any:
     """Measure models, raw and rotated (or find them measured), and print what came of it."""
     settings = Settings()
+    settings.storage.chosen([arguments.dataset])
     settings.storage.check_writable()
     found: list[dict[str, Any]] = []
     dataset = arguments.dataset

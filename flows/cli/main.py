@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import io
 import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -30,8 +29,6 @@ QUIET = {
     **PATIENCE,
     **HEARTBEAT,
 }
-
-log = logging.getLogger("mrl4rec")
 
 YOUNG = 100_000
 """New objects after which Python collects garbage. Its own 700 costs a sixth of the time of
@@ -62,9 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _surroundings() -> None:
     """What the environment names may be of no use; processes that are started here inherit it."""
     network.direct_to_loopback()
-    instead = home.ensure()
-    if instead:
-        log.warning("HOME cannot be written: %s is used instead", instead)
+    home.ensure()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a locale may lack what is printed
             stream.reconfigure(errors="backslashreplace")

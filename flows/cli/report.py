@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> Any:
         files.check_file(Path(page), "--markdown" if arguments.markdown else "--out")
     else:
         settings.storage.check_writable()
-    chosen = [arguments.dataset] if arguments.dataset else None
+    chosen = settings.storage.chosen([arguments.dataset] if arguments.dataset else None)
     if arguments.markdown:
         kind, file = "markdown", markdown.write(settings, chosen, Path(arguments.markdown))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -208,7 +209,7 @@ def named_after(source: Sequence[str]) -> str | None:
     first = Path(source[0])
     several = len(source) > 1 or any(mark in first.name for mark in "*?[")
     place = (first.parent if several else first).absolute()
-    name = place.name if several or place.is_dir() else place.name.split(".")[0]
+    name = place.name if several or os.path.isdir(place) else place.name.split(".")[0]
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).lstrip("-_.")[:100]
     return name or "data"
 

@@ -49,7 +49,8 @@ def test_what_up_starts_listens_on_loopback_and_tells_no_password(
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, str], Path]]:
-    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
+    dead = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
+    environment = {**os.environ, **dead, "PREFECT_HOME": str(tmp_path / "prefect")}
     command = [
         sys.executable,
         "-m",

@@ -92,6 +92,14 @@ def contents(settings: Settings, core: Commit) -> dict[str, list[dict[str, objec
     return out
 
 
+def test_a_path_that_sql_has_to_quote(tmp_path: Path) -> None:
+    there = Settings(warehouse=tmp_path / 'it\'s "odd" %x; {a,b} *ä', data_engine="duckdb")
+    core = run(
+        "d", ingest(there, [[("a", "x", None, 1), ("b", "x", None, 2)]]), k=1, settings=there
+    )
+    assert ids(there, "users", core) == ["a", "b"]
+
+
 def test_numbers_by_first_appearance_among_the_core(settings: Settings) -> None:
     rows: list[Row] = [
         ("loner", "x", None, 1),

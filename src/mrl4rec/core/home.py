@@ -15,15 +15,14 @@ def cache() -> Path:
     return Path.home() / ".cache" / "mrl4rec"
 
 
-def ensure() -> Path | None:
+def ensure() -> None:
     """Have HOME name a folder that can be written.
 
     Where it does not, as in a container whose user has no entry, a folder of this user beside the
-    temporary files is made and named instead, which is answered. Raises Mrl4recError where somebody
-    else owns that folder.
+    temporary files is made and named instead. Raises Mrl4recError where somebody else owns it.
     """
     if _is_usable():
-        return None
+        return
     folder = Path(tempfile.gettempdir(), f"mrl4rec-home-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.lstat().st_uid != os.getuid():
@@ -33,7 +32,6 @@ def ensure() -> Path | None:
             todo="set HOME to a folder of your own",
         )
     os.environ["HOME"] = str(folder)
-    return folder
 
 
 def _is_usable() -> bool:

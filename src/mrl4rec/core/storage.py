@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """What a data set or a table may be called: never a path that leads out of the warehouse."""
-NO_PATH = re.compile(r"[#?\[\]|^\\\x00-\x1f]|%[0-9A-Fa-f]{2}|(?<=/)[A-Za-z][A-Za-z0-9+.-]+:(?=/)")
-"""What delta-rs takes as part of an address, or is one: it would see no table there."""
+NO_PATH = re.compile(
+    r"[#?\[\]|^\\\x00-\x1f]|%[0-9A-Fa-f]{2}|(?<=/)[A-Za-z][A-Za-z0-9+.-]+:(?=/)|[\ud800-\udfff]"
+)
+"""What delta-rs takes as part of an address, or is one: it would see no table there. Also bytes
+that are no text in the locale."""
 ELSEWHERE = "name another folder of this machine: --warehouse DIR, or MRL4REC_WAREHOUSE"
 
 
@@ -50,7 +53,7 @@ class Storage:
             raise UsageError(
                 f"the warehouse's path holds {odd[0]!r}: no Delta table can lie there",
                 where=shown,
-                todo=ELSEWHERE,
+                todo=ELSEWHERE if odd[0].isascii() else f"{ELSEWHERE}; or set LC_ALL=C.UTF-8",
             )
         if self.root.exists() and not self.root.is_dir():
             raise UsageError("the warehouse is a file", where=where, todo=ELSEWHERE)

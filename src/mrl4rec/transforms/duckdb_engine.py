@@ -72,8 +72,8 @@ class DuckDB:
             [there.field(column) for column in table.columns if column in there.names]
         )
         source = f"{name}_empty"
-        if paths := [_literal_glob(unquote(urlparse(file).path)) for file in delta.file_uris()]:
-            source = f"read_parquet({paths!r}, union_by_name=true)"
+        if files := [unquote(urlparse(file).path) for file in delta.file_uris()]:
+            source = f"read_parquet([{', '.join(map(_literal, files))}], union_by_name=true)"
         else:
             self.add(source, chosen.empty_table())
         columns = ", ".join(
@@ -217,6 +217,7 @@ def opened(settings: Settings) -> Iterator[DuckDB]:
             spills.rmdir()
 
 
-def _literal_glob(path: str) -> str:
-    """A path that DuckDB takes as it is: it reads ``*``, ``?`` and ``[`` as a pattern."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in path)
+def _literal(path: str) -> str:
+    """A path as a text of SQL. DuckDB reads ``*``, ``?`` and ``[`` as a pattern otherwise."""
+    quoted = path.replace("'", "''")
+    return "'" + "".join(f"[{c}]" if c in "*?[" else c for c in quoted) + "'"

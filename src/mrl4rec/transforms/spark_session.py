@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrl4rec.core import errors, lazy
+from mrl4rec.core import errors, home, lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.tables.table import DELTA_PROPERTIES
@@ -31,7 +31,7 @@ LOGGING = Path(__file__).with_name("log4j2.properties")
 LOOPBACK = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
             "spark.ui.enabled": "false"}  # fmt: skip
 """Of a local session: no port is taken; a cluster keeps its UI."""
-VARIABLES = ("SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS", "HADOOP_CONF_DIR", "JAVA_HOME",
+VARIABLES = ("SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS", "HADOOP_CONF_DIR", "JAVA_HOME",
              "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")  # fmt: skip
 """What Spark's start reads of the environment."""
 DELTA_JARS = ("delta-spark_", "delta-storage-", "delta-kernel-api-", "delta-kernel-defaults-",
@@ -58,10 +58,11 @@ def require() -> None:
     errors.require("spark")
     found = java_version()
     if found is None or found < JAVA:
+        named = os.environ.get("JAVA_HOME")
         seen = "no Java was found" if found is None else f"Java {found} was found"
         raise Mrl4recError(
             f"Spark needs Java {JAVA} or newer; {seen}",
-            where="--data-engine spark",
+            where=f"JAVA_HOME={named}" if named else "--data-engine spark",
             todo="install it (Debian: `apt-get install openjdk-17-jre-headless`) or set JAVA_HOME; "
             "or leave --data-engine out: DuckDB needs no Java",
         )
@@ -135,6 +136,8 @@ def session(settings: Settings) -> SparkSession:
     master = settings.spark_master or "local[*]"
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    if os.environ.get("LC_ALL") in ("C", "POSIX"):  # Java could name no file beyond ASCII
+        os.environ["LC_ALL"] = "C.UTF-8"
     configuration = _configuration(settings, jars, local=master.startswith("local"))
     builder: pyspark.sql.SparkSession.Builder = pyspark.sql.SparkSession.builder
     try:
@@ -176,6 +179,10 @@ def stop() -> None:
 def _configuration(settings: Settings, jars: list[str], local: bool) -> dict[str, Any]:
     # A local JVM mostly ends before its second compiler has paid for itself.
     short = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC " if local else ""
+    if local and os.statvfs("/tmp").f_flag & getattr(os, "ST_NOEXEC", 0):
+        native = home.cache() / "java"  # Snappy's library is unpacked there, and called
+        native.mkdir(parents=True, exist_ok=True)
+        short += f"-Djava.io.tmpdir={native} "
     return {
         "spark.jars": ",".join(jars),
         "spark.hadoop.fs.defaultFS": "file:///",  # whatever HADOOP_CONF_DIR says

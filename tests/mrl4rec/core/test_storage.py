@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
     """A warehouse whose path an address has to escape."""
-    return Storage(tmp_path / "my wärehouse+1")
+    return Storage(tmp_path / "my wärehouse+1 %x'\"{}*")
 
 
 def test_an_opened_version_is_read(storage: Storage) -> None:

@@ -228,6 +228,7 @@ def test_a_damaged_ledger_stops_it(settings: Settings, rounds: list[Commit]) -> 
     assert before <= files(settings)
 
 
-def test_negative_days_are_refused(settings: Settings) -> None:
-    with pytest.raises(UsageError, match="--keep-days is -1"):
-        vacuum(settings, DATASET, keep_days=-1)
+@pytest.mark.parametrize("days", [-1, float("nan"), float("inf")])
+def test_days_that_are_no_time_are_refused(settings: Settings, days: float) -> None:
+    with pytest.raises(UsageError, match=f"--keep-days is {days:g}"):
+        vacuum(settings, DATASET, keep_days=days)

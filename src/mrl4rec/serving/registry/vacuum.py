@@ -63,13 +63,14 @@ def vacuum(
 ) -> list[Swept]:
     """Remove what nobody needs; one entry a table there is.
 
-    Waits for a retraining that is going on. Raises UsageError for a negative number of days,
-    Mrl4recError where the ledger is damaged: then it is not known what a champion needs.
+    Waits for a retraining that is going on, unless nothing is removed. Raises UsageError for a
+    negative number of days, Mrl4recError where the ledger is damaged: then it is not known what a
+    champion needs.
     """
     if not 0 <= keep_days <= MOST_DAYS:  # nan is neither
         raise UsageError(f"--keep-days is {keep_days:g}", todo=f"give 0 to {MOST_DAYS:,}")
     with ExitStack() as stack:
-        for name in ("retrain", "registry"):
+        for name in () if dry_run else ("retrain", "registry"):  # a lock is a file that is written
             stack.enter_context(locked(settings.storage.lock_file(dataset, name)))
         kept = needed(settings, dataset, keep_days)
         return [
