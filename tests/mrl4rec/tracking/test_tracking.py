@@ -292,7 +292,7 @@ def model(folder: Path) -> Path:
     """A factor model of two users and three items: user a likes item z most, b item x."""
     ids = np.array(["a", "b"], dtype=object), np.array(["x", "y", "z"], dtype=object)
     users, items = np.float32([[1, 0], [0, 1]]), np.float32([[0, 3], [1, 0], [2, 1]])
-    seen = Csr(np.array([0, 1, 1]), np.array([1], np.int32), 3)  # a has seen y
+    seen = Csr(np.array([0, 1, 2]), np.array([1, 1], np.int32), 3)  # both have seen y
     card = ModelCard(stage_key="k", dataset="x", method={}, method_name="BPR")
     return model_folder.save(folder, FactorModel(users, items), card, ids, seen)
 
