@@ -32,7 +32,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "models",
         nargs="*",
         metavar="MODEL",
-        help="two or more: methods, rows of the leaderboard, or the beginning of a stage key",
+        help="two or more: methods or rows of the leaderboard, with all seeds, or single models "
+        "by a name that `mrl4rec models` lists",
     )
     add("--dataset", help="only this data set; unset: every one")
     forms = command.add_mutually_exclusive_group()

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from mrl4rec.core.choices import PROTOCOLS
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
-from mrl4rec.reporting.runs import Group, group, load_runs
+from mrl4rec.reporting.runs import Group, Run, group, load_runs
 from mrl4rec.reporting.warehouse import contexts, names_of
+from mrl4rec.serving import models
 
 KEY = re.compile(r"[0-9a-f]{6,64}")
 
@@ -35,8 +36,8 @@ def heats(
 ) -> list[Heat]:
     """For each data set in which all the names are known, the groups that they name.
 
-    A name is that of a method (``MRL-M``), of a row of the leaderboard (``MRL-M · 4,8,64``), or the
-    beginning of a stage key of a model or its evaluation (that one run). The newest split on which
+    A name is that of a method (``MRL-M``) or of a row of the leaderboard (``MRL-M · 4,8,64``), with
+    all seeds; or any other name of one model (``serving.models``). The newest split on which
     all were evaluated is taken, and of several protocols ``clean``. Raises UsageError where a name
     is unknown or means several rows, and where they share no data set, split or protocol.
     """
@@ -53,12 +54,12 @@ def heats(
             found.append(heat)
     if found:
         return found
-    unknown = [name for name in names if not any(_means(name, word) for word in known)]
+    unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(
             f"nothing was evaluated under the name {unknown[0]!r}",
             where=dataset or "the warehouse",
-            todo=nearest(unknown[0], [k for k in known if not KEY.fullmatch(k)] or ["none"]),
+            todo=nearest(unknown[0], [word for word in known if word not in names] or ["none"]),
         )
     raise refusals[0]
 
@@ -70,7 +71,10 @@ def _heat(
     protocol: str | None,
     known: dict[str, None],
 ) -> Heat | UsageError:
-    """The newest split and preferred protocol that has all the names, or why there is none."""
+    """The newest split and preferred protocol that has all the names, or why there is none.
+
+    ``known`` is filled with the names of rows, and those of ``names`` that some row has.
+    """
     refusal: UsageError | None = None
     where_is: dict[str, set[str]] = {name: set() for name in names}
     found = contexts(settings, dataset, load_runs(settings, dataset))
@@ -78,14 +82,12 @@ def _heat(
         groups = group(context.runs)
         for one in groups:
             known |= dict.fromkeys((one.method, one.label, one.name))
-            known |= dict.fromkeys(
-                key for run in one.runs for key in (*run.evaluations, run.model or "")
-            )
         for said in (protocol,) if protocol else PROTOCOLS:
             of_it = [one for one in groups if one.protocol == said]
-            sides = [_matching(name, of_it) for name in names]
+            sides = [_matching(settings, dataset, name, of_it) for name in names]
             for name, side in zip(names, sides, strict=True):
                 if side:
+                    known[name] = None
                     where_is[name].add(f"{words}, protocol {said}")
             if not all(sides):
                 continue
@@ -97,25 +99,24 @@ def _heat(
     return refusal or _apart(dataset, where_is)
 
 
-def _matching(name: str, groups: Sequence[Group]) -> list[Group]:
-    """Groups by their whole name first, then by label, then by method; by a key the one run."""
+def _matching(settings: Settings, dataset: str, name: str, groups: Sequence[Group]) -> list[Group]:
+    """Groups by their whole name first, then by label, then by method; else single runs."""
+    said = name.strip().lower()
     for words in ("name", "label", "method"):
-        hits = [one for one in groups if _means(name, getattr(one, words))]
+        hits = [one for one in groups if said == getattr(one, words).lower()]
         if hits:
             return hits
-    if not KEY.fullmatch(name.strip().lower()):
-        return []
-    return [
-        Group(one.method, one.levels, one.protocol, one.variant, [run])
-        for one in groups
-        for run in one.runs
-        if any(key.startswith(name) for key in (*run.evaluations, run.model or ""))
-    ]
+    runs = [(one, run) for one in groups for run in one.runs]
+    chosen = [(one, run) for one, run in runs if _has_key(run, said)]
+    if not chosen:
+        keys = {one.key for one in models.matching(settings, name, dataset)}
+        chosen = [(one, run) for one, run in runs if run.model in keys]
+    return [Group(o.method, o.levels, o.protocol, o.variant, [run]) for o, run in chosen]
 
 
-def _means(name: str, word: str) -> bool:
-    said, word = name.strip().lower(), word.lower()
-    return said == word or (bool(KEY.fullmatch(said)) and word.startswith(said))
+def _has_key(run: Run, said: str) -> bool:
+    keys = (*run.evaluations, run.model or "")
+    return bool(KEY.fullmatch(said)) and any(key.startswith(said) for key in keys)
 
 
 def _ambiguous(name: str, side: Sequence[Group], dataset: str) -> UsageError:

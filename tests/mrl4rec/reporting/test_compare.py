@@ -16,6 +16,8 @@ from mrl4rec.reporting.comparable import heats
 from mrl4rec.reporting.contest import contests
 from mrl4rec.reporting.per_user import Place, of_run
 from mrl4rec.reporting.runs import load_runs
+from mrl4rec.serving.registry import ledger
+from mrl4rec.serving.registry.ledger import Entry
 from tests.mrl4rec.reporting.per_user_samples import write
 from tests.mrl4rec.reporting.report_warehouse import Model, dump, results
 
@@ -65,6 +67,15 @@ def test_a_key_names_one_run(made: Settings) -> None:
     assert heat.groups[0].runs == [run]
     assert run.model is not None
     assert heats(made, [run.model[:12], "EASE"])[0].groups[0].runs == [run]
+
+
+def test_the_model_in_service_can_be_compared(made: Settings) -> None:
+    run = next(r for r in load_runs(made, "tools") if r.method == "MRL-M" and r.seed == 0)
+    row = Entry(decision="promoted", why="w", champion=run.model)
+    ledger.append(made, "tools", row, None)
+    assert heats(made, ["champion", "EASE"])[0].groups[0].runs == [run]
+    with pytest.raises(UsageError, match="challenger"):
+        heats(made, ["challenger", "EASE"])
 
 
 def test_values_of_each_evaluation_are_read_from_its_own_file(settings: Settings) -> None:

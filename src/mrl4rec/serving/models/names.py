@@ -54,7 +54,7 @@ def find(
     ``among`` are stage keys that it must be one of. Raises UsageError where there is none, or more
     than one: then with a list of them.
     """
-    found = _matching(settings, text, dataset)
+    found = matching(settings, text, dataset)
     found = [one for one in found if among is None or one.key in among]
     if len(found) == 1:
         return found[0]
@@ -68,7 +68,7 @@ def find_all(settings: Settings, text: str, dataset: str) -> list[Named]:
 
     Raises UsageError as ``find``, where they differ otherwise.
     """
-    found = _matching(settings, text, dataset)
+    found = matching(settings, text, dataset)
     if not found:
         raise _unknown(settings, text, dataset)
     models = _with_facts(settings, found)
@@ -78,8 +78,8 @@ def find_all(settings: Settings, text: str, dataset: str) -> list[Named]:
     return found
 
 
-def _matching(settings: Settings, text: str, dataset: str | None) -> list[Named]:
-    """What the first reading of the text that fits anything finds."""
+def matching(settings: Settings, text: str, dataset: str | None) -> list[Named]:
+    """All models that ``text`` may mean: what the first reading of it that fits anything finds."""
     text = text.strip()
     if dataset is not None and not _is_folder(text) and not _with_models(settings, dataset):
         settings.storage.chosen([dataset])  # raises for one that there is not
