@@ -137,6 +137,7 @@ def test_the_same_names_from_python(store: Settings) -> None:
     place = mr.Warehouse(store.warehouse)
     frame = place.models(DATASET)
     assert sorted(frame["name"]) == ["EASE", "MRL-M", "MRL-M", "Pop"]
+    assert sorted(frame["seed"].dropna()) == [0, 1]
     model = place.load("EASE", DATASET)
     assert model.card.stage_key == "c" * 64
     assert mr.load("EASE", dataset=DATASET).card == model.card

@@ -37,7 +37,8 @@ class Warehouse:
             for one in models.with_versions(settings, name, models.listed(settings, name))
         ]
         columns = [field.name for field in fields(models.ListedModel)]
-        return pd.DataFrame(rows, columns=columns)
+        whole = dict.fromkeys(("seed", "epochs_asked", "epoch"), "Int64")
+        return pd.DataFrame(rows, columns=columns).astype(whole)
 
     def load(self, name: str, dataset: str | None = None) -> Model:
         """The model that this names, as `mrl4rec models` lists them: ``MRL-M``, ``champion`` …

@@ -81,7 +81,10 @@ def with_versions(settings: Settings, dataset: str, models: list[ListedModel]) -
     aliases = Aliases(settings, dataset)
     try:
         versions, names = aliases.registered()
-    except Exception as error:  # whatever MLflow raises, or that it is not installed
+    except Mrl4recError as error:  # it is not installed: a notebook needs none
+        log.info("registered versions are left out: %s", error.what)
+        return models
+    except Exception as error:  # whatever MLflow raises
         reason = scrub(f"{type(error).__name__}: {str(error).strip()[:200]}", settings)
         log.warning("registered versions are left out: MLflow is away (%s)", reason)
         return models

@@ -216,11 +216,6 @@ def _asked(settings: Settings, question: Callable[[Any], dict[str, str]]) -> dic
             where=tracker.place,
             todo="give the first digits of the model's stage key: `mrl4rec models`",
         ) from error
-    except ImportError as error:
-        raise UsageError(
-            "MLflow is not installed, so a run or an address cannot be looked up",
-            todo="pip install 'mrl4rec[pipeline]', or give the digits of the model's stage key",
-        ) from error
     try:
         return question(client)
     except mlflow_exceptions.MlflowException:
