@@ -23,6 +23,7 @@ from mrl4rec.models.scorers import CountModel
 from mrl4rec.reporting import costs, markdown
 from mrl4rec.reporting.contest import Contest
 from mrl4rec.reporting.evidence import Evidence, evidence, spread, stretches
+from mrl4rec.reporting.hierarchy import by_place
 from mrl4rec.reporting.runs import Group, Run, group, load_runs
 from mrl4rec.reporting.split_views import over_splits
 from mrl4rec.reporting.warehouse import contexts
@@ -248,6 +249,23 @@ def test_other_settings_on_another_split_are_not_the_same_method(settings: Setti
 
     assert rows(others[0]) is None
     assert rows(*others) == ["EASE (lam=1.0)"]
+
+
+def test_hierarchies_of_other_settings_are_not_pooled(settings: Settings) -> None:
+    dump(settings, "tools")
+    models = [
+        Model("MRL-M", 0.07, LEVELS, seed, epoch=5, settings={"lr": lr})
+        for seed, lr in ((0, 1.0), (1, 1.0), (0, 2.0))
+    ]
+    results(settings, "tools", models)
+    runs = load_runs(settings, "tools")
+    keys = [run.model for run in runs] + ["f" * 64]
+    rows = [{"model": key, "method": "MRL-M"} for key in keys]
+    known, unknown = by_place(rows, contexts(settings, "tools", runs))
+    assert known[0] == "protocol clean, 2-core, split random"
+    labels = [row["method"] for row in known[1]]
+    assert labels == ["MRL-M (lr=1.0)", "MRL-M (lr=1.0)", "MRL-M (lr=2.0)"]
+    assert [row["model"] for row in unknown[1]] == ["f" * 64]
 
 
 def test_markdown_has_the_tables_and_no_place_of_this_machine(
