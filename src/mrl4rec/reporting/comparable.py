@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mrl4rec.core.choices import PROTOCOLS
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
-from mrl4rec.reporting.runs import Group, Run, group, load_runs
+from mrl4rec.reporting.runs import Group, Run, at_full_width, group, load_runs
 from mrl4rec.reporting.warehouse import contexts, names_of
 from mrl4rec.serving import models
 
@@ -100,7 +100,10 @@ def _heat(
 
 
 def _matching(settings: Settings, dataset: str, name: str, groups: Sequence[Group]) -> list[Group]:
-    """Groups by their whole name first, then by label, then by method; else single runs."""
+    """Groups by their whole name first, then by label, then by method; else single runs.
+
+    A model's key means it as it was trained, not rotated.
+    """
     said = name.strip().lower()
     for words in ("name", "label", "method"):
         hits = [one for one in groups if said == getattr(one, words).lower()]
@@ -111,7 +114,8 @@ def _matching(settings: Settings, dataset: str, name: str, groups: Sequence[Grou
     if not chosen:
         keys = {one.key for one in models.matching(settings, name, dataset)}
         chosen = [(one, run) for one, run in runs if run.model in keys]
-    return [Group(o.method, o.levels, o.protocol, o.variant, [run]) for o, run in chosen]
+    single = [Group(o.method, o.levels, o.protocol, o.variant, [run]) for o, run in chosen]
+    return at_full_width(single)
 
 
 def _has_key(run: Run, said: str) -> bool:

@@ -85,9 +85,10 @@ def test_values_of_each_evaluation_are_read_from_its_own_file(settings: Settings
         Model("BPR-D", 0.05, seed=0, epoch=5, train=train),
         Model("BPR-D", 0.05, seed=0, epoch=5, train=train, widths=(24, 64)),
         Model("EASE", 0.04),
+        Model("BPR-D rotated", 0.05, seed=0, epoch=5, train=train, widths=(24, 64)),
     ]
     results(settings, "tools", models)
-    bpr, ease = load_runs(settings, "tools")
+    bpr, ease, rotated = load_runs(settings, "tools")
     write(settings, replace(bpr, stage_key=bpr.evaluations[1]), [0.1, 0.1, 0.1])
     write(settings, bpr, [0.3, 0.3, 0.3])
     write(settings, ease, [0.2, 0.2, 0.2])
@@ -97,7 +98,8 @@ def test_values_of_each_evaluation_are_read_from_its_own_file(settings: Settings
     assert values == {8: [0.1] * 3, 24: [0.3] * 3}
     (heat,) = heats(settings, ["BPR-D", "EASE"])  # one row, so the name is enough
     assert heat.groups[0].runs == [bpr]
-    assert heats(settings, [bpr.evaluations[1][:12], "EASE"])[0].groups[0].runs == [bpr]
+    for key, run in ((bpr.evaluations[1], bpr), (train, bpr), (rotated.stage_key, rotated)):
+        assert heats(settings, [key[:12], "EASE"])[0].groups[0].runs == [run]
 
 
 @pytest.mark.parametrize(
