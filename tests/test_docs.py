@@ -30,7 +30,8 @@ def commands(text: str) -> Iterator[str]:
     for line in lines:
         command = VARIABLES.sub("", line.strip().removeprefix("$ "))
         answered = command.endswith(("--help", "--version")) or "…" in command
-        if command.startswith("mrl4rec ") and not answered:
+        failure = re.match(r"mrl4rec \w+:", command)  # what a command printed
+        if command.startswith("mrl4rec ") and not answered and not failure:
             yield command
 
 

@@ -24,6 +24,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Any:
     """Register a model and print its version."""
     settings = Settings()
+    settings.storage.check_writable()
     dataset, key, _ = models.find(settings, arguments.model, arguments.dataset)
     loaded = change.fit_to_serve(settings, dataset, key)
     registry = aliases.Aliases(settings, dataset)

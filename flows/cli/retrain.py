@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> Any:
     config = RetrainConfig(**parser.given(arguments, RetrainConfig))
     settings = data_engine.named(Settings(), config.data_engine)
     preflight.check_dumps(config, settings)
+    ephemeral.check()
     server = ephemeral.start()
     ahead.begin(config.stages(), settings)
 

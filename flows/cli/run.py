@@ -63,6 +63,7 @@ def _execute(config: RunConfig, settings: Settings) -> Outcome:
             "data set %s: finished before; what has changed since is made again", config.dataset
         )
         return execute.run_benchmark([config], data_engine.choose(settings), pipeline.plain)
+    ephemeral.check()
     server = ephemeral.start()
     _announce(config, settings)
     ahead.begin(config, settings)

@@ -17,9 +17,11 @@ import sys
 import threading
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mrl4rec.core import lazy, network
 from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.masking import masked
 
 with lazy.imports():
     import prefect.server.api.server
@@ -48,7 +50,7 @@ seconds, which outlasts a restart; Prefect's own 5 times end within one."""
 WAITING = {"PREFECT_SERVER_DATABASE_TIMEOUT": "60"}
 """Environment of the server, unless people say otherwise: servers of runs side by side write to one
 SQLite file, and on a busy machine Prefect's own 10 seconds are not enough for another's turn."""
-ANSWER_SECONDS, STOP_SECONDS = 120, 5
+ANSWER_SECONDS, STOP_SECONDS, PROBE_SECONDS = 120, 5, 2
 
 
 class Server:
@@ -97,8 +99,6 @@ def start() -> Server | None:
 
     None also where Prefect is imported already: it has read its settings then.
     """
-    network.check()
-    check_env_file()
     if "prefect" in sys.modules or is_configured():
         return None
     server = Server()
@@ -113,6 +113,28 @@ def is_configured() -> bool:
     files = {home / "profiles.toml": b"", Path("prefect.toml"): b"", Path(".env"): b"PREFECT_",
              Path("pyproject.toml"): b"[tool.prefect"}  # fmt: skip
     return named or any(path.is_file() and s in path.read_bytes() for path, s in files.items())
+
+
+def check() -> None:
+    """Raise UsageError or Mrl4recError where Prefect could not be imported, or its API asked."""
+    network.check()
+    check_env_file()
+    address = os.environ.get(URL)
+    if not address:
+        return
+    where = f"{URL}={masked(address)}"
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except ValueError:  # a port that is no number
+        usable = False
+    if not usable:
+        todo = f"write it like http://127.0.0.1:4200/api, or unset {URL}"
+        raise UsageError("this is no address of Prefect's API", where=where, todo=todo)
+    away = network.refused(address, PROBE_SECONDS)
+    if away:
+        todo = f"start it (`mrl4rec up`), or unset {URL}: the command starts one of its own"
+        raise Mrl4recError(f"Prefect's API cannot be reached: {away}", where=where, todo=todo)
 
 
 def check_env_file() -> None:

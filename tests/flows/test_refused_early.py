@@ -76,7 +76,8 @@ def test_nothing_heavy_is_imported_for_it(tmp_path: Path) -> None:
 DATA = ("ingest", "kcore", "split", "train", "evaluate")
 STAGES = ("run", *DATA)
 READERS = ("compare", "report", "tables", "quarantine", "ledger", "registry", "rollback --why w",
-           "recommend --user u", "vacuum", "hierarchy", "promote a --why w")  # fmt: skip
+           "recommend --user u", "vacuum", "hierarchy", "promote a --why w", "models",
+           "register a")  # fmt: skip
 
 
 @pytest.mark.parametrize("command", [*STAGES, "tune --method BPR", *READERS])
@@ -169,6 +170,9 @@ def test_an_option_of_the_models(
         ("tables reviws", "'reviws'", "reviews"),
         ("export m --format nyp", "--format", "npy"),
         ("export m --width x", "--width", ""),
+        ("export m --neighbours 0", "--neighbours", ""),
+        ("recommend --user u --model", "--model", "--model=VALUE"),
+        ("register", "MODEL", "--help"),
         ("export nothing", "'nothing'", ""),
         ("retrain", "--dataset", "--dataset"),
         ("retrain --dataset d --dumps none.csv", "none.csv", "path"),
@@ -180,7 +184,6 @@ def test_an_option_of_the_models(
         ("simulate --weeks 0", "--weeks", "at least 1"),
         ("simulate --poison flod", "--poison", "flood"),
         ("promote m", "--why", "--help"),
-        ("rollback --why w --to x", "--to", ""),
         ("registry --widths 8,0", "--widths", "--help"),
         ("recommend --user u --n 0", "--n", ""),
         ("recommend --user --id", "--user", "--user=VALUE"),
@@ -219,7 +222,10 @@ def test_a_warehouse_where_no_table_can_lie(
         ("MRL4REC_MEMORY_GB", "lots", ""),
         ("MRL4REC_RECOMMEND_N", "0", "1"),
         ("MRL4REC_TRACKING_URI", "htp://host", "http"),
+        ("MLFLOW_TRACKING_URI", "http://host:port", "http://localhost:5000"),
         ("MLFLOW_TRACKING_URI", "localhost:5000", "http://localhost:5000"),
+        ("PREFECT_API_URL", "htp://host", "http://127.0.0.1:4200/api"),
+        ("PREFECT_API_URL", "http://host:port/api", "http://127.0.0.1:4200/api"),
         ("HTTPS_PROXY", "ftp://host", "HTTPS_PROXY"),
         ("all_proxy", "socks4://host:1080", "all_proxy"),
         ("SSL_CERT_FILE", "/no/such.pem", "SSL_CERT_FILE"),

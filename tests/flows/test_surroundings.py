@@ -51,8 +51,9 @@ def read_only(settings: Settings) -> Iterator[Path]:
 
 
 def test_a_read_only_warehouse_is_read(read_only: Path, tmp_path: Path) -> None:
-    lines = ("tables", "tables reviews", "ledger", "quarantine --dataset d", "vacuum --dry-run",
-             "report --out r.html", "report --markdown r.md", "inspect d.csv")  # fmt: skip
+    lines = ("tables", "tables reviews", "models", "ledger", "quarantine --dataset d",
+             "vacuum --dry-run", "report --out r.html", "report --markdown r.md",
+             "inspect d.csv")  # fmt: skip
     (tmp_path / "d.csv").write_text(DUMP)
     for line, (code, _, err) in outcomes(*lines, cwd=tmp_path).items():
         assert code == 0 or "evaluated" in err, (line, err)
@@ -66,7 +67,8 @@ def test_what_would_write_there_says_why_it_cannot(
     (tmp_path / "d.csv").write_text(DUMP)
     lines = ("run --source d.csv", "ingest --dataset d --source d.csv", "tune --dataset planted "
              "--method BPR", "retrain --dataset d --dumps d.csv", "report", "promote m --why w",
-             "rollback --why w", "registry", "vacuum", "export m", "up", "simulate")  # fmt: skip
+             "rollback --why w", "register m", "registry", "vacuum", "export m", "up",
+             "simulate")  # fmt: skip
     lines = tuple(f"{line} --warehouse {place}" for line in lines)
     for line, (code, out, err) in outcomes(*lines, cwd=tmp_path).items():
         if line.startswith("report") and place != "warehouse":

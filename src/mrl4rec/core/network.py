@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import ssl
+import urllib.request
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -49,6 +51,26 @@ def check() -> None:
                 where=f"SSL_CERT_FILE={file}",
                 todo="name a PEM file, or unset SSL_CERT_FILE",
             ) from error
+
+
+def refused(address: str, seconds: float) -> str | None:
+    """Why a server cannot be reached, asked by one bare connection within so many seconds.
+
+    None where it can be, where the address is none of HTTP, and where a proxy stands before it.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or parts.hostname is None:
+        return None
+    named = urllib.request.getproxies()
+    proxied = named.get(parts.scheme) or named.get("all")
+    if proxied and not urllib.request.proxy_bypass(parts.hostname):
+        return None
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname, port), seconds).close()
+    except OSError as error:
+        return str(error)
+    return None
 
 
 def _check_proxy(name: str, value: str) -> None:

@@ -6,6 +6,7 @@ import os
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -153,6 +154,12 @@ class Settings(BaseSettings):
         name = f"{PREFIX}TRACKING_URI" if self.tracking_uri else "MLFLOW_TRACKING_URI"
         scheme, mark, _ = self.mlflow_uri().partition(":")
         kind = scheme.partition("+")[0]
+        if scheme in ("http", "https") and not _is_server(self.mlflow_uri()):
+            raise UsageError(
+                "MLflow's address has no host, or a port that is no number",
+                where=f"the environment variable {name}",
+                todo=f"write it like {scheme}://localhost:5000",
+            )
         if mark and "/" not in kind and kind not in TRACKING and kind not in _plugins():
             raise UsageError(
                 f"MLflow has no address that begins with {scheme + ':'!r}",
@@ -169,6 +176,14 @@ class Settings(BaseSettings):
         """The tracking server: the one set here, else MLflow's own setting, else SQLite."""
         named = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
         return named or f"sqlite:///{self.storage.mlflow_database}"
+
+
+def _is_server(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname and (parts.port is None or parts.port))
+    except ValueError:
+        return False
 
 
 def _plugins() -> set[str]:

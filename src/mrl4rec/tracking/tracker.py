@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
-from mrl4rec.core import lazy
+from mrl4rec.core import lazy, network
 from mrl4rec.core.masking import masked, scrub
 from mrl4rec.core.settings import Settings
 from mrl4rec.tracking.record import RunRecord, file_name
@@ -102,7 +100,7 @@ class Tracker:
         """
         if self.uri.startswith(SQLITE):
             return Path(self.uri.removeprefix(SQLITE)).exists()
-        if reason := _refused(self.uri):
+        if reason := network.refused(self.uri, PROBE_SECONDS):
             raise OSError(reason)
         return True
 
@@ -172,7 +170,8 @@ class Tracker:
     def _away(self) -> bool:
         if time.monotonic() < self._asked_again_at:
             return True
-        refused = _refused(self.uri)
+        # MLflow's client retries for minutes; a laptop without its server should not wait for it.
+        refused = network.refused(self.uri, PROBE_SECONDS)
         if refused:
             self._set_away(refused)
         return bool(refused)
@@ -189,22 +188,6 @@ class Tracker:
                 self.spool.folder,
             )
             self._warned = True
-
-
-def _refused(uri: str) -> str | None:
-    """Why a server cannot be reached, asked by one bare connection; None where it can.
-
-    MLflow's own client retries for minutes; a laptop without its server should not wait for it.
-    """
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https") or parts.hostname is None:
-        return None
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        socket.create_connection((parts.hostname, port), timeout=PROBE_SECONDS).close()
-    except OSError as error:
-        return str(error)
-    return None
 
 
 def _reason(error: Exception) -> str:
