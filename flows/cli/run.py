@@ -7,7 +7,7 @@ import logging
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from flows import ahead, console, data_engine, preflight
+from flows import addresses, ahead, console, data_engine, preflight
 from flows.benchmarking import finished
 from flows.cli import parser
 from flows.config.run import RunConfig, with_dataset
@@ -51,6 +51,9 @@ def run(arguments: argparse.Namespace) -> Any:
     for note in outcome.notes:
         print(f"data    {note}")
     print(f"report  {outcome.report}")
+    served = addresses.addresses(settings)
+    if served.pages is not None:  # `up` runs: it is there already
+        print(f"pages   {served.pages}   MLflow {served.mlflow}")
     print(f"runs    MLFLOW_TRACKING_URI={shlex.quote(masked(settings.mlflow_uri()))}")
     print(f"next    {console.command(settings, 'up')}   (MLflow and Prefect in the browser)")
     return None

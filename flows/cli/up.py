@@ -17,6 +17,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     text = "the next free one is taken where it is busy"
     command.add_argument("--prefect-port", type=port, default=4200, help=text)
     command.add_argument("--mlflow-port", type=port, default=5000, help=text)
+    command.add_argument(
+        "--pages-port", type=port, default=8300, help=f"of the report and the gates' pages; {text}"
+    )
 
 
 def port(text: str) -> int:
@@ -28,4 +31,5 @@ def port(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> Any:
     """Start them, and wait until they are stopped."""
-    return stack.up(Settings(), arguments.prefect_port, arguments.mlflow_port, arguments.json)
+    wanted = stack.Ports(arguments.prefect_port, arguments.mlflow_port, arguments.pages_port)
+    return stack.up(Settings(), wanted, arguments.json)

@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 from flows import addresses, data_engine
 from flows.deployments import COUNT
@@ -36,10 +37,17 @@ with lazy.imports():
 log = logging.getLogger("mrl4rec")
 
 HOST = "127.0.0.1"
-PAGES_PORT = 8300
-"""Where the report and the gates' pages are served, or the next free one."""
 STARTUP_SECONDS = 180
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Ports(NamedTuple):
+    """Where the servers listen."""
+
+    prefect: int
+    mlflow: int
+    pages: int
+    """The report and the gates' Data Docs."""
 
 
 @dataclass
@@ -67,10 +75,10 @@ def free_port(wanted: int) -> int:
             except OSError:
                 continue
             return port
-    raise Mrl4recError(f"no free port from {wanted} to {wanted + 99}", todo="give --prefect-port N")
+    raise Mrl4recError(f"no free port from {wanted} to {wanted + 99}", todo="name another port")
 
 
-def up(settings: Settings, prefect_port: int, mlflow_port: int, as_json: bool) -> None:
+def up(settings: Settings, wanted: Ports, as_json: bool) -> None:
     """Start the stack, print its links, and stay until Ctrl-C, SIGTERM or the end of the terminal
     (SIGHUP, unless it is ignored, as by nohup); then end every process.
 
@@ -84,24 +92,24 @@ def up(settings: Settings, prefect_port: int, mlflow_port: int, as_json: bool) -
             signal.signal(sign, _interrupt)
     logs = settings.storage.logs_dir
     logs.mkdir(parents=True, exist_ok=True)
-    ports = free_port(prefect_port), free_port(mlflow_port), free_port(PAGES_PORT)
-    api = f"http://{HOST}:{ports[0]}/api"
+    ports = Ports(*(free_port(number) for number in wanted))
+    api = f"http://{HOST}:{ports.prefect}/api"
     environment = _environment(settings, api)
     links: dict[str, str] = {}
     data_docs.refresh(settings)
     with suppress(KeyboardInterrupt), ExitStack() as stack:
-        served = stack.enter_context(pages.serving(settings, ports[2], links))
-        prefect = _start(stack, "prefect", _prefect_command(ports[0]), environment, logs)
+        served = stack.enter_context(pages.serving(settings, ports.pages, links))
+        prefect = _start(stack, "prefect", _prefect_command(ports.prefect), environment, logs)
         services = [prefect]
         if settings.tracking_uri is None:
-            command = _mlflow_command(settings, ports[1])
+            command = _mlflow_command(settings, ports.mlflow)
             # Not an argument: everybody may read those, and the address may hold a password.
             store = {"MLFLOW_BACKEND_STORE_URI": settings.mlflow_uri()}
             mlflow = _start(stack, "mlflow", command, environment | store, logs)
             services.append(mlflow)
-            _wait(mlflow, f"http://{HOST}:{ports[1]}/health")
+            _wait(mlflow, f"http://{HOST}:{ports.mlflow}/health")
             # The runs of this stack go through the server, so that its UI and they agree.
-            environment["MRL4REC_TRACKING_URI"] = f"http://{HOST}:{ports[1]}"
+            environment["MRL4REC_TRACKING_URI"] = f"http://{HOST}:{ports.mlflow}"
         _wait(prefect, f"{api}/health")
         deployments = [sys.executable, "-m", "flows.server.serve"]
         services.append(_start(stack, "deployments", deployments, environment, logs))

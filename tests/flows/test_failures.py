@@ -114,7 +114,7 @@ start = stack._start
 stack._start = lambda stack, name, command, *rest: start(stack, name, sleep, *rest)
 stack._wait = stack._wait_for_deployments = lambda *_: None
 stack._announce = lambda *_: print("up", flush=True)
-stack.up(Settings(warehouse=sys.argv[1]), 4200, 5000, True)
+stack.up(Settings(warehouse=sys.argv[1]), stack.Ports(4200, 5000, 8300), True)
 """
 
 

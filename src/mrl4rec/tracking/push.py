@@ -25,7 +25,7 @@ from mrl4rec.tracking.record import (
     milliseconds,
 )
 from mrl4rec.tracking.spool import Place
-from mrl4rec.tracking.view import VIEWS, view_note, view_state
+from mrl4rec.tracking.view import view_note, view_tags
 
 with lazy.imports():
     import mlflow
@@ -105,9 +105,10 @@ class Pusher:
     def experiments(self) -> dict[str, str]:
         """The ids of the experiments that are ours, by name, sorted."""
         found = self.client.search_experiments(filter_string=f"name LIKE '{COMMON}%'")
-        ids = {e.name: str(e.experiment_id) for e in found}
-        ours = (name for name in ids if name == COMMON or name.startswith(experiment_of("")))
-        return {name: ids[name] for name in sorted(ours)}
+        ours = [e for e in found if e.name == COMMON or e.name.startswith(experiment_of(""))]
+        for experiment in ours:
+            self._set_views(experiment)
+        return {e.name: str(e.experiment_id) for e in sorted(ours, key=lambda e: e.name)}
 
     def experiment_id(self, name: str) -> str:
         """The id of an experiment, which is created, with its views, where it is missing."""
@@ -116,22 +117,25 @@ class Pusher:
         return self._experiments[name]
 
     def _experiment(self, name: str) -> str:
-        views = {view.tag: view_state(view) for view in VIEWS}
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             if found.lifecycle_stage == "deleted":
                 self.client.restore_experiment(found.experiment_id)
-            for tag, state in views.items():
-                if tag not in found.tags:
-                    self.client.set_experiment_tag(found.experiment_id, tag, state)
+            self._set_views(found)
             return str(found.experiment_id)
         place = None  # a server decides for itself
         if not self.settings.tracking_uri:
             place = self.settings.storage.mlflow_artifacts.as_uri()
-        tags = {"mlflow.experimentKind": "custom_model_development", **views}
+        tags = {"mlflow.experimentKind": "custom_model_development", **view_tags(name)}
         made = str(self.client.create_experiment(name, place, tags))
         self.client.set_experiment_tag(made, "mlflow.note.content", view_note(made))
         return made
+
+    def _set_views(self, experiment: Any) -> None:
+        """Bring the saved views to those of today."""
+        for tag, state in view_tags(experiment.name).items():
+            if experiment.tags.get(tag) != state:
+                self.client.set_experiment_tag(experiment.experiment_id, tag, state)
 
     def _find(self, experiment: str, key: str, known: str | None = None) -> Any:
         found = self.client.search_runs(

@@ -7,8 +7,10 @@ the address. Without it the page shows neither parameters nor metrics until one 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from mrl4rec.tracking.record import COMMON
 
 PAGES = "workflowType=machine_learning"
 """MLflow has other pages for prompts and agents."""
@@ -60,6 +62,12 @@ RETRAININGS: Final = View(
 """One row a retraining, the latest first: both sides' NDCG@20 and the interval between them."""
 
 VIEWS: Final = (LEADERBOARD, RETRAININGS)
+
+
+def view_tags(experiment: str) -> dict[str, str]:
+    """The views as an experiment's tags: in that of all data sets, none is ranked with another."""
+    board = replace(LEADERBOARD, apart_by="dataset") if experiment == COMMON else LEADERBOARD
+    return {view.tag: view_state(view) for view in (board, RETRAININGS)}
 
 
 def _groups(view: View) -> dict[str, Any] | None:

@@ -176,6 +176,14 @@ def test_an_experiment_a_data_set_and_views_within_it(store: Settings) -> None:
         assert len(api.search_runs([number])) == 1
 
 
+def test_the_experiment_of_older_versions_ranks_no_two_data_sets_together(store: Settings) -> None:
+    api = client(store.mlflow_uri())
+    old = api.create_experiment(COMMON, tags={LEADERBOARD.tag: "as it was"})
+    assert Tracker(store).experiments() == {COMMON: old}
+    state = json.loads(api.get_experiment(old).tags[LEADERBOARD.tag])
+    assert state["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "dataset"}]
+
+
 def test_a_record_that_an_older_version_left_waiting_goes_where_it_would_have(
     store: Settings,
 ) -> None:
