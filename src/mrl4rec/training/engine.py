@@ -24,7 +24,9 @@ with lazy.imports():
     from mrl4rec.training import fused, fused_graph, learner
 
 COPIES = 5
-"""Tables held at once: values, two moments, the best vectors so far, and those looked at."""
+"""Tables held at once: values, two moments, the best vectors so far, and those looked at. On
+LightGCN as many again: propagated rows and gradients, and vectors of both kinds.
+"""
 
 
 class Engine(Protocol):
@@ -63,7 +65,8 @@ def create(task: Task, plan: Plan, group: Group, start: Start | None = None) -> 
 
 def _check_memory(task: Task, plan: Plan) -> None:
     rows = task.seen.n_rows + task.seen.n_columns
-    needed = COPIES * rows * plan.dim * np.dtype(plan.dtype).itemsize
+    copies = COPIES * (2 if plan.trained.model.startswith("lightgcn") else 1)
+    needed = copies * rows * plan.dim * np.dtype(plan.dtype).itemsize
     free = psutil.virtual_memory().available
     if needed > free:
         raise Mrl4recError(
