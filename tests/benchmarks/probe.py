@@ -21,7 +21,7 @@ KINDS = {
     "epoch-implicit": "published:implicit_bpr",
     "epoch-authors": "published:authors",
     "vectors": "training:vectors",
-    "lightgcn-recbole": "recbole:lightgcn",
+    "epoch-recbole": "recbole:epoch",
     "rank": "ranking:ours",
     "rank-implicit": "ranking:implicit",
     "rank-torch": "ranking:torch_chunks",

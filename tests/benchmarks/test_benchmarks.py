@@ -127,7 +127,8 @@ def test_smoke(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["epoch", "epoch-growth", "ials", "row", "ingest", "again", "planted10m"]
+    "name",
+    ["epoch", "epoch-growth", "lightgcn", "ials", "row", "ingest", "again", "planted10m"],
 )
 def test_smoke_of_whole_commands(name: str, tmp_path: Path) -> None:
     smoke(tmp_path, name)

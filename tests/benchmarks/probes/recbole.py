@@ -14,14 +14,16 @@ from scipy import sparse
 from tests.benchmarks.probes.pairs import interactions
 
 
-def lightgcn(data: dict[str, Any], layers: int, folder: str, epochs: int = 6) -> dict[str, Any]:
-    """Median seconds of an epoch of LightGCN on the training pairs; the first is left out."""
+def epoch(data: dict[str, Any], model: str, folder: str, epochs: int = 6) -> dict[str, Any]:
+    """Median seconds of an epoch of ``BPR`` or ``LightGCN`` on the training pairs; the first is
+    left out.
+    """
     _newer_libraries()
     import recbole
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
-    from recbole.model.general_recommender import LightGCN
     from recbole.trainer import Trainer
+    from recbole.utils import get_model
 
     users, items = interactions(**data).pairs("train", "valid")
     file = Path(folder, "bench", "bench.inter")
@@ -32,7 +34,7 @@ def lightgcn(data: dict[str, Any], layers: int, folder: str, epochs: int = 6) ->
     values = {
         "data_path": folder,
         "embedding_size": 64,
-        "n_layers": layers,
+        "n_layers": 1,
         "train_batch_size": 2048,
         "learning_rate": 1e-3,
         "reg_weight": 1e-4,
@@ -40,14 +42,14 @@ def lightgcn(data: dict[str, Any], layers: int, folder: str, epochs: int = 6) ->
         "use_gpu": False,
         "show_progress": False,
     }
-    config = Config(model="LightGCN", dataset="bench", config_dict=values)
+    config = Config(model=model, dataset="bench", config_dict=values)
     dataset = create_dataset(config)
     train, _, _ = data_preparation(config, dataset)
-    trainer = Trainer(config, LightGCN(config, train.dataset).to(config["device"]))
+    trainer = Trainer(config, get_model(model)(config, train.dataset).to(config["device"]))
     seconds = []
-    for epoch in range(epochs):
+    for number in range(epochs):
         began = time.perf_counter()
-        trainer._train_epoch(train, epoch)
+        trainer._train_epoch(train, number)
         seconds.append(time.perf_counter() - began)
     return {"seconds": statistics.median(seconds[1:]), "version": recbole.__version__}
 

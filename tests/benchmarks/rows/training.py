@@ -27,6 +27,8 @@ def epoch(context: Context) -> Iterator[Row]:
     ours = _epoch(data, "BPR", "fused", "cpu")
     peer = ("implicit, BPR", probe.ask("epoch-implicit", data=data, epochs=EPOCHS))
     yield against("epoch", "BPR epoch, fused", ours, peer)
+    recbole = probe.ask("epoch-recbole", data=data, model="BPR", folder=context.scratch)
+    yield against("epoch", "BPR epoch, fused", ours, ("RecBole, BPR", recbole))
     if Path("/dev/nvidiactl").exists():
         ours = _epoch(data, "MRL-M", "autograd", "cuda")
         target = None if context.small else Target("seconds", GPU_EPOCH)
@@ -62,7 +64,7 @@ def lightgcn(context: Context) -> Iterator[Row]:
     RecBole's.
     """
     data = context.training_data("ml100k")
-    recbole = probe.ask("lightgcn-recbole", data=data, layers=1, folder=context.scratch)
+    recbole = probe.ask("epoch-recbole", data=data, model="LightGCN", folder=context.scratch)
     for method in ("MRL-M@lightgcn-1", "BPR@lightgcn-1"):
         found = {engine: _epoch(data, method, engine, "cpu") for engine in engines()}
         ours = found.pop("fused")
