@@ -70,7 +70,7 @@ def contents(loaded: Loaded, asked: Options) -> Contents:
     if isinstance(model, FactorModel):
         _refuse(name, asked, ("neighbours",), "has vectors, and no weights between items")
         return _vectors(loaded, model, asked)
-    _refuse(name, asked, ("width", "rotate"), f"has no vectors to cut or rotate ({model.kind})")
+    _refuse(name, asked, ("width", "rotate"), "has no vectors to cut or rotate")
     if isinstance(model, ItemItemModel):
         return _weights(loaded, model, asked.neighbours)
     _refuse(name, asked, ("neighbours",), "has no weights between items")

@@ -282,5 +282,5 @@ def _unknown(settings: Settings, text: str, dataset: str | None) -> UsageError:
     return UsageError(
         f"there is no model {text!r}",
         where=where,
-        todo=nearest(text, known) + "; `mrl4rec models` lists them all, with their keys",
+        todo="see `mrl4rec models`; " + nearest(text, known),
     )
