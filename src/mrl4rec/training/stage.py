@@ -18,11 +18,11 @@ from mrl4rec.core import lazy
 from mrl4rec.core.cost import Meter
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
+from mrl4rec.data import known
 from mrl4rec.data.interactions import Interactions, load
 from mrl4rec.models import fit, model_folder
 from mrl4rec.models.model_folder import ModelCard
 from mrl4rec.models.scorers import Scorer, from_arrays
-from mrl4rec.tables.splits import FOLDS
 from mrl4rec.training import warm
 from mrl4rec.training.checkpoint import Store
 from mrl4rec.training.group import Group
@@ -84,7 +84,8 @@ def run(
     until = warm.latest(until, old.trained_until) if old else until
     card = replace(_card(key, dataset, split, made, epoch, history, until), cost=meter.read())
     ids = (interactions.user_ids, interactions.item_ids)
-    seen, consumed = interactions.csr(*made.folds), interactions.csr(*FOLDS)
+    seen = interactions.csr(*made.folds)
+    consumed = known.consumed(settings, dataset, split, interactions)
     model_folder.save(folder, model, card, ids, seen, consumed)
     Store(store_folder, {}, 0).clear()
     return _commit(folder, card, time.monotonic() - began, found=False)

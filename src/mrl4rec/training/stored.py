@@ -8,10 +8,9 @@ from pathlib import Path
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.data import interactions
+from mrl4rec.data import interactions, known
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import CONSUMED, Loaded
-from mrl4rec.tables.splits import FOLDS
 
 log = logging.getLogger("mrl4rec")
 
@@ -32,10 +31,11 @@ def load(settings: Settings, folder: Path) -> Loaded:
     try:
         split = Commit("split", key, "splits", versions.pop("splits"), versions)
         data = interactions.load(settings, card.dataset, split)
+        consumed = known.consumed(settings, card.dataset, split, data)
     except (Mrl4recError, KeyError) as error:
         log.warning(
             "%s was made by an earlier version and its split is gone (%s): held-out items are not "
             "left out of its lists", folder, error,
         )  # fmt: skip
         return loaded
-    return loaded._replace(consumed=data.csr(*FOLDS))
+    return loaded._replace(consumed=consumed)

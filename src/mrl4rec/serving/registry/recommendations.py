@@ -23,6 +23,7 @@ from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, stage_key
 from mrl4rec.core.storage import open_table, read_table
+from mrl4rec.data import known
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import Ids, Loaded, ModelCard
 from mrl4rec.serving.registry.lists import Lists, People, Shape, dim, in_order_of_ids
@@ -91,14 +92,14 @@ def run(settings: Settings, dataset: str, model: str, shape: Shape) -> Commit | 
     card = _sound(model_folder.read_card, folder)
     newest = versions.newest_good(settings, dataset, "interactions")
     now = state(settings, dataset)
-    if newest and now and now.key == _key(settings, card, newest, shape):
+    if newest and now and now.key == _key(settings, dataset, card, newest, shape):
         return replace(now, found=True)
     loaded = load(folder)
     found = people(settings, dataset, loaded.ids)
     if found is None:
         return None
     core, who = found
-    key = _key(settings, card, core, shape)
+    key = _key(settings, dataset, card, core, shape)
     done = _done(settings, dataset, key)
     if done is not None:
         return done
@@ -144,12 +145,16 @@ def _sound(read: Callable[[Path], _T], folder: Path) -> _T:
         raise ModelAmiss(f"{type(error).__name__}: {error}", where=str(folder)) from error
 
 
-def _key(settings: Settings, card: ModelCard, core: Commit, shape: Shape) -> str:
+def _key(settings: Settings, dataset: str, card: ModelCard, core: Commit, shape: Shape) -> str:
     made = shape.of(card)
     params: dict[str, Any] = {"n": made.n, "widths": list(made.widths)}
     if _device(settings) != "cpu":  # a GPU may order nearly equal scores otherwise
         params["device"] = _device(settings)
-    return stage_key(STAGE, CODE, {"model": card.stage_key, "core": core.key}, params)
+    inputs = {"model": card.stage_key, "core": core.key}
+    ingest = known.source(settings, dataset, core)
+    if ingest is not None:  # what the core leaves out is left out of the lists too
+        inputs["ingest"] = ingest.key
+    return stage_key(STAGE, CODE, inputs, params)
 
 
 def _device(settings: Settings) -> str:
@@ -165,7 +170,11 @@ def people(settings: Settings, dataset: str, ids: Ids) -> tuple[Commit, People] 
         sides = [_ids(settings, dataset, core, side) for side in ("user", "item")]
         if all(begins(side, mine) for side, mine in zip(sides, ids, strict=True)):
             pairs = _table(settings, dataset, core, "interactions", ["user_idx", "item_idx"])
-            users, items = (pairs[name].to_numpy() for name in ("user_idx", "item_idx"))
+            more = known.left_out(settings, dataset, core, *sides)
+            users, items = (
+                np.concatenate([pairs[name].to_numpy(), left])
+                for name, left in zip(("user_idx", "item_idx"), more, strict=True)
+            )
             return core, People(sides[0], sides[1], users, items)
     return None
 
