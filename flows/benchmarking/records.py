@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,16 +196,24 @@ class Benchmark:
         return [row for row in self._results if row["stage_key"] == key]
 
     def rows(self, done: Sequence[Done]) -> list[dict[str, Any]]:
-        """The leaderboard's rows of these cells, in their order."""
+        """The leaderboard's rows of these cells, in their order: of what was evaluated for them.
+
+        A model may have been evaluated elsewhere too, at other widths.
+        """
         by_model: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for row in report.leaderboard(self.settings, self.dataset):
             by_model.setdefault((row["model_key"], row["method"]), []).append(row)
-        names = [
-            (cell.train.key, cell.cut.name(cell.cell.method.name))
-            for cell in done
-            if cell.result is not None
-        ]
-        return [row for name in names for row in by_model.get(name, [])]
+        found: list[dict[str, Any]] = []
+        for cell in done:
+            if cell.result is not None:
+                here = {_score(row) for row in self._result_rows(cell.result.key)}
+                name = (cell.train.key, cell.cut.name(cell.cell.method.name))
+                found += [row for row in by_model.get(name, []) if _score(row) in here]
+        return found
+
+
+def _score(row: Mapping[str, Any]) -> tuple[str, int, int | None]:
+    return row["metric"], row["k"], row["width"]
 
 
 def _place(name: str) -> int:
