@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from mrl4rec.core import alerts, lazy
-from mrl4rec.core.errors import GateFailed
+from mrl4rec.core.errors import GateFailed, UsageError
 from mrl4rec.core.settings import Settings
 
 with lazy.imports():
@@ -70,6 +70,8 @@ def run_died(flow: Any, flow_run: Any, state: Any) -> None:
     error = getattr(data, "result", data)
     if isinstance(error, GateFailed | KeyboardInterrupt):
         return  # told where it failed; stopped by hand
+    if isinstance(error, UsageError) and flow_run.deployment_id is None:
+        return  # the command that was typed says it
     facts = {
         "state": state.name,
         "why": state.message,

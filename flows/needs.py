@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from deltalake import DeltaTable
+from typing import TYPE_CHECKING
 
 from flows.config.run import RunConfig
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
-from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import Commit
 from mrl4rec.core.storage import dataset_of
 
 with lazy.imports():
+    import deltalake
     import pyarrow.compute as pc
 
     from mrl4rec import models
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mrl4rec.core.settings import Settings
+    from mrl4rec.core.stage import Commit
+    from mrl4rec.formats.mapping import Mapping
 
 WHERE = {"times": ("splits", "reviewed_at"), "ratings": ("reviews", "rating")}
 """Table and column in which each need shows."""
@@ -32,14 +38,25 @@ def check(request: RunConfig, ingest: Commit, split: Commit, settings: Settings)
         commit = split if table == split.table else ingest
         uri = settings.storage.table_uri(request.dataset, table)
         if not _has_any(uri, commit.table_version(table), column):
-            who = " and ".join(dict.fromkeys(names))
-            raise UsageError(
-                f"{who} needs {models.NEEDS[need]}, and there are none",
-                where=f"{request.dataset}, table {table}, column {column}",
-                todo="leave it out of --methods, or bring a dump that has them",
-            )
+            raise _lacking(names, need, f"{request.dataset}, table {table}, column {column}")
+
+
+def check_mappings(request: RunConfig, mappings: Sequence[Mapping]) -> None:
+    """The same for a data set of which nothing was taken in yet, by how its files would be read."""
+    for need, column in (("times", "time"), ("ratings", "rating")):
+        names = [cell.method.name for cell in request.cells if need == cell.method.needs]
+        if names and not any(getattr(mapping, column) for mapping in mappings):
+            raise _lacking(names, need, ", ".join(request.source))
+
+
+def _lacking(names: Sequence[str], need: str, where: str) -> UsageError:
+    return UsageError(
+        f"{' and '.join(dict.fromkeys(names))} needs {models.NEEDS[need]}, and there are none",
+        where=where,
+        todo="leave it out of --methods, or bring a dump that has them",
+    )
 
 
 def _has_any(uri: str, version: int, column: str) -> bool:
-    rows = dataset_of(DeltaTable(uri, version)).filter(pc.field(column).is_valid())
+    rows = dataset_of(deltalake.DeltaTable(uri, version)).filter(pc.field(column).is_valid())
     return bool(rows.head(1, columns=[column]).num_rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flows import data_engine
+from flows import data_engine, needs
 from flows.config.base import option
 from mrl4rec.core import errors, lazy
 from mrl4rec.core.errors import UsageError, nearest
@@ -31,7 +31,10 @@ def check(request: RunConfig, settings: Settings) -> None:
     settings.storage.check_writable()
     check_devices(request, settings)
     if request.source:
-        ingest.check(expand(request.source), request.read_options(), settings, request.dataset)
+        options = request.read_options()
+        found = ingest.check(expand(request.source), options, settings, request.dataset)
+        if not is_there(request.dataset, settings):
+            needs.check_mappings(request, [one.mapping for one in found])
     elif request.dataset not in CATALOG:
         if not is_there(request.dataset, settings):
             raise unknown(request.dataset, settings)

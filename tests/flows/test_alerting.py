@@ -66,6 +66,7 @@ def test_every_gate_alerts() -> None:
 
 class Run:
     name, id, parameters = "brave-fox", "1234", {"datasets": ["phones"]}
+    deployment_id: str | None = None
 
 
 class State:
@@ -78,7 +79,7 @@ class Flow:
 
 
 def test_a_run_that_a_gate_stopped_is_not_told_twice(hook: Hook) -> None:
-    for error in (GateFailed("x"), KeyboardInterrupt()):
+    for error in (GateFailed("x"), KeyboardInterrupt(), UsageError("said by the command")):
         run_died(Flow, Run, State(error))
     assert alerts.flush(10)
     assert hook.got == []
@@ -88,6 +89,15 @@ def test_a_run_that_a_gate_stopped_is_not_told_twice(hook: Hook) -> None:
     assert [body["subject"] for body in hook.got] == ["mrl4rec brave-fox"] * 2
     assert hook.got[0]["facts"]["why"] == "no such column"
     assert hook.got[0]["facts"]["datasets"] == ["phones"]
+
+
+def test_wrong_parameters_of_a_deployment_are_told(hook: Hook) -> None:
+    class Scheduled(Run):
+        deployment_id = "5678"
+
+    run_died(Flow, Scheduled, State(UsageError("no such data set")))
+    assert alerts.flush(10)
+    assert [body["facts"]["why"] for body in hook.got] == ["no such data set"]
 
 
 # ---------------------------------------------------------------------- a real Prefect server

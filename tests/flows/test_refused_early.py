@@ -128,6 +128,7 @@ def test_an_option_of_the_data(
     ("wrong", "named", "nearest"),
     [
         ("--methods MRL-N", "--methods", "MRL-M"),
+        ("--source bare.csv --methods Pop,RecentPop", "RecentPop needs", "--methods"),
         ("--methods MRL-M --levels 4,x", "--levels", ""),
         ("--methods MRL-M --levels 64,4", "--levels", ""),
         ("--seeds x", "--seeds", ""),
@@ -142,8 +143,10 @@ def test_an_option_of_the_data(
     ],
 )
 def test_an_option_of_the_models(
-    refuse: Callable[..., Refusal], command: str, wrong: str, named: str, nearest: str
-) -> None:
+    refuse: Callable[..., Refusal], tmp_path: Path, command: str, wrong: str, named: str,
+    nearest: str,
+) -> None:  # fmt: skip
+    (tmp_path / "bare.csv").write_text("user,item\nu,i\n")
     said = refuse(command, "--dataset", "planted", *wrong.split())
     assert named in said.what + said.where
     assert nearest in said.todo
