@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import data_engine
+from flows.server import ephemeral
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
@@ -66,6 +67,7 @@ def examine(settings: Settings) -> list[Finding]:
         lambda: _port(4200, "Prefect"),
         lambda: _port(5000, "MLflow"),
         _versions,
+        _environment,
         _device,
     ]
     return [look() for look in looks]
@@ -175,6 +177,14 @@ def _versions() -> Finding:
         f"package versions: {'as tested' if not wrong else ', '.join(wrong)}",
         "make clean; make setup (constraints.txt has the versions that work together)",
     )
+
+
+def _environment() -> Finding:
+    try:
+        ephemeral.check()
+    except Mrl4recError as error:
+        return Finding(False, f"{error.what} ({error.where})", error.todo or "")
+    return Finding(True, "proxies, certificates and Prefect's address can be used")
 
 
 def _pins() -> dict[str, str]:

@@ -130,7 +130,11 @@ def _refusal(error: Exception) -> int | None:
     if number is not None:
         return number if number in SYSTEM else None
     said = str(error)
-    return next((n for n in SYSTEM if os.strerror(n) in said), None)
+    ours = (
+        isinstance(error, OSError) or "os error" in said or "IO Error" in said
+    )  # Rust's, DuckDB's
+    numbers = SYSTEM if ours else (errno.ENOSPC,)  # a server may deny a permission too
+    return next((n for n in numbers if os.strerror(n) in said), None)
 
 
 def _traceback(error: Exception) -> str:

@@ -220,13 +220,14 @@ def _announce(api: str, tracking: str, served: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps({**links, "experiments": boards}), flush=True)
         return
+    direct = f"  export NO_PROXY={','.join(network.LOOPBACK)}\n" if any(network.proxies()) else ""
     print(
         f"Prefect      {links['prefect']}\n"
         f"MLflow       {links['mlflow']}\n"
         + "".join(f"  {name}  {link}\n" for name, link in boards.items())
         + f"Pages        {links['pages']}   (report, gates)\n\n"
         "In another terminal:\n"
-        f"  export PREFECT_API_URL={api}\n"
+        f"  export PREFECT_API_URL={api}\n{direct}"
         "  prefect deployment run mrl4rec/smoke --watch\n"
         "  prefect deployment run mrl4rec/full-benchmark\n"
         "  prefect deployment run mrl4rec-retrain/nightly --watch\n\n"

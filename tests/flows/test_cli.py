@@ -114,6 +114,14 @@ def test_doctor_misses_java_and_jars_only_for_spark(tmp_path: Path) -> None:
     assert any("openjdk-17" in todo for todo in missing.values())
 
 
+def test_doctor_misses_what_the_environment_names(tmp_path: Path) -> None:
+    code, missing = findings(tmp_path, SSL_CERT_FILE="/no/such.pem", **without_java(tmp_path))
+    assert code == 1
+    ((what, todo),) = missing.items()
+    assert "SSL_CERT_FILE" in what
+    assert "unset" in todo
+
+
 def test_setup_without_java_leaves_spark_out_in_one_line(tmp_path: Path) -> None:
     done = run("setup", cwd=tmp_path, **without_java(tmp_path))
     assert done.returncode == 0

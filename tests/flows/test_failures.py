@@ -75,6 +75,14 @@ def test_what_the_system_refuses_names_the_place(number: int) -> None:
     assert words.where == str(Path("warehouse").absolute())
 
 
+def test_a_server_that_denies_is_not_the_system() -> None:
+    told = failures.explained(RuntimeError("PERMISSION_DENIED: Permission denied for user me"))
+    assert "RuntimeError" in told.what
+    assert failures.explained(RuntimeError("Spark: No space left on device")).what == (
+        "the disk is full"
+    )
+
+
 def test_a_missing_file_is_a_mistake_of_ours() -> None:
     assert "FileNotFoundError" in failures.explained(OSError(errno.ENOENT, "gone", "/f")).what
 

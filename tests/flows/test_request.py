@@ -15,6 +15,11 @@ from mrl4rec.core.storage import folder_name
 from tests.flows.parsed import run_config
 
 
+def test_levels_given_twice_are_two_level_sets() -> None:
+    words = ("run", "--methods", "MRL-M", "--levels", "8,64", "--levels", "16,64")
+    assert [cell.levels for cell in run_config(*words).cells] == [(8, 64), (16, 64)]
+
+
 def test_methods_without_levels_run_once_and_deterministic_ones_without_seed() -> None:
     request = RunConfig(
         dataset="d", methods=("pop", "BPR", "MRL-M"), levels=("4,64", "8,64"), seeds=(0, 1)

@@ -40,10 +40,12 @@ def test_what_up_starts_listens_on_loopback_and_tells_no_password(
     for command in commands:
         assert command[command.index("--host") + 1] == "127.0.0.1"
         assert "pa55word" not in " ".join(command)  # everybody on the machine may read it
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     away = "http://me:pa55word@127.0.0.1:9"
     stack_module._announce("http://127.0.0.1:4200/api", away, "http://127.0.0.1:8300", False)
     said = capsys.readouterr()
     assert "http://me:***@127.0.0.1:9" in said.out
+    assert "export NO_PROXY=localhost,127.0.0.1" in said.out  # for what is typed elsewhere
     assert "pa55word" not in said.out + said.err
 
 
