@@ -76,7 +76,7 @@ def test_what_the_system_refuses_names_the_place(number: int) -> None:
 
 
 def test_a_server_that_denies_is_not_the_system() -> None:
-    told = failures.explained(RuntimeError("PERMISSION_DENIED: Permission denied for user me"))
+    told = failures.explained(RuntimeError("Permission denied for user me"), debug=True)
     assert "RuntimeError" in told.what
     assert failures.explained(RuntimeError("Spark: No space left on device")).what == (
         "the disk is full"
@@ -84,7 +84,7 @@ def test_a_server_that_denies_is_not_the_system() -> None:
 
 
 def test_a_missing_file_is_a_mistake_of_ours() -> None:
-    assert "FileNotFoundError" in failures.explained(OSError(errno.ENOENT, "gone", "/f")).what
+    assert "FileNotFoundError" in failures.explained(OSError(errno.ENOENT, "gone"), debug=True).what
 
 
 def test_no_folder_of_temporary_files_names_the_variable() -> None:
