@@ -118,11 +118,20 @@ class Pusher:
 
     def _experiment(self, name: str) -> str:
         found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            if found.lifecycle_stage == "deleted":
-                self.client.restore_experiment(found.experiment_id)
-            self._set_views(found)
-            return str(found.experiment_id)
+        if found is None:
+            try:
+                return self._create_experiment(name)
+            except mlflow_exceptions.MlflowException as error:
+                # Another process, or the thread that connects beside training, was quicker.
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self.client.get_experiment_by_name(name)
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        self._set_views(found)
+        return str(found.experiment_id)
+
+    def _create_experiment(self, name: str) -> str:
         place = None  # a server decides for itself
         if not self.settings.tracking_uri:
             place = self.settings.storage.mlflow_artifacts.as_uri()

@@ -176,6 +176,16 @@ def test_an_experiment_a_data_set_and_views_within_it(store: Settings) -> None:
         assert len(api.search_runs([number])) == 1
 
 
+def test_an_experiment_that_another_process_creates_meanwhile_is_taken(store: Settings) -> None:
+    pusher, other = Pusher(store), Pusher(store)
+    look, unseen = pusher.client.get_experiment_by_name, [None]
+    pusher.client.get_experiment_by_name = lambda name: unseen.pop() if unseen else look(name)
+    assert pusher.experiment_id("mrl4rec-x") == other.experiment_id("mrl4rec-x") == "1"
+    unseen.append(None)
+    pusher._experiments.clear()
+    assert pusher.experiment_id("mrl4rec-x") == "1"
+
+
 def test_the_experiment_of_older_versions_ranks_no_two_data_sets_together(store: Settings) -> None:
     api = client(store.mlflow_uri())
     old = api.create_experiment(COMMON, tags={LEADERBOARD.tag: "as it was"})
