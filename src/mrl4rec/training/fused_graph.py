@@ -9,7 +9,10 @@ Shapes: N = U + I nodes, the users first, d dimensions.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from mrl4rec.kernels import edges
 from mrl4rec.kernels import fused as kernel
@@ -21,6 +24,8 @@ from mrl4rec.training.order import Side
 from mrl4rec.training.request import Plan
 from mrl4rec.training.tasks import Task
 from mrl4rec.training.warm import Start
+
+Floats = NDArray[Any]
 
 
 class FusedGraph(FusedLearner):
@@ -37,47 +42,43 @@ class FusedGraph(FusedLearner):
         self.recipe = self.recipe._replace(l2=0.0, scored=kernel.UP_TO_DATE)
         self.batch.norms_I.fill(0.0)
         shape = (len(self.nodes.rows), plan.dim)
-        self.given_ND, self.spread_ND, self.between_ND = (np.zeros(shape, dtype) for _ in range(3))
+        self.sums_ND, self.spread_ND, self.between_ND = (np.zeros(shape, dtype) for _ in range(3))
         self.counts_N, self.squares_N = (np.zeros(shape[0], dtype) for _ in range(2))
+        self.all_N, self.wanted_N = (np.ones(shape[0], dtype=np.bool_) for _ in range(2))
         pooled = Tables(self.spread_ND, np.full(shape[0], UNTOUCHED))
         self.scored = split(pooled, task.seen.n_rows)
 
     def loss(self, users_B: Side, positives_B: Side, step: int) -> float:
         """The loss of one batch; ``update`` then takes the step."""
-        self._pool()
+        self.wanted_N[: len(self.sides[0].rows)] = False  # any item may be a candidate
+        self.wanted_N[np.asarray(users_B)] = True
+        self._spread(self.nodes.rows, self.wanted_N)
         found = super().loss(users_B, positives_B, step)
         self._link()
         kernel.gather(
-            self.nodes, self.recipe, self.batch, *self.links, 1 / (self.layers + 1), self.given_ND,
-            self.counts_N, self.squares_N,
+            self.nodes, self.recipe, self.batch, *self.links, self.sums_ND, self.counts_N,
+            self.squares_N,
         )  # fmt: skip
         return found + self.pull / 2 * float(self.squares_N.sum(dtype=np.float64))
 
     def update(self, loss: float) -> None:
         """One step of Adam with the gradients of the last ``loss``."""
-        self._spread()
+        self._spread(self.sums_ND, self.all_N)
         kernel.move(self.nodes, self.spread_ND, self.counts_N, self.pull, self.now, self.schedule)
         self.now += 1
 
     def vectors(self) -> Arrays:
         """Copies of the vectors to score with, and of those of layer 0."""
-        self._pool()
+        self._spread(self.nodes.rows, self.all_N)
         found = dict(zip(("user_vectors", "item_vectors"), self.scored, strict=True))
         found |= {f"{name}_0": side for name, side in zip(tuple(found), self.sides, strict=True)}
         return {name: side.rows[:, : self.plan.dim].copy() for name, side in found.items()}
 
-    def _pool(self) -> None:
-        """The mean of the layers of the tables."""
-        share = self.given_ND.dtype.type(1 / (self.layers + 1))
-        np.multiply(self.nodes.rows[:, : self.plan.dim], share, out=self.given_ND)
-        self._spread()
-
-    def _spread(self) -> None:
-        """``spread_ND`` = Σ_h Â^h ``given_ND``, by Horner's rule from layer H down."""
-        bounds_P, indptr, tails_M, own_M, weights_M1 = self.graph
-        source = self.given_ND
-        for left in range(self.layers, 0, -1):
-            target = self.spread_ND if left % 2 else self.between_ND
-            target[...] = self.given_ND
-            edges.sums(bounds_P, indptr, tails_M, own_M, weights_M1, source, target)
-            source = target
+    def _spread(self, first_N: Floats, wanted_N: NDArray[np.bool_]) -> None:
+        """The wanted rows of ``spread_ND`` = Σ_h Â^h first / (H + 1), by Horner's rule."""
+        source_N, share = first_N, 1 / (self.layers + 1)
+        for left in range(self.layers, 1, -1):
+            target_ND = self.spread_ND if left % 2 else self.between_ND
+            kernel.spread(*self.graph, first_N, source_N, 1.0, self.all_N, target_ND)
+            source_N = target_ND
+        kernel.spread(*self.graph, first_N, source_N, share, wanted_N, self.spread_ND)

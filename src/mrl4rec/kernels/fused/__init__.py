@@ -5,8 +5,8 @@ slopes and the users' gradients; tables are only read. ``step`` goes over the to
 adds up its own contributions in a fixed order and takes Adam's step. No two threads write one row,
 nothing is drawn from a generator: the result is the same bits for any number of threads.
 
-On LightGCN the tables that ``look`` reads are the propagated ones; ``gather`` then adds up the
-gradient of each of their rows and, once that is carried back, ``move`` takes the step.
+On LightGCN the tables that ``look`` reads are those that ``spread`` propagated; ``gather`` then
+adds up the gradient of each of their rows, ``spread`` carries it back, and ``move`` takes the step.
 
 The losses bpr and mrl (docs/methods.md#losses) are both sums over *pairs* p of a positive and a
 negative n_p at a width w_p, of the gaps x_p = s_{u,n_p} − s_{ui}, each inner product cut to w_p:
@@ -20,7 +20,7 @@ Shapes: B examples, U users, I items, d dimensions, L widths scored, one negativ
 (ascending widths), n candidates, C chunks, E = B·(1 + L) places of items in the batch.
 """
 
-from mrl4rec.kernels.fused.graph import gather, move
+from mrl4rec.kernels.fused.graph import gather, move, spread
 from mrl4rec.kernels.fused.look import look
 from mrl4rec.kernels.fused.memory import (
     BCE,
@@ -54,5 +54,6 @@ __all__ = [
     "look",
     "measure",
     "move",
+    "spread",
     "step",
 ]

@@ -1,9 +1,9 @@
-"""The second loop of a step on LightGCN: the gradient of every propagated row, and Adam in all.
+"""The other loops of a step on LightGCN: the product with the graph, gradients, Adam in all rows.
 
 Each row of the graph takes part in each step through its neighbours, so rows are moved densely.
-The product with the graph, which lies between the two loops here, is ``mrl4rec.kernels.edges``.
+Rows are propagated, before, and gradients carried back, after, by the same product with the graph.
 
-Shapes: N = U + I nodes, the users first, d dimensions.
+Shapes: N = U + I nodes, the users first, M directed edges by their heads, d dimensions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,66 @@ from mrl4rec.kernels.fused.loops import block
 from mrl4rec.kernels.fused.memory import CHUNKS, Batch, Links, Recipe
 from mrl4rec.kernels.fused.step import sum_item, sum_user
 from mrl4rec.kernels.lazy_adam import PLAIN, Schedule, Tables, constants, update
-from mrl4rec.kernels.vector import dot
+from mrl4rec.kernels.vector import add_edges, dot
+
+
+@njit(**PLAIN)
+def _spread(
+    part: int,
+    bounds_P: NDArray[np.int64],
+    indptr: NDArray[np.int64],
+    tails_M: NDArray[np.int64],
+    own_M: NDArray[np.int64],
+    weights_M1: NDArray[Any],
+    first_N: NDArray[Any],
+    source_N: NDArray[Any],
+    share: float,
+    wanted_N: NDArray[np.bool_],
+    out_ND: NDArray[Any],
+) -> None:
+    scale = out_ND.dtype.type(share)
+    for row in range(bounds_P[part], bounds_P[part + 1]):
+        if wanted_N[row]:
+            for k in range(out_ND.shape[1]):
+                out_ND[row, k] = first_N[row, k]
+            begin, end = indptr[row], indptr[row + 1]
+            add_edges(out_ND, row, weights_M1, own_M, source_N, tails_M, begin, end)
+            for k in range(out_ND.shape[1]):
+                out_ND[row, k] *= scale
+
+
+@njit(parallel=True, nogil=True, cache=True, error_model="numpy")
+def spread(
+    bounds_P: NDArray[np.int64],
+    indptr: NDArray[np.int64],
+    tails_M: NDArray[np.int64],
+    own_M: NDArray[np.int64],
+    weights_M1: NDArray[Any],
+    first_N: NDArray[Any],
+    source_N: NDArray[Any],
+    share: float,
+    wanted_N: NDArray[np.bool_],
+    out_ND: NDArray[Any],
+) -> None:
+    """``out`` = ``share`` · (``first`` + graph · ``source``) in the wanted rows, d columns of each.
+
+    ``bounds_P`` are ``edges.bounds``: as many parts as chunks.
+    """
+    for c in prange(CHUNKS):
+        part, _ = block(c, CHUNKS)
+        _spread(
+            np.int64(part),
+            bounds_P,
+            indptr,
+            tails_M,
+            own_M,
+            weights_M1,
+            first_N,
+            source_N,
+            share,
+            wanted_N,
+            out_ND,
+        )
 
 
 @njit(**PLAIN)
@@ -29,23 +88,23 @@ def _gather(
     batch: Batch,
     user_links: Links,
     item_links: Links,
-    share: float,
     sums_ND: NDArray[Any],
     counts_N: NDArray[Any],
     squares_N: NDArray[Any],
 ) -> None:
     n_users, dim = user_links.head_R.shape[0], sums_ND.shape[1]
-    scale = sums_ND.dtype.type(share)
     begin, end = block(c, sums_ND.shape[0])
     for row in range(begin, end):
         if row < n_users:
             count = sum_user(row, c, batch, user_links)
         else:
             count = sum_item(row - n_users, c, batch, item_links, recipe)
+        if count == 0 and counts_N[row] == 0:
+            continue  # it has been zero since the batch before
         counts_N[row] = count
         squares_N[row] = count * dot(nodes.rows, row, nodes.rows, row, dim)
         for k in range(dim):
-            sums_ND[row, k] = batch.sums_CD[c, k] * scale
+            sums_ND[row, k] = batch.sums_CD[c, k]
 
 
 @njit(parallel=True, nogil=True, cache=True, error_model="numpy")
@@ -55,13 +114,12 @@ def gather(
     batch: Batch,
     user_links: Links,
     item_links: Links,
-    share: float,
     sums_ND: NDArray[Any],
     counts_N: NDArray[Any],
     squares_N: NDArray[Any],
 ) -> None:
-    """``sums_ND`` = ``share`` times what the examples give each scored row, ``counts_N`` the places
-    of each node in the batch, ``squares_N`` as often its squared norm.
+    """``sums_ND`` = what the examples give each scored row, ``counts_N`` the places of each node in
+    the batch, ``squares_N`` as often its squared norm. All three hold those of the batch before.
     """
     for c in prange(CHUNKS):
         _gather(
@@ -71,7 +129,6 @@ def gather(
             batch,
             user_links,
             item_links,
-            share,
             sums_ND,
             counts_N,
             squares_N,
