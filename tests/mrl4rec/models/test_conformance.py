@@ -80,7 +80,7 @@ def hits(scores: np.ndarray) -> float:
 def test_every_method_learns_saves_and_cuts(name: str, settings: Settings) -> None:
     method = small(name)
     commit = train(name, settings)
-    model, card, ids, seen = model_folder.load(Path(commit.summary["folder"]))
+    model, card, ids, seen, *_ = model_folder.load(Path(commit.summary["folder"]))
     everybody = np.arange(N_USERS)
     scores = model.scores(everybody)
     assert scores.shape == (N_USERS, N_ITEMS)
