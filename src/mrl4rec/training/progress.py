@@ -57,7 +57,7 @@ class Line:
     """The default listener: redraws one line on a terminal or in a notebook, else logs at times."""
 
     def __init__(self) -> None:
-        notebook = "ipykernel" in sys.modules
+        notebook = type(sys.stderr).__module__.startswith("ipykernel.")
         self._terminal = sys.stderr.isatty() or notebook
         self._clear = f"\r{' ' * 110}\r" if notebook else "\r\x1b[2K"  # cells know no such codes
         self._drawn = 0.0
