@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pooch
 
-from mrl4rec.core import network
+from mrl4rec.core import lazy, network
+
+with lazy.imports():
+    import pooch  # warns in a notebook without widgets, and mostly the file is there
 
 Progress = Callable[[str, int, int | None], None]
 """Told what is fetched, bytes so far, and all bytes where known."""
