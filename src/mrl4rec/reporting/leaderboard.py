@@ -103,10 +103,9 @@ def print_leaderboard(
         found = lines(of_it)
         marks = marks_of(settings, of_it, found)
         console.print(_table(title, found, marks, console.width))
-        for sentence in marks.notes:
+        for sentence in ("*: best of its column.", *marks.notes) if len(found) > 1 else ():
             console.print(sentence, markup=False)
-        if marks.notes:
-            console.print()
+        console.print()
     if not rows:
         console.print("no model has been evaluated yet")
 
