@@ -137,6 +137,7 @@ def one_thread_of_blas() -> Any:
     The BLAS' own would wait for each other by spinning, which on a busy machine takes far longer
     than the work; and sums would depend on how many there are.
     """
+    lazy.load(lapack)  # a BLAS that is loaded later has all its threads
     return threadpoolctl.threadpool_limits(1, "blas")
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -148,3 +152,20 @@ def test_more_dimensions_than_items_are_zeros() -> None:
     assert (users.shape, items.shape) == ((3, 5), (2, 5))
     scores = item_pairs.matrix(seen).toarray() @ ease.weights(seen, 1.0)
     assert np.allclose(users @ items.T, scores, atol=1e-5)
+
+
+def test_every_blas_has_one_thread_in_a_fresh_process() -> None:
+    """Also that of scipy, which is loaded at its first use: two were a third slower."""
+    code = """
+import numpy as np, threadpoolctl
+from mrl4rec.models import ials
+with ials.one_thread_of_blas():
+    ials.lapack.sposv(np.eye(2, dtype=np.float32), np.ones(2, np.float32))
+    print({each["num_threads"] for each in threadpoolctl.threadpool_info()
+           if each["user_api"] == "blas"})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "2"},
+    )  # fmt: skip
+    assert done.stdout.strip() == "{1}"
