@@ -18,7 +18,6 @@ from mrl4rec.reporting import latex
 
 TIED = "tied"
 """Column: whether a model is not significantly different from the best."""
-UPPER = ("ndcg", "map", "mrr")
 NOTE = (
     "95 % intervals over {users:,} users (percentile bootstrap). † not significantly different "
     "from the best in {metric} (paired sign-flip test, Holm, 5 %). One training a model."
@@ -79,13 +78,8 @@ def to_latex(board: pd.DataFrame, caption: str = "") -> str:
         cells = [_cell(row, name, best=row[name] == board[name].max()) for name in columns]
         rows.append([latex.escape(f"{row['model']}{mark}"), *cells])
     text = " ".join(filter(None, [caption, board.attrs.get("note")]))
-    heads = ["Model", *map(_head, columns)]
+    heads = ["Model", *(latex.heading(*name.split("@")) for name in columns)]
     return latex.table(latex.escape(text), "l" + "r" * len(columns), heads, rows)
-
-
-def _head(column: str) -> str:
-    metric, _, k = column.partition("@")
-    return f"{metric.upper() if metric in UPPER else metric.title()}@{k}"
 
 
 def _cell(row: Mapping[Any, Any], name: str, best: bool) -> str:

@@ -10,10 +10,17 @@ SPECIAL = str.maketrans(
     | {"≥": r"$\geq$", "–": "--", "·": r"$\cdot$", "±": r"$\pm$", "†": r"$^{\dagger}$"}
 )
 
+ABBREVIATIONS = ("ndcg", "map", "mrr")
+
 
 def escape(text: str) -> str:
     """The text with LaTeX's special characters as such."""
     return text.translate(SPECIAL)
+
+
+def heading(metric: str, k: int | str) -> str:
+    """The head of a metric's column: ``Recall@20``, ``NDCG@20``."""
+    return f"{metric.upper() if metric in ABBREVIATIONS else metric.title()}@{k}"
 
 
 def table(caption: str, columns: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

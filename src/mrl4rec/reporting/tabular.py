@@ -35,8 +35,7 @@ def as_latex(rows: Sequence[Row], settings: Settings | None = None) -> str:
 def _table(title: str, found: Sequence[Line], marks: Marks) -> str:
     columns, best = scores(found), best_of(found)
     several = any(stat.sd is not None for line in found for stat in line.values.values())
-    heads = ["Method", "Levels", *(f"{metric.title() if metric != 'ndcg' else 'NDCG'}@{k}"
-                                   for metric, k in columns)]  # fmt: skip
+    heads = ["Method", "Levels", *(latex.heading(metric, k) for metric, k in columns)]
     body = [
         [
             latex.escape(line.label),

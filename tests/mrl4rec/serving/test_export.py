@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.sparse import csr_matrix
 
-from mrl4rec.core import tensor_file
+from mrl4rec.core import lazy, tensor_file
 from mrl4rec.core.errors import UsageError
 from mrl4rec.evaluation.ranking import recommend, rotate
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import Loaded
 from mrl4rec.models.scorers import CountModel, FactorModel, ItemItemModel
 from mrl4rec.serving import export
-from mrl4rec.serving.export import Options
+from mrl4rec.serving.export import Options, formats
 from mrl4rec.serving.export.contents import nearest
 from tests.mrl4rec.models.model_samples import (
     kinds,
@@ -223,6 +224,18 @@ def test_what_cannot_be_exported_says_what_to_do(loaded: Loaded, tmp_path: Path)
     export.run(loaded, out, Options(4))  # an empty folder is free
     with pytest.raises(UsageError, match="taken"):
         export.run(loaded, out, Options(4))
+
+
+def test_without_faiss_the_extra_and_another_format_are_named(
+    loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unread = lazy.Lazy("faiss", {})
+    unread.close()
+    monkeypatch.setattr(formats, "faiss", unread)
+    monkeypatch.setitem(sys.modules, "faiss", None)  # importing it fails as if it were absent
+    with pytest.raises(UsageError, match=r"mrl4rec\[faiss\].*--format npy"):
+        export.run(loaded, tmp_path / "out", format="faiss")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])

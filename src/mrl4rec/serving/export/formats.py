@@ -45,11 +45,9 @@ def check(format: str, found: Contents) -> None:
         )
     try:
         lazy.load(faiss)  # an extra
-    except ImportError as error:
+    except Mrl4recError as error:
         raise UsageError(
-            "faiss is not installed",
-            where="--format faiss",
-            todo="pip install 'mrl4rec[faiss]', or --format npy",
+            error.what, where="--format faiss", todo=f"{error.todo}; or take --format npy"
         ) from error
 
 
