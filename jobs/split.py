@@ -12,12 +12,13 @@ from deltalake import DeltaTable
 
 from jobs import common
 from mrl4rec.core import stage
-from mrl4rec.core.choices import STRATEGIES
+from mrl4rec.core.choices import OF_SEQUENCES, STRATEGIES
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.data import split_files as author_form
-from mrl4rec.tables import SPLITS, versions
+from mrl4rec.tables import SEQUENCE_SPLITS, SPLITS, versions
+from mrl4rec.transforms import sequences as events
 from mrl4rec.transforms import splits
 from mrl4rec.transforms.engine import Engine
 from mrl4rec.transforms.opening import open_engine
@@ -33,16 +34,18 @@ INPUTS = ("interactions", "users", "items")
 def run(
     dataset: str, core: Commit, *, strategy: str, split_seed: int = 0,
     split_files: Path | None = None, since: datetime | None = None, test_share: float = 0.2,
-    settings: Settings,
+    sequences: Commit | None = None, settings: Settings,
 ) -> Commit:  # fmt: skip
     """The folds of the interactions of ``core``, from the warehouse if they are there already.
 
     ``split_files`` is a folder in the authors' form, for ``predefined`` only; ``since`` a time (in
-    UTC where it has no zone), for the strategy of that name only. Raises UsageError for a strategy
+    UTC where it has no zone), for the strategy of that name only. With ``sequences``, the commit of
+    that stage on ``core``, the events are split, and a pair has the fold of its first event; the
+    table ``sequence_splits`` has all events. Raises UsageError for a strategy
     that does not fit the data, Mrl4recError where the files' pairs are not exactly the
     interactions or another run committed meanwhile.
     """
-    _check(strategy, split_seed, split_files, since, test_share)
+    _check(strategy, split_seed, split_files, since, test_share, sequences is not None)
     files = author_form.find(split_files) if split_files else {}
     share = test_share if strategy in USES_SHARE else None
     params: dict[str, Any] = {"strategy": strategy, "split_seed": split_seed}
@@ -50,17 +53,24 @@ def run(
         since = since.replace(tzinfo=since.tzinfo or UTC).astimezone(UTC)
         params["since"] = since.isoformat()
     inputs = {"kcore": core.key, "files": author_form.digests(files)}
+    if sequences is not None:
+        inputs["sequences"] = sequences.key
     key = stage.stage_key(STAGE, CODE, inputs, {**params, "test_share": share})
     tables = common.Tables(settings, dataset)
     found = stage.find(tables.uri(MARKER), MARKER, key)
     if found is not None and versions.complete(settings, dataset, found):
         return found
 
-    tables.begin(MARKER)
     outputs = {name: core.table_version(name) for name in INPUTS}
+    if sequences is not None:
+        outputs["sequences"] = sequences.table_version("sequences")
+        tables.begin(SEQUENCE_SPLITS.name)
+    tables.begin(MARKER)
     with open_engine(settings) as engine:
         for name, version in outputs.items():
             tables.read(engine, name, version)
+        if sequences is not None:
+            return _split_events(tables, engine, params, share, since, key, outputs)
         if strategy in USES_TIME:
             _need_times(engine, strategy, tables.uri("interactions"))
         if files:
@@ -73,6 +83,31 @@ def run(
         summary = {**counts, **params, "asked": {"test": test, "valid": splits.VALID_SHARE}}
         commit = Commit(STAGE, key, MARKER, -1, outputs, summary)
         return tables.finish(engine, SPLITS, splits.table(strategy, split_seed), commit)
+
+
+def _split_events(
+    tables: common.Tables, engine: Engine, params: Mapping[str, Any], share: float | None,
+    since: datetime | None, key: str, outputs: dict[str, int],
+) -> Commit:  # fmt: skip
+    """Fold the events of ``sequences``, then the pairs by them; the pairs are the marker."""
+    strategy, seed = params["strategy"], params["split_seed"]
+    if strategy in ("global_time", "since"):
+        _need_times(engine, strategy, tables.uri("sequences"), "sequences", "at")
+    counts = events.split(engine, strategy, seed, share or 0, since)
+    for fold in ("valid", "test"):
+        if not counts[fold]:
+            raise UsageError(
+                f"no sequence is long enough to have new targets in the fold {fold}",
+                where=f"--split {strategy} of {tables.uri('sequences')}",
+                todo="bring longer histories (a lower --kcore, no --max-length) or another --split",
+            )
+    summary = {**counts, **params, "of": "sequences"}
+    note = stage.canonical({"stage": STAGE, "key": key})
+    rows = events.table("event_folds", strategy, seed)
+    tables.replace(engine, SEQUENCE_SPLITS, rows, note)
+    outputs[SEQUENCE_SPLITS.name] = tables.heads[SEQUENCE_SPLITS.name]
+    commit = Commit(STAGE, key, MARKER, -1, outputs, summary)
+    return tables.finish(engine, SPLITS, events.table("folded", strategy, seed), commit)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -88,10 +123,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _check(
-    strategy: str, seed: int, files: Path | None, since: datetime | None, share: float
-) -> None:
+    strategy: str, seed: int, files: Path | None, since: datetime | None, share: float,
+    of_sequences: bool = False,
+) -> None:  # fmt: skip
     if strategy not in STRATEGIES:
         raise UsageError(f"unknown split {strategy!r}: {nearest(strategy, STRATEGIES)}")
+    if of_sequences and strategy not in OF_SEQUENCES:
+        raise UsageError(
+            f"the split {strategy!r} is of pairs, and sequences are to be split",
+            where="--split",
+            todo=nearest(strategy, OF_SEQUENCES),
+        )
+    if strategy == "by_user" and not of_sequences:
+        raise UsageError(
+            "the split 'by_user' is of sequences, and pairs are to be split",
+            where="--split",
+            todo="give --sequences, or methods that read sequences",
+        )
     for owner, option, value, what, todo in (
         ("predefined", "--split-files", files, "the files",
          "give a folder with train.txt[.gz] and test.txt[.gz]"),
@@ -118,14 +166,18 @@ def _add_given(engine: Engine, files: dict[str, Path], tables: Mapping[str, Delt
     engine.add("given", given)
 
 
-def _need_times(engine: Engine, strategy: str, where: str) -> None:
-    """Raise UsageError where a pair has no time."""
-    lost = engine.query("SELECT 1 AS lost FROM interactions WHERE reviewed_at IS NULL LIMIT 1")
+def _need_times(
+    engine: Engine, strategy: str, where: str, table: str = "interactions", at: str = "reviewed_at"
+) -> None:
+    """Raise UsageError where a row of ``table`` has no time."""
+    lost = engine.query(f"SELECT 1 AS lost FROM {table} WHERE {at} IS NULL LIMIT 1")
     if lost.num_rows:
         raise UsageError(
             f"the split {strategy!r} needs a time for every review, and these have none",
-            where=f"{where}, column reviewed_at",
-            todo="use --split random or per_user_random",
+            where=f"{where}, column {at}",
+            todo="use --split random or per_user_random"
+            if table == "interactions"
+            else "use --split last_out or by_user",
         )
 
 

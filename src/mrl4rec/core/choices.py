@@ -10,7 +10,9 @@ Engine = Literal["auto", "fused", "autograd"]
 """What takes the training steps."""
 Protocol = Literal["clean", "paper"]
 """The preferred one first."""
-Strategy = Literal["random", "per_user_random", "last_out", "global_time", "since", "predefined"]
+Strategy = Literal[
+    "random", "per_user_random", "last_out", "by_user", "global_time", "since", "predefined"
+]
 """How a split chooses its test pairs."""
 
 DATA_ENGINES: tuple[str, ...] = get_args(DataEngine)
@@ -18,3 +20,5 @@ DEVICES: tuple[str, ...] = get_args(Device)
 ENGINES: tuple[str, ...] = get_args(Engine)
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
+OF_SEQUENCES = ("last_out", "by_user", "global_time", "since")
+"""Strategies that can split sequences; ``by_user`` splits nothing else."""

@@ -20,8 +20,11 @@ from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.core.storage import open_table, read_table
+from mrl4rec.data import sequences
+from mrl4rec.data.sequences import Sequences
 from mrl4rec.kernels.csr import Csr, csr
-from mrl4rec.tables.splits import FOLDS
+from mrl4rec.tables.sequences import SEQUENCE_SPLITS
+from mrl4rec.tables.splits import EVERY_FOLD
 
 Pairs = tuple[NDArray[np.int32], NDArray[np.int32]]
 
@@ -33,7 +36,7 @@ class Interactions:
     users_P: NDArray[np.int32]
     items_P: NDArray[np.int32]
     fold_P: NDArray[np.int8]
-    """0 train, 1 valid, 2 test."""
+    """Place in ``EVERY_FOLD``: 0 train, 1 valid, 2 test, and those of histories."""
     reviewed_at_P: NDArray[np.datetime64] | None
     """datetime64[us] in UTC, NaT where a pair has no time; None when none has."""
     n_users: int
@@ -44,6 +47,9 @@ class Interactions:
     """(I,) external ids, str."""
     split_key: str
     """Stage key of the split; empty for pairs that came from no table."""
+    sequences: Sequences | None = None
+    """Every event in order, where the split is of sequences: a pair then has the fold of its
+    first event."""
 
     def in_folds(self, *folds: str) -> NDArray[np.bool_]:
         """(P,) whether a pair is in one of these folds. Raises Mrl4recError for an unknown one."""
@@ -118,6 +124,19 @@ def from_pairs(
     )
 
 
+def from_sequences(rows: Sequences) -> Interactions:
+    """Sequences with their pairs: each has the fold of its first event; ids as ``from_pairs``."""
+    events = rows.events
+    users = np.repeat(np.arange(events.n_rows, dtype=np.int32), events.lengths)
+    _, first = np.unique(users.astype(np.int64) * events.n_items + events.items, return_index=True)
+    ids = [
+        np.array([f"{side}{index}" for index in range(n)], dtype=object)
+        for side, n in (("u", events.n_rows), ("i", events.n_items))
+    ]
+    pairs = (users[first], events.items[first], rows.fold_E[first])
+    return replace(_build(*pairs, None, ids[0], ids[1], "", "sequences"), sequences=rows)
+
+
 def load(settings: Settings, dataset: str, split: Commit) -> Interactions:
     """Read the tables a split names.
 
@@ -129,7 +148,14 @@ def load(settings: Settings, dataset: str, split: Commit) -> Interactions:
     table = _read(settings, dataset, "splits", split.table_version("splits"), columns)
     user_ids = _ids(settings, dataset, "users", "user", split)
     item_ids = _ids(settings, dataset, "items", "item", split)
-    return of_table(table, user_ids, item_ids, split.key, where)
+    found = of_table(table, user_ids, item_ids, split.key, where)
+    if SEQUENCE_SPLITS.name not in split.outputs:
+        return found
+    name = SEQUENCE_SPLITS.name
+    columns = ["sequence_id", "position", "item_idx", "fold"]
+    events = _read(settings, dataset, name, split.table_version(name), columns)
+    at = settings.storage.table_uri(dataset, name)
+    return replace(found, sequences=sequences.of_table(events, found.n_users, found.n_items, at))
 
 
 def of_table(
@@ -145,7 +171,7 @@ def of_table(
     """
     users = _index(table["user_idx"], len(user_ids), "user", where)
     items = _index(table["item_idx"], len(item_ids), "item", where)
-    fold = pc.index_in(table["fold"], value_set=pa.array(FOLDS))
+    fold = pc.index_in(table["fold"], value_set=pa.array(EVERY_FOLD))
     if fold.null_count:
         unknown = pc.unique(table["fold"].filter(pc.is_null(fold))).to_pylist()
         raise Mrl4recError(f"unknown folds {unknown}", where=where, todo="run the split again")
@@ -254,9 +280,9 @@ def _check_range(index: NDArray[Any], n: int, kind: str, where: str) -> None:
 
 
 def _fold(name: str) -> int:
-    if name not in FOLDS:
-        raise Mrl4recError(f"unknown fold {name!r}", todo=f"one of {', '.join(FOLDS)}")
-    return FOLDS.index(name)
+    if name not in EVERY_FOLD:
+        raise Mrl4recError(f"unknown fold {name!r}", todo=f"one of {', '.join(EVERY_FOLD)}")
+    return EVERY_FOLD.index(name)
 
 
 def _microseconds(times: NDArray[np.datetime64] | None, n: int) -> pa.Array:

@@ -18,7 +18,7 @@ from mrl4rec.core.storage import read_table
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.kernels.csr import Csr, csr
 from mrl4rec.tables import versions
-from mrl4rec.tables.splits import FOLDS
+from mrl4rec.tables.splits import EVERY_FOLD
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Rows of users and of items."""
@@ -31,7 +31,7 @@ def consumed(settings: Settings, dataset: str, split: Commit, data: Interactions
     cores = stage.history(settings.storage.table_uri(dataset, "interactions"), "interactions")
     version = split.outputs.get("interactions")
     core = next((core for core in cores if core.version == version), None)
-    users, items = data.pairs(*FOLDS)
+    users, items = data.pairs(*EVERY_FOLD)
     if core is not None:
         more = left_out(settings, dataset, core, data.user_ids, data.item_ids)
         both = [rows.astype(np.int64) * data.n_items + of for rows, of in ((users, items), more)]

@@ -59,7 +59,7 @@ def _below(word: Tensor, n: Tensor | int) -> Tensor:
     return (_shift(word, 32) * n) >> 32
 
 
-def _item(word: Tensor, n_items: int, ends_I: Tensor | None) -> Tensor:
+def item(word: Tensor, n_items: int, ends_I: Tensor | None) -> Tensor:
     """The item that a word stands for."""
     if ends_I is None:
         return _below(word, n_items)
@@ -119,13 +119,13 @@ def drawn(
     )
     word = fold(word[:, None], torch.arange(levels, device=device))
     word = fold(word[:, :, None], torch.arange(candidates, device=device))
-    items = _item(fold(word, 0), n_items, ends_I)
+    items = item(fold(word, 0), n_items, ends_I)
     if len(keys) == 0:  # nothing is seen by anybody
         return items
     users = users_B[:, None, None].expand_as(items)
     taken = _is_seen(keys, users * n_items + items)
     for retry in range(1, MAX_RETRIES):
-        items = torch.where(taken, _item(fold(word, retry), n_items, ends_I), items)
+        items = torch.where(taken, item(fold(word, retry), n_items, ends_I), items)
         taken = _is_seen(keys, users * n_items + items)
     return torch.where(taken, _by_rank(word, users, indptr, keys, n_items), items)
 

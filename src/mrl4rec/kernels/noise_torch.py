@@ -48,6 +48,21 @@ def tensor_uniforms(at: Word, rows: Tensor, columns: Tensor) -> Tensor:
     return (upper.to(torch.float32) + 0.5) * kernel.SCALE
 
 
+def dropout(values: Tensor, rate: float, at: Word, first: int) -> Tensor:
+    """(B, …) ``values``, a share of ``rate`` of them set to 0 and the rest divided by 1 − rate.
+
+    What is dropped hangs on an example's place in the global batch (``first`` is that of row 0) and
+    on the place in its row. A word of the hash decides on eight values, so the share is one of 256.
+    """
+    rows, size = len(values), values[0].numel() if len(values) else 0
+    word = signed(at) if isinstance(at, int) else at
+    words = fold(word, torch.arange(first, first + rows, device=values.device))
+    words = fold(words[:, None], torch.arange(-(-size // 8), device=values.device))
+    below = round(rate * 256)
+    kept = words.view(torch.uint8)[:, :size] >= below
+    return values * (kept.reshape(values.shape) * (256 / (256 - below)))
+
+
 def gumbels(at: Word, rows_R: Tensor, columns: int) -> Tensor:
     """(R, C) float32 of the standard Gumbel distribution, −log(−log u)."""
     return -torch.log(-torch.log(uniforms(at, rows_R, columns)))

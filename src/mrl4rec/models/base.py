@@ -5,6 +5,7 @@ Shapes: B examples of a step, U users, I items, d dimensions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -16,7 +17,7 @@ from mrl4rec.core.errors import UsageError
 from mrl4rec.core.hashing import xavier
 from mrl4rec.models.levels import default_levels
 from mrl4rec.models.samplers import Negatives, NoNegatives
-from mrl4rec.models.scorers import FactorModel
+from mrl4rec.models.scorers import FactorModel, from_arrays
 from mrl4rec.models.values import Span, Values, check_word, value
 
 with lazy.imports():
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mrl4rec.data.interactions import Interactions
+    from mrl4rec.data.sequences import Histories
     from mrl4rec.kernels.csr import Csr
     from mrl4rec.models.negatives import Place
     from mrl4rec.models.scorers import Floats, Scorer
@@ -34,10 +36,14 @@ CONSUMES = {
     "pairs": None,
     "timed pairs": "times",
     "rated pairs": "ratings",
-    "sequences": "times",
+    "sequences": "order",
 }
 """What a family may consume, and what the data must hold for it besides pairs."""
-NEEDS = {"times": "the times of its pairs", "ratings": "the ratings of its reviews"}
+NEEDS = {
+    "times": "the times of its pairs",
+    "ratings": "the ratings of its reviews",
+    "order": "the order of a user's items",
+}
 FOLLOW = "levels"
 AUTO = "auto"
 
@@ -152,6 +158,8 @@ class Setup:
     device: str = "cpu"
     parameters: dict[str, Tensor] = field(default_factory=dict)
     """What is trained, by the names in a checkpoint."""
+    histories: Histories | None = None
+    """The training pairs with their order and repeats, where the split is of sequences."""
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -211,6 +219,18 @@ class Trained(Method):
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """() this process's part of the step's loss: the parts add up to it."""
         raise NotImplementedError
+
+    def scorer(
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        widths: tuple[int | None, ...] = (None,),
+        histories: Histories | None = None,
+    ) -> Scorer:
+        """The model of the arrays that ``vectors`` gave.
+
+        ``histories``: of the users to score for, where it reads them.
+        """
+        return from_arrays(arrays, widths)
 
     def vectors(self, model: Any) -> dict[str, Tensor]:
         """What the model folder gets: ``user_vectors`` (U, d) and ``item_vectors`` (I, d) to score

@@ -16,16 +16,25 @@ from typing import TYPE_CHECKING, Any
 from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.models.base import AUTO, FOLLOW, Fitted, Method, Trained
 from mrl4rec.models.samplers import named as negatives_named
+from mrl4rec.models.sequential.base import NESTED, Sequential
 
 if TYPE_CHECKING:
     from mrl4rec.data.interactions import Interactions
     from mrl4rec.models.scorers import Scorer
 
 
+SEQUENTIAL = "mrl4rec.models.sequential"
+NO_FAMILY = ("registry", "layers", "softmax")
+"""Files that are no family, and would be costly to look into."""
+
+
 def _variants() -> Iterator[Method]:
-    for module in iter_modules([str(Path(__file__).parent)]):
-        if module.name != "registry" and not module.ispkg:  # a family is a file
-            yield from getattr(import_module(f"mrl4rec.models.{module.name}"), "VARIANTS", ())
+    here = Path(__file__).parent
+    for package, folder in (("mrl4rec.models", here), (SEQUENTIAL, here / "sequential")):
+        for module in iter_modules([str(folder)]):
+            if module.name in NO_FAMILY or module.ispkg:  # a family is a file
+                continue
+            yield from getattr(import_module(f"{package}.{module.name}"), "VARIANTS", ())
 
 
 def _by_name(methods: Iterable[Method]) -> dict[str, Method]:
@@ -110,9 +119,17 @@ def _on_model(name: str) -> Method:
         )
     if not at:
         return method
+    model = model.strip().lower()
+    if isinstance(method, Sequential):
+        if model != NESTED:
+            raise UsageError(
+                f"{method.name} has no model to swap: {name!r}",
+                where="--methods",
+                todo=f"{method.name}@{NESTED} trains every level of its vectors",
+            )
+        return method.changed(name=f"{method.name}@{NESTED}", nested=1)
     if not isinstance(method, Trained):
         raise UsageError(f"{method.name} has no model to swap: {name!r}", where="--methods")
-    model = model.strip().lower()
     if model == method.model:
         return method
     return method.changed(name=f"{method.name}@{model}", model=model)

@@ -134,6 +134,20 @@ class Shared(Drawn):
 
 
 @dataclass(frozen=True)
+class SharedPopular(Shared):
+    """Draws by popularity that all examples of a step share; logits are corrected by −log q."""
+
+    kind: ClassVar[str] = "shared_popular"
+
+    power: float = value(
+        1.0,
+        "an item is drawn in proportion to its events to this power",
+        low=0,
+        tune=Span(0.25, 1.0),
+    )
+
+
+@dataclass(frozen=True)
 class Popular(Drawn):
     """Drawn by popularity; the hardest of several."""
 
@@ -256,9 +270,10 @@ class PerLevel(Negatives):
         return self.each.sampler(seen, widths, device)
 
 
+_HARD = (Dns, DnsMn, DnsBest, Ahns)
 KINDS: dict[str, type[Negatives]] = {
     kind.kind: kind
-    for kind in (NoNegatives, InBatch, Uniform, Shared, Popular, Dns, DnsMn, DnsBest, Ahns)
+    for kind in (NoNegatives, InBatch, Uniform, Shared, SharedPopular, Popular, *_HARD)
 }
 
 

@@ -139,6 +139,33 @@ class MixtureModel:
 
 
 @dataclass(frozen=True, eq=False)
+class InterestModel:
+    """Several vectors a user."""
+
+    user_interests: Floats
+    item_vectors: Floats
+    widths: tuple[int | None, ...] = (None,)
+    pooling: str = "max"
+    normalised: bool = False
+    kind: ClassVar[str] = "interests"
+
+    @property
+    def n_users(self) -> int:
+        """Users."""
+        return len(self.user_interests)
+
+    @property
+    def n_items(self) -> int:
+        """Items."""
+        return len(self.item_vectors)
+
+    def scores(self, users_B: NDArray[np.integer], width: int | None = None) -> Floats:
+        """(B, I)."""
+        u, v = self.user_interests[users_B][..., :width], self.item_vectors[:, :width]
+        return np.einsum("bkd,id->bki", u, v).max(1)
+
+
+@dataclass(frozen=True, eq=False)
 class ItemItemModel:
     """A user's score of an item: the sum of that item's weights over the user's history."""
 
@@ -203,11 +230,18 @@ class CountModel:
 
 
 def from_arrays(arrays: Mapping[str, Any], widths: tuple[int | None, ...] = (None,)) -> Scorer:
-    """The model whose arrays these are, by their names: a mixture's or those of factors."""
-    if "user_concepts" in arrays:
-        mixture: dict[str, Any] = dict(arrays)
-        return MixtureModel(**mixture)
-    return FactorModel(**arrays, widths=widths)
+    """The model whose arrays or tensors these are, by name: a mixture's or those of factors."""
+    found: dict[str, Any] = {name: as_array(array) for name, array in arrays.items()}
+    if "user_concepts" in found:
+        return MixtureModel(**found)
+    return FactorModel(**found, widths=widths)
+
+
+def as_array(values: Any) -> NDArray[np.float32]:
+    """A tensor on any device, or an array, as a float32 array."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values, dtype=np.float32)
 
 
 def _no_prefix(model: Scorer, width: int | None) -> None:

@@ -11,6 +11,12 @@ from mrl4rec.tables.quarantine import QUARANTINE
 from mrl4rec.tables.recommendations import RECOMMENDATIONS
 from mrl4rec.tables.results import RESULTS, RESULTS_SUITE
 from mrl4rec.tables.reviews import REVIEWS, REVIEWS_SUITE
+from mrl4rec.tables.sequences import (
+    SEQUENCE_SPLITS,
+    SEQUENCES,
+    SEQUENCES_SUITE,
+    sequence_split_suite,
+)
 from mrl4rec.tables.sources import SOURCES
 from mrl4rec.tables.splits import SPLITS, split_suite
 from mrl4rec.tables.table import Column, Table
@@ -26,6 +32,8 @@ _ALL = (
     ITEMS,
     INTERACTIONS,
     SPLITS,
+    SEQUENCES,
+    SEQUENCE_SPLITS,
     GATES,
     RESULTS,
     TUNINGS,
@@ -51,6 +59,9 @@ __all__ = [
     "RESULTS_SUITE",
     "REVIEWS",
     "REVIEWS_SUITE",
+    "SEQUENCES",
+    "SEQUENCES_SUITE",
+    "SEQUENCE_SPLITS",
     "SOURCES",
     "SPLITS",
     "TABLES",
@@ -61,5 +72,6 @@ __all__ = [
     "Expectation",
     "Suite",
     "Table",
+    "sequence_split_suite",
     "split_suite",
 ]

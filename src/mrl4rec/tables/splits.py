@@ -26,6 +26,15 @@ SPLITS = Table(
 )
 
 FOLDS = ("train", "valid", "test")
+HISTORIES = ("valid_history", "test_history")
+"""Of a split of sequences: what users of valid and of test had before their targets. The first is
+trained on with valid; the second is known, and never trained on."""
+EVERY_FOLD = (*FOLDS, *HISTORIES)
+"""A fold is kept in arrays as its place here."""
+FITTED = ("train", "valid", "valid_history")
+"""What a finished model is trained on."""
+BEFORE = {"valid": ("train", "valid_history"), "test": (*FITTED, "test_history")}
+"""What is known when the targets of a fold are to be found, and masked."""
 
 FOLD_SIZES = "SELECT fold, count(*) AS rows FROM splits GROUP BY fold"
 
@@ -121,6 +130,15 @@ CUT = none(
     "every pair at or after the time that was asked for is test, and no other",
     table="splits",
     where="(fold = 'test') IS DISTINCT FROM (reviewed_at >= {since})",
+)
+
+
+SEQUENCE_FOLDS = none(
+    "folds_known",
+    "unknown_folds",
+    f"every fold is one of {', '.join(EVERY_FOLD)}",
+    table="splits",
+    where=f"fold IS NULL OR fold NOT IN {EVERY_FOLD}",
 )
 
 

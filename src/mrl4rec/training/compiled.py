@@ -102,8 +102,9 @@ def _graph() -> None:
 
 def _step(name: str, engine: type[fused.FusedLearner]) -> None:
     asked = TrainRequest(resolve(name), seed=0, device="cpu")
-    task = tasks(_few(), "paper")[0]
-    learner = engine(task, plan(asked, Settings()))
+    made = plan(asked, Settings())
+    task = tasks(_few(), "paper", made.trained)[0]
+    learner = engine(task, made)
     learner.update(learner.loss(task.users_P, task.items_P, 0))
     learner.vectors()
 

@@ -13,6 +13,7 @@ import numpy as np
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.data.interactions import Interactions
+from mrl4rec.models import Trained as Method
 from mrl4rec.training.checkpoint import Arrays, State, Store
 from mrl4rec.training.engine import Engine, create
 from mrl4rec.training.group import Group
@@ -34,8 +35,8 @@ LOOK_EVERY = 64
 """Steps between two looks at the losses of steps not waited for: each waits for the device."""
 BEST = "best."
 
-Look = Callable[[Arrays, Task], float]
-"""Recall@10 of vectors on a task's fold."""
+Look = Callable[[Arrays, Task, Method], float]
+"""Recall@10 of what a method gave, on a task's fold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +51,14 @@ class Trained:
     history: list[dict[str, Any]]
 
 
-def look(vectors: Arrays, task: Task, device: str = "cpu", memory_mb: int = 512) -> float:
+def look(
+    vectors: Arrays, task: Task, method: Method, device: str = "cpu", memory_mb: int = 512
+) -> float:
     """Recall@10 on the task's fold, its training items masked."""
     assert task.truth is not None
+    model = method.scorer(vectors, histories=task.before)
     return ranking.recall_at(
-        vectors, task.seen, task.truth, STOP_RECALL_AT, device=device, memory_mb=memory_mb
+        model, task.seen, task.truth, STOP_RECALL_AT, device=device, memory_mb=memory_mb
     )
 
 
@@ -81,13 +85,7 @@ class Loop:
         Raises Interrupted after SIGTERM, Mrl4recError where the loss is not finite.
         """
         method = self.plan.trained
-        phases = tasks(
-            data,
-            self.plan.protocol,
-            everything=self.plan.everything,
-            examples=method.examples,
-            epoch_steps=method.epoch_steps,
-        )
+        phases = tasks(data, self.plan.protocol, method, everything=self.plan.everything)
         phases = [task for task in phases if self.only in (None, task.phase)]
         if self.group.leads:
             self.store.sweep()
@@ -208,7 +206,7 @@ class Loop:
         if self.group.leads:
             vectors = learner.vectors()
             finite = all(np.isfinite(array).all() for array in vectors.values())
-            value = self.look(vectors, learner.task) if finite else math.nan
+            value = self.look(vectors, learner.task, self.plan.trained) if finite else math.nan
         (value,) = self.group.from_leader([value])
         if not math.isfinite(value):
             raise self._diverged("the vectors are no longer finite")

@@ -13,18 +13,15 @@ from mrl4rec.core.choices import ENGINES, PROTOCOLS
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, stage_key
-from mrl4rec.data.interactions import FOLDS
 from mrl4rec.kernels.devices import resolve_device
 from mrl4rec.models import AUTO, Fitted, Method, Trained, default_levels, model_folder, parse_levels
 from mrl4rec.models.factors import layers_of
 from mrl4rec.models.pairwise import Pairwise
+from mrl4rec.tables.splits import EVERY_FOLD, FITTED
 from mrl4rec.training import warm
 
 with lazy.imports():
     import torch
-
-FITTED = ("train", "valid")
-"""The folds a finished model is trained on, unless it is refitted on everything."""
 
 FUSED_OBJECTIVES = ("bpr", "mrl", "bce")
 FUSED_NEGATIVES = ("uniform", "dns", "dns_mn", "ahns")
@@ -107,7 +104,7 @@ class Plan:
     @property
     def folds(self) -> tuple[str, ...]:
         """The folds that the finished model is trained on."""
-        return FOLDS if self.everything else FITTED
+        return EVERY_FOLD if self.everything else FITTED
 
     @property
     def dim(self) -> int:

@@ -22,7 +22,8 @@ from mrl4rec.data import known
 from mrl4rec.data.interactions import Interactions, load
 from mrl4rec.models import fit, model_folder
 from mrl4rec.models.model_folder import ModelCard
-from mrl4rec.models.scorers import Scorer, from_arrays
+from mrl4rec.models.scorers import Scorer
+from mrl4rec.tables.splits import FOLDS
 from mrl4rec.training import warm
 from mrl4rec.training.checkpoint import Store
 from mrl4rec.training.group import Group
@@ -105,7 +106,8 @@ def _train(
         if line is not None:
             line.close()
     vectors = {name: np.asarray(array, dtype=np.float32) for name, array in trained.vectors.items()}
-    model = from_arrays(vectors, made.method.widths(made.levels))
+    everybody = data.sequences.events if data.sequences else None
+    model = made.trained.scorer(vectors, made.method.widths(made.levels), everybody)
     return model, trained.epoch, trained.history
 
 
@@ -136,7 +138,7 @@ def _card(
         dtype=made.dtype,
         history=history,
         trained_until=until,
-        folds=made.folds,
+        folds=tuple(fold for fold in made.folds if fold in FOLDS),
         warm=made.warm,
         created_with={
             "mrl4rec": __version__,

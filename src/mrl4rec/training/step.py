@@ -31,7 +31,16 @@ class Step(nn.Module):
         assert plan.dtype is not None
         self.method = plan.trained
         steps, _ = task.steps(self.method.batch)
-        self.setup = Setup(task.seen, plan.dim, plan.levels, plan.seed, steps, plan.dtype, device)
+        self.setup = Setup(
+            task.seen,
+            plan.dim,
+            plan.levels,
+            plan.seed,
+            steps,
+            plan.dtype,
+            device,
+            histories=task.histories,
+        )
         self.model = self.method.start(self.setup)
         if start is not None:
             start.put(self.model.users, self.model.items)

@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.data.interactions import FOLDS, Interactions
+from mrl4rec.data.interactions import Interactions
+from mrl4rec.data.sequences import Histories
 from mrl4rec.kernels.csr import Csr
-from mrl4rec.training.request import FITTED
+from mrl4rec.models import Trained
+from mrl4rec.models.sequential.base import Sequential
+from mrl4rec.tables.splits import BEFORE, EVERY_FOLD, FITTED
 
 log = logging.getLogger("mrl4rec")
 
@@ -39,6 +42,11 @@ class Task:
     """What an epoch goes over: ``pairs``, or ``users``, each with one of its pairs."""
     epoch_steps: int = 0
     """Steps an epoch; 0: as many as the examples fill."""
+    histories: Histories | None = None
+    """The events to train on, where the method reads sequences. ``items_P`` are then the places of
+    targets among them, and ``users_P`` their rows."""
+    before: Histories | None = None
+    """What the users of the fold to look at had before."""
 
     @property
     def n_pairs(self) -> int:
@@ -64,24 +72,41 @@ class Task:
 
 
 def tasks(
-    data: Interactions,
-    protocol: str,
-    *,
-    everything: bool = False,
-    examples: str = "pairs",
-    epoch_steps: int = 0,
+    data: Interactions, protocol: str, method: Trained | None = None, *, everything: bool = False
 ) -> list[Task]:
-    """The phases in order. Raises Mrl4recError where a fold that a phase needs is empty."""
+    """The phases in order; without a method those of one that reads pairs.
+
+    Raises Mrl4recError where a fold that a phase needs is empty.
+    """
     if everything:
-        phases = [_task(data, "refit", FOLDS, None)]
+        phases = [_phase(data, method, "refit", EVERY_FOLD, None)]
     elif protocol == "paper":
-        phases = [_task(data, "search", FITTED, "test")]
+        phases = [_phase(data, method, "search", FITTED, "test")]
     else:
-        phases = [_task(data, "search", ("train",), "valid"), _task(data, "refit", FITTED, None)]
-    return [replace(task, examples=examples, epoch_steps=epoch_steps) for task in phases]
+        phases = [
+            _phase(data, method, "search", ("train",), "valid"),
+            _phase(data, method, "refit", FITTED, None),
+        ]
+    if method is None:
+        return phases
+    return [
+        replace(task, examples=method.examples, epoch_steps=method.epoch_steps) for task in phases
+    ]
 
 
-def _task(data: Interactions, phase: str, folds: tuple[str, ...], truth: str | None) -> Task:
+def _phase(
+    data: Interactions,
+    method: Trained | None,
+    phase: str,
+    folds: tuple[str, ...],
+    truth: str | None,
+) -> Task:
+    if isinstance(method, Sequential):
+        return _of_sequences(data, method, phase, folds, truth)
+    return _of_pairs(data, phase, folds, truth)
+
+
+def _of_pairs(data: Interactions, phase: str, folds: tuple[str, ...], truth: str | None) -> Task:
     users, items = data.pairs(*folds)
     seen = data.csr(*folds)
     kept = seen.open_rows[users]
@@ -92,19 +117,56 @@ def _task(data: Interactions, phase: str, folds: tuple[str, ...], truth: str | N
             int((~kept).sum()),
         )
     if not kept.any():
-        raise Mrl4recError(
-            f"there is no pair to train on in {' and '.join(folds)}",
-            where="table splits",
-            todo="take more data, a lower --kcore, or another --split",
-        )
-    found = data.csr(truth) if truth else None
-    if found is not None and len(found.indices) == 0:
-        raise Mrl4recError(
-            f"the {truth} fold is empty, so no epoch can be chosen on it",
-            where="table splits",
-            todo="take more data or another --split"
-            + (", or --protocol paper" if truth == "valid" else ", or --protocol clean"),
-        )
+        raise _nothing_to_train_on(folds)
+    found = _truth(data, truth)
+    if found is not None and data.sequences is not None and truth is not None:
+        seen = data.csr(*BEFORE[truth])
     return Task(
         phase, users[kept].astype(np.int64), items[kept].astype(np.int64), seen, found, truth
+    )
+
+
+def _of_sequences(
+    data: Interactions, method: Sequential, phase: str, folds: tuple[str, ...], truth: str | None
+) -> Task:
+    """Examples of a method that reads sequences: every target with enough before it, or (where all
+    targets are taken at once) every sequence with any, as the place of its last event.
+    """
+    assert data.sequences is not None, "refused before: it needs sequences"
+    histories = data.sequences.only(*folds)
+    rows = np.repeat(np.arange(histories.n_rows, dtype=np.int64), histories.lengths)
+    places = np.arange(len(rows), dtype=np.int64)
+    kept = places - histories.indptr[rows] >= method.least
+    if method.targets == "all":
+        kept &= places == histories.indptr[rows + 1] - 1
+    if not kept.any():
+        raise _nothing_to_train_on(folds, f" with {method.least} items before it")
+    found = _truth(data, truth)
+    known = data.csr(*(BEFORE[truth] if truth else folds))
+    before = data.sequences.before(truth) if truth else None
+    return Task(
+        phase, rows[kept], places[kept], known, found, truth, histories=histories, before=before
+    )
+
+
+def _truth(data: Interactions, fold: str | None) -> Csr | None:
+    """The pairs of the fold to look at."""
+    if fold is None:
+        return None
+    found = data.csr(fold)
+    if len(found.indices):
+        return found
+    raise Mrl4recError(
+        f"the {fold} fold is empty, so no epoch can be chosen on it",
+        where="table splits",
+        todo="take more data or another --split"
+        + (", or --protocol paper" if fold == "valid" else ", or --protocol clean"),
+    )
+
+
+def _nothing_to_train_on(folds: tuple[str, ...], more: str = "") -> Mrl4recError:
+    return Mrl4recError(
+        f"there is no pair to train on in {' and '.join(folds)}{more}",
+        where="table splits",
+        todo="take more data, a lower --kcore, or another --split",
     )

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mrl4rec.data.interactions import FOLDS, Interactions
+from mrl4rec.data.interactions import Interactions
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import Loaded
+from mrl4rec.tables.splits import FOLDS
 
 TRAIN, VALID = FOLDS.index("train"), FOLDS.index("valid")
 

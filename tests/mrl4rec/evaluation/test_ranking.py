@@ -17,7 +17,7 @@ from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.evaluation.ranking import cpu, evaluate, recall_at, recommend, topk
 from mrl4rec.kernels.csr import Csr, csr
 from mrl4rec.models import scorers
-from mrl4rec.models.scorers import CountModel, FactorModel, MixtureModel
+from mrl4rec.models.scorers import CountModel, FactorModel, MixtureModel, from_arrays
 from tests.mrl4rec.models.model_samples import kinds, real_factors, rows, sparse, whole_factors
 
 DEVICES = ("cpu", "torch-cpu")
@@ -215,7 +215,7 @@ def test_recall_at_is_the_recall_of_a_whole_evaluation_for_tensors_too() -> None
         for name in ("user_vectors", "item_vectors")
     }
     expected = evaluate(model, seen, truth).get("recall", 10)
-    assert recall_at(tensors, seen, truth, 10) == expected > 0
+    assert recall_at(from_arrays(tensors), seen, truth, 10) == expected > 0
 
 
 def test_a_mixture_scores_by_the_log_of_its_sum_and_has_no_widths(

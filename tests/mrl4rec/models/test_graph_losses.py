@@ -50,7 +50,7 @@ def made(name: str, settings: Settings, **options: Any) -> Any:
 
 def task_of(asked: Any) -> Task:
     method = asked.trained
-    found = tasks(small(), "paper", examples=method.examples, epoch_steps=method.epoch_steps)
+    found = tasks(small(), "paper", method)
     return found[0]
 
 

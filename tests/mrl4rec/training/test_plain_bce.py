@@ -22,6 +22,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.evaluation.ranking.evaluate import recall_at
 from mrl4rec.models import model_folder, resolve
+from mrl4rec.models.scorers import from_arrays
 from mrl4rec.training.request import TrainRequest
 from tests.benchmarks.probes.pairs import interactions
 from tests.benchmarks.probes.training import SPLIT
@@ -65,7 +66,9 @@ class Plain:
 
     def recall(self, k: int) -> float:
         """On test, training items masked."""
-        return recall_at(dict(zip(NAMES, self.tables, strict=True)), self.seen, self.truth, k)
+        return recall_at(
+            from_arrays(dict(zip(NAMES, self.tables, strict=True))), self.seen, self.truth, k
+        )
 
     def _unseen(self, users: Ints) -> Ints:
         """An item for each user, drawn again as long as it is one of the user's own."""
@@ -99,7 +102,7 @@ def test_a_plain_loop_comes_to_what_the_engine_does(real_data: Path, settings: S
     plain = Plain(data, seed=1)
     *_, theirs = search(plain, 26)
     vectors = {name: getattr(ours, name) for name in NAMES}
-    found = recall_at(vectors, plain.seen, plain.truth, 20)
+    found = recall_at(from_arrays(vectors), plain.seen, plain.truth, 20)
     assert found == pytest.approx(theirs, abs=4 * 2**0.5 * 0.0009)
 
 

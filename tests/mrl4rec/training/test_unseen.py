@@ -9,9 +9,10 @@ import numpy as np
 
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.data.interactions import FOLDS, Interactions, from_pairs
+from mrl4rec.data.interactions import Interactions, from_pairs
 from mrl4rec.evaluation import valid
 from mrl4rec.models import model_folder, resolve
+from mrl4rec.tables.splits import FOLDS
 from mrl4rec.training import TrainRequest, key, run
 from mrl4rec.training.unseen import known_pairs, unseen
 from tests.mrl4rec.training import test_training as toy

@@ -5,10 +5,9 @@ Shapes: E users with test items, B of them in a chunk, W widths, K places, C cut
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +18,7 @@ from mrl4rec.evaluation.ranking.metrics import METRICS, PER_USER, per_user
 from mrl4rec.evaluation.ranking.search import search
 from mrl4rec.evaluation.ranking.topk import Lists, Query, columns
 from mrl4rec.kernels.csr import Csr
-from mrl4rec.models.scorers import Scorer, from_arrays
+from mrl4rec.models.scorers import Scorer
 
 Progress = Callable[[int, int], None]
 """Called with (users done, users in all)."""
@@ -126,7 +125,7 @@ def evaluate(
 
 
 def recall_at(
-    arrays: Mapping[str, Any],
+    model: Scorer,
     seen: Csr,
     truth: Csr,
     k: int = 10,
@@ -135,11 +134,7 @@ def recall_at(
     memory_mb: int = 512,
     n_threads: int | None = None,
 ) -> float:
-    """Recall@k of a whole model: what early stopping asks every few epochs.
-
-    ``arrays`` are those of ``scorers.from_arrays``, arrays or tensors.
-    """
-    model = from_arrays({name: as_array(array) for name, array in arrays.items()})
+    """Recall@k of a whole model: what early stopping asks every few epochs."""
     found = evaluate(
         model,
         seen,
@@ -152,13 +147,6 @@ def recall_at(
         n_threads=n_threads,
     )
     return found.values[0].value
-
-
-def as_array(vectors: Any) -> NDArray[np.float32]:
-    """A tensor on any device, or an array, as a float32 array."""
-    if hasattr(vectors, "detach"):
-        vectors = vectors.detach().cpu().numpy()
-    return np.asarray(vectors, dtype=np.float32)
 
 
 class _Tally:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mrl4rec.kernels import draws_torch, rules_torch
@@ -50,11 +52,8 @@ class PopularSampler(Sampler):
 
     @cached_property
     def _ends(self) -> Tensor:
-        degrees = np.bincount(self.seen.indices, minlength=self.seen.n_columns).astype(np.float64)
-        weights = np.where(degrees > 0, degrees, 0.0) ** self.power * (degrees > 0)
-        ends = np.floor(weights.cumsum() / weights.sum() * 2.0**32).astype(np.int64)
-        ends[np.flatnonzero(degrees)[-1] :] = 1 << 32  # whatever rounding left over
-        return torch.from_numpy(ends).to(self.device)
+        degrees = np.bincount(self.seen.indices, minlength=self.seen.n_columns)
+        return torch.from_numpy(ends_of_shares(degrees, self.power)).to(self.device)
 
     def choose(
         self,
@@ -73,14 +72,30 @@ class PopularSampler(Sampler):
         return self.draw_tensors(users_B, place)
 
 
-def shared(place: Place, candidates: int, n_items: int, device: torch.device) -> Tensor:
-    """(n,) uniform draws that all examples of a step share, on every process the same.
+def ends_of_shares(counts_I: NDArray[Any], power: float) -> NDArray[np.int64]:
+    """(I,) where each item's share of [0, 2³²) ends, in proportion to its count to this power."""
+    weights = np.where(counts_I > 0, counts_I, 0.0) ** power * (counts_I > 0)
+    ends = np.floor(weights.cumsum() / weights.sum() * 2.0**32).astype(np.int64)
+    ends[np.flatnonzero(counts_I)[-1] :] = 1 << 32  # whatever rounding left over
+    return ends
 
-    They may be items that a user has seen: the caller leaves those out, user by user.
+
+def shared(
+    place: Place,
+    candidates: int,
+    n_items: int,
+    device: torch.device,
+    level: int = 0,
+    ends_I: Tensor | None = None,
+) -> Tensor:
+    """(n,) draws that all examples of a step share, on every process the same.
+
+    Uniform, or by the shares of ``ends_of_shares``. They may be items that a user has seen: the
+    caller leaves those out, user by user.
     """
     word = place.word()
     nobody = torch.full((1,), NOBODYS, dtype=torch.int64, device=device)
     word = draws_torch.fold(draws_torch.signed(word) if isinstance(word, int) else word, nobody)
-    word = draws_torch.fold(word, 0)
+    word = draws_torch.fold(word, level)
     words_n = draws_torch.fold(word, torch.arange(candidates, device=device))
-    return draws_torch._below(draws_torch.fold(words_n, 0), n_items)
+    return draws_torch.item(draws_torch.fold(words_n, 0), n_items, ends_I)

@@ -1,0 +1,125 @@
+"""A trained sequential model: a net, and the histories of the users it scores for.
+
+Shapes: U users, I items, K vectors a user, d dimensions, B users of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrl4rec.core import lazy
+from mrl4rec.models.scorers import FactorModel, InterestModel
+from mrl4rec.models.sequential.weights import Loaded
+
+if TYPE_CHECKING:
+    from mrl4rec.data.sequences import Histories
+    from mrl4rec.models.scorers import Floats
+
+with lazy.imports():
+    import torch
+
+AT_ONCE = 512
+"""Histories that are encoded at once."""
+ITEM_VECTORS = "item_vectors"
+
+
+class Encoder(Protocol):
+    """A method (``base.Sequential``), as far as a trained model needs it."""
+
+    normalised: ClassVar[bool]
+
+    @property
+    def length(self) -> int:
+        """Newest items of a history that are read."""
+
+    @property
+    def interests(self) -> int:
+        """Vectors a user."""
+
+    def net(self, weights: Loaded, n_items: int, dim: int) -> Any:
+        """Its net on these tensors."""
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceModel:
+    """Vectors of users made from their histories, and vectors of items.
+
+    A user without a history has vectors of zeros: all items score 0 (a list for such a user is that
+    of the most popular, see ``counts``).
+    """
+
+    method: Encoder
+    arrays: Mapping[str, NDArray[Any]]
+    """The net's tensors, and ``item_vectors`` (I, d)."""
+    histories: Histories
+    """(U, ·) what each user had."""
+    widths: tuple[int | None, ...] = (None,)
+    kind: ClassVar[str] = "sequential"
+
+    @property
+    def n_users(self) -> int:
+        """Users with a (possibly empty) history."""
+        return self.histories.n_rows
+
+    @property
+    def n_items(self) -> int:
+        """Items it can score."""
+        return len(self.item_vectors)
+
+    @property
+    def item_vectors(self) -> Floats:
+        """(I, d)."""
+        found: Floats = self.arrays[ITEM_VECTORS]
+        return found
+
+    @property
+    def dim(self) -> int:
+        """Full width d."""
+        return int(self.item_vectors.shape[1])
+
+    def bound(self, histories: Histories) -> SequenceModel:
+        """The same model for other users, or for the same at another time."""
+        return replace(self, histories=histories)
+
+    def encode(self, histories: Histories) -> Floats:
+        """(B, K, d) the vectors that these histories give, each read alone."""
+        net = self._net
+        parts = []
+        with torch.no_grad():
+            for begin in range(0, histories.n_rows, AT_ONCE):
+                some = np.arange(begin, min(begin + AT_ONCE, histories.n_rows))
+                windows = torch.from_numpy(histories.windows(some, self.method.length))
+                parts.append(net.encode(windows).to(torch.float32).numpy())
+        if not parts:
+            return np.zeros((0, self.method.interests, self.dim), dtype=np.float32)
+        vectors = np.concatenate(parts)
+        vectors[histories.lengths == 0] = 0
+        return np.ascontiguousarray(vectors)
+
+    @cached_property
+    def _net(self) -> Any:
+        return self.method.net(Loaded(self.arrays), self.n_items, self.dim)
+
+    @cached_property
+    def plain(self) -> FactorModel | InterestModel:
+        """Its users' vectors, as a model that searches know."""
+        return self._of(self.encode(self.histories))
+
+    def _of(self, vectors_UKd: Floats) -> FactorModel | InterestModel:
+        normalised = self.method.normalised
+        if vectors_UKd.shape[1] == 1 and not normalised:
+            return FactorModel(vectors_UKd[:, 0], self.item_vectors, widths=self.widths)
+        return InterestModel(
+            vectors_UKd, self.item_vectors, widths=self.widths, normalised=normalised
+        )
+
+    def scores(self, users_B: NDArray[np.integer], width: int | None = None) -> Floats:
+        """(B, I) scores of these users' histories."""
+        some = self._of(self.encode(self.histories.of(users_B)))
+        return some.scores(np.arange(len(users_B)), width)

@@ -1,0 +1,50 @@
+"""Small sequences in which the next item follows from the last ones."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from mrl4rec.data.interactions import Interactions, from_sequences
+from mrl4rec.data.sequences import Sequences, histories
+from mrl4rec.tables.splits import EVERY_FOLD
+
+N_USERS, N_ITEMS = 150, 60
+
+
+def walks(n_users: int = N_USERS, n_items: int = N_ITEMS, seed: int = 7) -> list[list[int]]:
+    """Each user goes round one or two circles of ten items, mostly a step on, sometimes a jump."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(n_users):
+        circles = rng.choice(n_items // 10, size=2, replace=False)
+        places = rng.integers(0, 10, size=2)
+        row = []
+        for _ in range(int(rng.integers(6, 14))):
+            which = int(rng.random() < 0.3)
+            places[which] = (places[which] + (1 if rng.random() < 0.9 else rng.integers(10))) % 10
+            row.append(int(circles[which] * 10 + places[which]))
+        rows.append(row)
+    return rows
+
+
+def folded(rows: list[list[int]], strategy: str) -> list[list[str]]:
+    """The folds of the events: ``last_out``, or ``by_user`` by the row's number."""
+    if strategy == "last_out":
+        return [["train"] * (len(row) - 2) + ["valid", "test"] for row in rows]
+    folds = []
+    for number, row in enumerate(rows):
+        role = ("valid", "test")[number % 10] if number % 10 < 2 else "train"
+        cut = max(1, int(0.8 * len(row))) if role != "train" else 0
+        history = [f"{role}_history"] * cut
+        folds.append(history + [role] * (len(row) - cut))
+    return folds
+
+
+@cache
+def split(strategy: str = "last_out") -> Interactions:
+    """The walks, split."""
+    rows = walks()
+    folds = [EVERY_FOLD.index(fold) for row in folded(rows, strategy) for fold in row]
+    return from_sequences(Sequences(histories(rows, N_ITEMS), np.array(folds, dtype=np.int8)))
