@@ -28,9 +28,17 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, find, history
 from mrl4rec.core.storage import read_table
 from mrl4rec.formats.mapping import FORMATS
-from mrl4rec.tables import CORE_SUITE, RESULTS_SUITE, REVIEWS_SUITE, VECTOR_SUITES, split_suite
+from mrl4rec.tables import (
+    CORE_SUITE,
+    RESULTS_SUITE,
+    REVIEWS_SUITE,
+    SEQUENCES_SUITE,
+    VECTOR_SUITES,
+    sequence_split_suite,
+    split_suite,
+)
 from mrl4rec.tables.expectation import Expectation, Suite, fill, sql_ranges, sql_time
-from mrl4rec.transforms.facts import core_facts, reviews_facts, sample, split_facts
+from mrl4rec.transforms.facts import core_facts, listed_facts, reviews_facts, sample, split_facts
 from mrl4rec.transforms.opening import open_engine
 
 with lazy.imports():
@@ -51,6 +59,7 @@ __all__ = [
     "check_core",
     "check_results",
     "check_reviews",
+    "check_sequences",
     "check_split",
     "check_vectors",
     "markdown",
@@ -218,6 +227,8 @@ def check_split(dataset: str, split: Commit, settings: Settings) -> Verdict:
     def facts(engine: Engine, text: Mapping[str, str]) -> Row:
         return split_facts(engine, text, told)
 
+    if told.get("of") == "sequences":
+        return _check_split_of_sequences(dataset, split, settings, facts)
     asked = told.get("asked", {}).get("test") is not None
     text = {"strategy": f"'{told['strategy']}'", "split_seed": str(int(told["split_seed"]))}
     if "since" in told:
@@ -225,6 +236,30 @@ def check_split(dataset: str, split: Commit, settings: Settings) -> Verdict:
     suite = split_suite(share_asked=asked, cut_asked="since" in told)
     also = ("interactions",)
     return TableGate(settings, dataset, split, suite, facts, text=text, also=also).check()
+
+
+def _check_split_of_sequences(
+    dataset: str, split: Commit, settings: Settings, facts: Callable[..., Row]
+) -> Verdict:
+    told = split.summary
+    text = {"strategy": f"'{told['strategy']}'", "split_seed": str(int(told["split_seed"]))}
+    also = ("interactions", "sequences")
+    suite = sequence_split_suite()
+    return TableGate(settings, dataset, split, suite, facts, text=text, also=also).check()
+
+
+@alerts_where_it_fails
+def check_sequences(dataset: str, sequences: Commit, settings: Settings) -> Verdict:
+    """The gate after the sequences stage: order, lengths, and that all is of the core."""
+
+    def facts(engine: Engine, text: Mapping[str, str]) -> Row:
+        return listed_facts(engine, SEQUENCES_SUITE, text)
+
+    text = {"max_length": str(sequences.summary.get("max_length") or 2**31 - 1)}
+    gate_ = TableGate(
+        settings, dataset, sequences, SEQUENCES_SUITE, facts, text=text, also=("interactions",)
+    )
+    return gate_.check()
 
 
 @alerts_where_it_fails

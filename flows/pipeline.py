@@ -29,6 +29,7 @@ with lazy.imports():
 
     from flows import gates
     from jobs import ingest, kcore
+    from jobs import sequences as sequences_job
     from jobs import split as split_job
     from mrl4rec import reporting as report
     from mrl4rec import training
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mrl4rec")
 
-STAGES = ("ingest", "kcore", "split", "train", "evaluate")
+STAGES = ("ingest", "kcore", "sequences", "split", "train", "evaluate")
 
 
 def preload() -> None:
@@ -70,6 +71,7 @@ class Prepared:
     ingest: Commit
     core: Commit | None
     split: Commit | None
+    sequences: Commit | None = None
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,17 @@ class Pipeline:
 
     def prepare(self, until: str = "split") -> Prepared:
         """Source → reviews → core → splits, each behind its gate, as far as ``until``."""
+        of_sequences = self.request.of_sequences
         ingest = self._ingest()
         core = self._core(ingest) if until != "ingest" else None
-        split = self._split(ingest, core) if core is not None and until != "kcore" else None
-        if split is not None:
+        sequences = None
+        if core is not None and until != "kcore" and (of_sequences or until == "sequences"):
+            sequences = self._sequences(ingest, core)
+        split = None
+        if core is not None and until not in ("kcore", "sequences"):
+            split = self._split(ingest, core, sequences)
             needs.check(self.request, ingest, split, self.settings)
-        self._prepared = Prepared(ingest, core, split)
+        self._prepared = Prepared(ingest, core, split, sequences)
         return self._prepared
 
     def _ingest(self) -> Commit:
@@ -181,8 +188,26 @@ class Pipeline:
         self.step("gate core", gates.check_core, self.request.dataset, core, self.settings)
         return core
 
-    def _split(self, ingest: Commit, core: Commit) -> Commit:
-        strategy = self._default("split", "predefined", "random", ingest)
+    def _sequences(self, ingest: Commit, core: Commit) -> Commit:
+        request = self.request
+        found: Commit = self._locked(
+            "sequences",
+            sequences_job.run,
+            request.dataset,
+            ingest,
+            core,
+            repeats=not request.drop_repeats,
+            max_length=request.max_length,
+            settings=self.settings,
+        )
+        self.step("gate sequences", gates.check_sequences, request.dataset, found, self.settings)
+        return found
+
+    def _split(self, ingest: Commit, core: Commit, sequences: Commit | None) -> Commit:
+        if sequences is not None:
+            strategy = self.request.split or self._sequence_split()
+        else:
+            strategy = self._default("split", "predefined", "random", ingest)
         files = self.request.split_files
         if strategy == "predefined" and files is None and self.request.source:
             files = self.request.source[0]
@@ -195,10 +220,16 @@ class Pipeline:
             split_seed=self.request.split_seed,
             split_files=Path(files) if files and strategy == "predefined" else None,
             since=self.request.since_time(),
+            sequences=sequences,
             settings=self.settings,
         )
         self.step("gate split", gates.check_split, self.request.dataset, split, self.settings)
         return split
+
+    def _sequence_split(self) -> str:
+        """The catalogue's for this data set, else each user's last events."""
+        known = CATALOG.get(self.request.dataset)
+        return known.sequence_split if known is not None else "last_out"
 
     # ---------------------------------------------------------------- PyTorch stages
 

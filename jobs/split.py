@@ -92,7 +92,7 @@ def _split_events(
     """Fold the events of ``sequences``, then the pairs by them; the pairs are the marker."""
     strategy, seed = params["strategy"], params["split_seed"]
     if strategy in ("global_time", "since"):
-        _need_times(engine, strategy, tables.uri("sequences"), "sequences", "at")
+        _need_times(engine, strategy, tables.uri("sequences"), "sequences")
     counts = events.split(engine, strategy, seed, share or 0, since)
     for fold in ("valid", "test"):
         if not counts[fold]:
@@ -166,15 +166,13 @@ def _add_given(engine: Engine, files: dict[str, Path], tables: Mapping[str, Delt
     engine.add("given", given)
 
 
-def _need_times(
-    engine: Engine, strategy: str, where: str, table: str = "interactions", at: str = "reviewed_at"
-) -> None:
+def _need_times(engine: Engine, strategy: str, where: str, table: str = "interactions") -> None:
     """Raise UsageError where a row of ``table`` has no time."""
-    lost = engine.query(f"SELECT 1 AS lost FROM {table} WHERE {at} IS NULL LIMIT 1")
+    lost = engine.query(f"SELECT 1 AS lost FROM {table} WHERE reviewed_at IS NULL LIMIT 1")
     if lost.num_rows:
         raise UsageError(
             f"the split {strategy!r} needs a time for every review, and these have none",
-            where=f"{where}, column {at}",
+            where=f"{where}, column reviewed_at",
             todo="use --split random or per_user_random"
             if table == "interactions"
             else "use --split last_out or by_user",

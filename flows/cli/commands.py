@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "the main job: dump → tables → models → leaderboard, MLflow runs, report"),
     "ingest": ("stages", "read a dump into reviews, with quarantine and counts"),
     "kcore": ("stages", "…and filter it to its k-core"),
+    "sequences": ("stages", "…and put each user's items in order, for methods that read them"),
     "split": ("stages", "…and split it into train, valid and test"),
     "train": ("stages", "…and train the models"),
     "evaluate": ("stages", "…and evaluate them"),

@@ -1,4 +1,4 @@
-"""``mrl4rec ingest | kcore | split | train | evaluate``: one stage, with the stages before it."""
+"""``mrl4rec ingest | kcore | sequences | split | train | evaluate``: with what is before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mrl4rec.core.stage import Commit
 
 COUNTS = ("path", "format", "rows_read", "rows_accepted", "rows_duplicate", "rows_quarantined")
-DATA = ("ingest", "kcore", "split")
+DATA = ("ingest", "kcore", "sequences", "split")
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> Any:
     pipeline = stages.Pipeline(config, settings)
     if until in DATA:
         prepared = pipeline.prepare(until)
-        commits = (prepared.ingest, prepared.core, prepared.split)
+        commits = (prepared.ingest, prepared.core, prepared.sequences, prepared.split)
         commit = commits[DATA.index(until)]
         assert commit is not None
         return _data_answer(arguments, until, commit)

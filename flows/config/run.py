@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_DATASET = "ml-100k"
 """Of the catalogue: what runs where neither data set nor source is named."""
 CUTOFFS = (10, 20, 50)
-LATER = ("since", "widths", "rotate", *READ_FIELDS[1:])
+LATER = ("sequences", "drop_repeats", "max_length", "since", "widths", "rotate", *READ_FIELDS[1:])
 """Options that are newer than the first benchmarks, whose parameters do not hold them."""
 NOT_OF_THE_RESULT = ("preset", "data_engine")
 
@@ -71,6 +71,17 @@ class SplitConfig(DataConfig):
         None, description="ISO time: with --split since, pairs from then on are test"
     )
     split_seed: int = Field(0, description="seed of the split, not of the training")
+    sequences: bool = Field(
+        False,
+        description="split each user's items in their order, repeats among them; as methods that "
+        "read sequences and --split by_user need",
+    )
+    drop_repeats: bool = Field(
+        False, description="of sequences: keep an item where it was first, not where it comes again"
+    )
+    max_length: int | None = Field(
+        None, ge=2, description="of sequences: keep so many of the newest events; unset: all"
+    )
 
     @model_validator(mode="after")
     def _check_split(self) -> Self:
@@ -84,6 +95,12 @@ class SplitConfig(DataConfig):
         self.since_time()
         check_seeds("--split-seed", [self.split_seed])
         return self
+
+    @property
+    def of_sequences(self) -> bool:
+        """Whether sequences are to be split, and not pairs."""
+        asked = self.sequences or self.drop_repeats or self.max_length is not None
+        return asked or self.split == "by_user"
 
     def since_time(self) -> datetime | None:
         """``since`` as a time in UTC."""
@@ -141,6 +158,13 @@ class RunConfig(SplitConfig):
         check_seeds("--seeds", self.seeds)
         self._cells = tuple(self._expand())
         return self
+
+    @property
+    def of_sequences(self) -> bool:
+        """Whether sequences are to be split: where it says so, or a method reads them."""
+        return super().of_sequences or any(
+            cell.method.consumes == "sequences" for cell in self.cells
+        )
 
     @property
     def cells(self) -> tuple[Cell, ...]:

@@ -77,6 +77,8 @@ class Entry:
     format: str | None = None
     """None: seen from the content."""
     notes: str = ""
+    sequence_split: str = "last_out"
+    """How its sequences are split where nothing is said."""
 
     def check_counts(self, reviews: int, users: int, items: int) -> None:
         """Raise Mrl4recError where what was ingested is not what the data set is known to hold."""

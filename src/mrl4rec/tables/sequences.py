@@ -12,7 +12,7 @@ _EVENT = {
     "sequence_id": Column(pa.int32(), "row of users"),
     "position": Column(pa.int32(), "place in the sequence, from 0, the oldest first"),
     "item_idx": Column(pa.int32(), "row of items"),
-    "at": Column(
+    "reviewed_at": Column(
         pa.timestamp("us", tz="UTC"), "UTC; null when the source has no time", nullable=True
     ),
 }
@@ -61,10 +61,11 @@ SEQUENCES_SUITE = Suite(
             "steps_back",
             "no event is older than the one before it, and all events of a sequence have a time "
             "or none has",
-            listing="SELECT * FROM (SELECT *, lag(at) OVER (PARTITION BY sequence_id ORDER BY "
-            "position) AS before, count(at) OVER (PARTITION BY sequence_id) AS timed, "
+            listing="SELECT * FROM (SELECT *, lag(reviewed_at) OVER "
+            "(PARTITION BY sequence_id ORDER BY position) AS before, "
+            "count(reviewed_at) OVER (PARTITION BY sequence_id) AS timed, "
             "count(*) OVER (PARTITION BY sequence_id) AS n FROM sequences) AS e "
-            "WHERE at < before OR timed NOT IN (0, n)",
+            "WHERE reviewed_at < before OR timed NOT IN (0, n)",
         ),
         none(
             "not_too_long",
@@ -97,7 +98,8 @@ SEQUENCE_SPLIT_EXPECTATIONS = (
         "every event is as it is in sequences, and none is missing or new",
         listing="SELECT s.*, e.item_idx AS other_item FROM sequence_splits AS s FULL JOIN "
         "sequences AS e ON s.sequence_id = e.sequence_id AND s.position = e.position "
-        "WHERE s.item_idx IS DISTINCT FROM e.item_idx OR s.at IS DISTINCT FROM e.at",
+        "WHERE s.item_idx IS DISTINCT FROM e.item_idx "
+        "OR s.reviewed_at IS DISTINCT FROM e.reviewed_at",
     ),
     none(
         "no_future",

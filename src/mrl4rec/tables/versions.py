@@ -26,6 +26,7 @@ OUTPUTS = {
     "sources": ("reviews", "quarantine"),
     "interactions": ("users", "items"),
     "splits": (),
+    "sequences": (),
 }
 """The other tables of the stage that each marker stands for."""
 

@@ -14,9 +14,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from mrl4rec.tables import CORE_SUITE, REVIEWS_SUITE, TABLES, split_suite
+from mrl4rec.tables import (
+    CORE_SUITE,
+    REVIEWS_SUITE,
+    TABLES,
+    Suite,
+    sequence_split_suite,
+    split_suite,
+)
 from mrl4rec.tables.expectation import EPOCH, fill, sql_double
-from mrl4rec.tables.splits import FOLDS
+from mrl4rec.tables.splits import EVERY_FOLD, FOLDS
 from mrl4rec.transforms.engine import Engine
 from mrl4rec.transforms.kcore import SIDES
 
@@ -110,12 +117,16 @@ def split_facts(engine: Engine, text: Mapping[str, str], told: Mapping[str, Any]
 
     ``text`` has SQL for ``strategy``, ``split_seed`` and, where the stage told a cut, ``since``.
     """
-    suite = split_suite(share_asked=True, cut_asked="since" in told)
-    folds = {fold: f"fold = '{fold}'" for fold in FOLDS}
-    beyond = " + ".join(f"abs({fold} - {_number(told, fold)})" for fold in FOLDS)
+    of_sequences = told.get("of") == "sequences"
+    suite = split_suite(share_asked=True, cut_asked="since" in told and not of_sequences)
+    names = EVERY_FOLD if of_sequences else FOLDS
+    if of_sequences:
+        suite = sequence_split_suite()
+    folds = {fold: f"fold = '{fold}'" for fold in names}
+    beyond = " + ".join(f"abs({fold} - {_number(told, fold)})" for fold in names)
     asked = told.get("asked", {})
-    in_folds = " + ".join(FOLDS)
-    in_one = f"in_splits = greatest({', '.join(FOLDS)}, in_splits - ({in_folds}))"
+    in_folds = " + ".join(names)
+    in_one = f"in_splits = greatest({', '.join(names)}, in_splits - ({in_folds}))"
     kept = "early IS NOT DISTINCT FROM core_at AND late IS NOT DISTINCT FROM core_at"
     query = f"""
     SELECT *, {beyond} AS pairs_beyond_told,
@@ -124,7 +135,7 @@ def split_facts(engine: Engine, text: Mapping[str, str], told: Mapping[str, Any]
     FROM (
       SELECT {_columns(suite.conditions("splits"), _count)} FROM splits
     ) AS c CROSS JOIN (
-      SELECT {_columns({fold: fold for fold in FOLDS}, _total)},
+      SELECT {_columns({fold: fold for fold in names}, _total)},
         {_count(f"in_splits > 1 AND {in_one}")} AS duplicate_pairs,
         {_count(f"NOT {in_one}")} AS pairs_in_two_folds,
         {_count("in_splits = 0")} AS pairs_lost,
@@ -142,7 +153,22 @@ def split_facts(engine: Engine, text: Mapping[str, str], told: Mapping[str, Any]
         ) AS b GROUP BY pair
       ) AS g
     ) AS f"""
-    return _row(engine, fill(query, text))
+    row = _row(engine, fill(query, text))
+    return row | (listed_facts(engine, suite, text, given=row) if of_sequences else {})
+
+
+def listed_facts(
+    engine: Engine, suite: Suite, text: Mapping[str, str], given: Mapping[str, Any] | None = None
+) -> Row:
+    """How many rows each listing of a suite has, but for facts that are ``given``; and ``rows``,
+    those of its first table.
+    """
+    row: Row = {"rows": _row(engine, f"SELECT count(*) AS n FROM {suite.tables[0]}")["n"]}
+    for asked in suite.expectations:
+        if asked.listing is not None and asked.fact not in (given or {}):
+            query = fill(f"SELECT count(*) AS n FROM ({asked.listing}) AS listed", text)
+            row[asked.fact] = _row(engine, query)["n"]
+    return row
 
 
 def _sigmas(fold: str, of: str, share: float | None) -> str:

@@ -50,14 +50,14 @@ def build(
     rated = "" if min_rating is None else f"WHERE rating >= {sql_double(min_rating)}"
     tie = hashed(0, "tie")
     engine.materialise("events", f"""
-        SELECT u.user_idx AS sequence_id, i.item_idx, r.reviewed_at AS at,
+        SELECT u.user_idx AS sequence_id, i.item_idx, r.reviewed_at,
           CASE WHEN r.reviewed_at IS NULL THEN r.record_no END AS place,
           r.user_id, r.item_id, r.source_sha256
         FROM (SELECT * FROM reviews {rated}) AS r
           JOIN users AS u ON r.user_id = u.user_id JOIN items AS i ON r.item_id = i.item_id
           SEMI JOIN interactions AS p ON u.user_idx = p.user_idx AND i.item_idx = p.item_idx
         """)  # fmt: skip
-    order = f"at NULLS FIRST, place NULLS FIRST, {tie}, item_id"
+    order = f"reviewed_at NULLS FIRST, place NULLS FIRST, {tie}, item_id"
     rows = f"""SELECT *, row_number() OVER (PARTITION BY sequence_id ORDER BY {order}) AS nth
         FROM events"""
     all_events = engine.query("SELECT count(*) AS n FROM events")["n"][0].as_py()
@@ -66,7 +66,7 @@ def build(
         rows = f"SELECT * FROM (SELECT *, {first} FROM ({rows}) AS r) AS a WHERE again = 1"
     longest = LONGEST if max_length is None else max_length
     events = engine.materialise("ordered", f"""
-        SELECT sequence_id, item_idx, at, named,
+        SELECT sequence_id, item_idx, reviewed_at, named,
           row_number() OVER (PARTITION BY sequence_id ORDER BY nth) - 1 AS position
         FROM (
           SELECT *, row_number() OVER (PARTITION BY sequence_id ORDER BY nth DESC) AS back,
@@ -80,7 +80,7 @@ def build(
     return {"events": events, "left_out": all_events - events, **facts}
 
 
-TABLE = "SELECT sequence_id, position, item_idx, at, named AS user_id FROM ordered"
+TABLE = "SELECT sequence_id, position, item_idx, reviewed_at, named AS user_id FROM ordered"
 """SQL of the rows of the table ``sequences``."""
 
 
@@ -104,14 +104,14 @@ def split(
     cuts = _cuts(engine, strategy, share, moment)
     events = f"""
         SELECT s.*, count(*) OVER (PARTITION BY sequence_id) AS n,
-          min(at) OVER (PARTITION BY sequence_id) AS begins, {_user_role(seed)} AS role
+          min(reviewed_at) OVER (PARTITION BY sequence_id) AS begins, {_user_role(seed)} AS role
         FROM sequences AS s JOIN (SELECT user_idx, user_id AS name FROM users) AS u
           ON s.sequence_id = u.user_idx"""
     fold = {"last_out": LAST_OUT, "by_user": BY_USER}.get(strategy) or _in_time(**cuts)
     engine.materialise(
         "event_folds",
         f"""
-        SELECT sequence_id, position, item_idx, at, {fold} AS fold FROM ({events}) AS e""",
+        SELECT sequence_id, position, item_idx, reviewed_at, {fold} AS fold FROM ({events}) AS e""",
     )
     engine.materialise(
         "folded",
@@ -168,19 +168,20 @@ def _cuts(engine: Engine, strategy: str, share: float, moment: datetime | None) 
 
 def _newest(engine: Engine, share: float, before: int | None) -> int:
     """The time at which the newest ``share`` of the events ``before`` a time begins."""
-    where = "" if before is None else f"WHERE at < {before}"
+    where = "" if before is None else f"WHERE reviewed_at < {before}"
     found = engine.query(f"""
-        SELECT at FROM (
-          SELECT at, sum(n) OVER (ORDER BY at) AS reached, sum(n) OVER () AS total
-          FROM (SELECT at, count(*) AS n FROM sequences {where} GROUP BY at) AS times) AS t
-        WHERE reached > total * {sql_double(1 - share)} ORDER BY at LIMIT 1""")
-    return int(found["at"][0].as_py()) if found.num_rows else (before or 0)
+        SELECT reviewed_at FROM (
+          SELECT *, sum(n) OVER (ORDER BY reviewed_at) AS reached, sum(n) OVER () AS total
+          FROM (SELECT reviewed_at, count(*) AS n FROM sequences {where} GROUP BY reviewed_at)
+            AS times) AS t
+        WHERE reached > total * {sql_double(1 - share)} ORDER BY reviewed_at LIMIT 1""")
+    return int(found["reviewed_at"][0].as_py()) if found.num_rows else (before or 0)
 
 
 def _in_time(valid_from: int, test_from: int) -> str:
     return f"""
-        CASE WHEN at < {valid_from} THEN 'train'
-          WHEN at < {test_from} THEN CASE WHEN begins < {valid_from} THEN 'valid'
+        CASE WHEN reviewed_at < {valid_from} THEN 'train'
+          WHEN reviewed_at < {test_from} THEN CASE WHEN begins < {valid_from} THEN 'valid'
             ELSE 'valid_history' END
           WHEN begins < {test_from} THEN 'test' ELSE 'test_history' END"""
 

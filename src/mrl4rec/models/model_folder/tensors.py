@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.tensor_file import Tensors
+from mrl4rec.data.sequences import Histories
 from mrl4rec.kernels.csr import Csr
+from mrl4rec.models import registry
 from mrl4rec.models.model_folder.card import TODO, ModelCard
 from mrl4rec.models.scorers import CountModel, FactorModel, ItemItemModel, MixtureModel, Scorer
+from mrl4rec.models.sequential.base import Sequential
+from mrl4rec.models.sequential.model import ITEM_VECTORS, SequenceModel
 
 with lazy.imports():
     from scipy import sparse
@@ -36,6 +40,8 @@ _FORMS = {
 }  # fmt: skip
 """Kinds of numbers and dimensions of each tensor."""
 MIXTURE = ("user_concepts", "item_vectors", "mixing")
+NET = "net."
+"""What the names of a sequential model's weights begin with."""
 
 
 def check_forms(tensors: Tensors, needed: Iterable[str], where: str) -> None:
@@ -43,6 +49,8 @@ def check_forms(tensors: Tensors, needed: Iterable[str], where: str) -> None:
     problems = [f"tensor {name!r} is missing" for name in needed if name not in tensors]
     for name, tensor in tensors.items():
         kinds, dimensions = _FORMS.get(name, ("", 0))
+        if name.startswith(NET) and tensor.dtype.kind == "f":
+            continue  # the net that asks for it knows its shape
         if tensor.dtype.kind not in kinds or tensor.ndim != dimensions:
             problems.append(f"tensor {name!r} of {tensor.dtype} {tensor.shape} belongs to no model")
     if problems:
@@ -58,6 +66,13 @@ def to_tensors(model: Scorer) -> Tensors:
         return {name: _float32(value) for name, value in found.items() if value is not None}
     if isinstance(model, MixtureModel):
         return {name: _float32(getattr(model, name)) for name in MIXTURE}
+    if isinstance(model, SequenceModel):
+        net = {f"{NET}{n}": _float32(a) for n, a in model.arrays.items() if n != ITEM_VECTORS}
+        rows = {
+            "history.indptr": model.histories.indptr,
+            "history.indices": model.histories.items,
+        }
+        return {ITEM_VECTORS: _float32(model.item_vectors), **net, **rows}
     if isinstance(model, CountModel):
         return {"counts": np.ascontiguousarray(model.counts)}
     if isinstance(model, ItemItemModel):
@@ -100,11 +115,23 @@ def to_model(card: ModelCard, tensors: Tensors, n_users: int, where: str) -> Sco
             return MixtureModel(users, items, mixing)
         if card.kind == "counts":
             return CountModel(tensors["counts"], n_users)
+        if card.kind == SequenceModel.kind:
+            return _sequential(card, tensors)
         if card.kind == "item_item":
             return _item_item(tensors, where)
     except KeyError as error:
         raise Mrl4recError(f"tensor {error} is missing", where=where, todo=TODO) from error
     raise Mrl4recError(f"unknown kind of model {card.kind!r}", where=where, todo=TODO)
+
+
+def _sequential(card: ModelCard, tensors: Tensors) -> Scorer:
+    arrays = {name.removeprefix(NET): t for name, t in tensors.items() if name.startswith(NET)}
+    arrays[ITEM_VECTORS] = tensors[ITEM_VECTORS]
+    rows, items = tensors["history.indptr"], tensors["history.indices"]
+    histories = Histories(rows, items, len(arrays[ITEM_VECTORS]))
+    method = registry.from_dict(card.method)
+    assert isinstance(method, Sequential)
+    return method.scorer(arrays, card.widths, histories)
 
 
 def _item_item(tensors: Tensors, where: str) -> ItemItemModel:

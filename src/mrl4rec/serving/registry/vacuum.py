@@ -36,6 +36,8 @@ TABLES = (
     "items",
     "interactions",
     "splits",
+    "sequences",
+    "sequence_splits",
     recommendations.NAME,
 )
 """Tables that grow with the dump; the others are small, and the ledger keeps all it ever had."""
