@@ -228,6 +228,7 @@ def factors(
     vectors_UD: Any,
     tiles: Any,
     widths_W: Any,
+    each: int,
     users_B: Any,
     seen_indptr: Any,
     seen_indices: Any,
@@ -239,6 +240,7 @@ def factors(
 ) -> None:
     """Top-K of users by inner product with tiled item vectors (``pack``), at ascending widths.
 
+    ``users_B`` are rows of ``vectors_UD``; row r has the seen items of user r // ``each``.
     ``ties`` is (order_I, rank_I); ``rows`` is (scores_LN, maxima_LG), scratch for L users at once,
     L a multiple of LANES. Writes ``items_BWK`` and ``scores_BWK``.
     """
@@ -250,7 +252,8 @@ def factors(
         for row in range(n):
             user = users_B[begin + row]
             vectors_LD[row] = vectors_UD[user]
-            seen = seen_indices[seen_indptr[user] : seen_indptr[user + 1]]
+            owner = user // each
+            seen = seen_indices[seen_indptr[owner] : seen_indptr[owner + 1]]
             _clear(scores_LN[row], len(ties[1]), seen)
         low = 0
         for w in range(len(widths_W)):

@@ -45,6 +45,8 @@ class Expectation:
     """SQL, true for a row of ``table`` that breaks it; the fact is how many such rows."""
     listing: str | None = None
     """SQL query that lists what breaks it, where no condition on single rows can."""
+    warns: bool = False
+    """Not met, it is logged and kept, and the verdict is a pass all the same."""
     example: str | None = None
     """SQL query of rows that show it, where the first ones of the listing would not."""
 
@@ -89,6 +91,8 @@ class Suite:
         asked = [asdict(e) | {"limits": e.limits(values)} for e in self.expectations]
         for question in asked:
             del question["example"]  # it shows the answer and is no part of the question
+            if not question["warns"]:
+                del question["warns"]  # the digest is what it was before there were warnings
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
 

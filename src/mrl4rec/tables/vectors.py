@@ -8,6 +8,8 @@ SPREAD_FLOOR = 0.01
 """Least spread of the rows about their mean, as a share of their root mean square."""
 RANK_FLOOR = 1.1
 """Least effective rank of the centred rows: 1 is a line, and a line cannot rank by taste."""
+COSINE_LIMIT = 0.95
+"""Mean cosine between a user's vectors above which they say the same."""
 
 _EVERY = (
     none("folder_whole", "folder_amiss", "the folder is whole and loads as it was written"),
@@ -44,6 +46,20 @@ MIXTURE_SUITE = Suite(
         none("shares", "shares_amiss", "each item's shares of the concepts are ≥ 0 and sum to 1"),
     ),
 )
+INTERESTS_SUITE = Suite(
+    "vectors",
+    ("models",),
+    (
+        *FACTORS_SUITE.expectations,
+        Expectation(
+            "interests_differ",
+            "mean_cosine",
+            "the mean cosine between a user's vectors is below the limit: they have not become one",
+            high=COSINE_LIMIT,
+            warns=True,
+        ),
+    ),
+)
 ITEM_ITEM_SUITE = Suite(
     "vectors",
     ("models",),
@@ -56,6 +72,7 @@ COUNTS_SUITE = Suite(
 )
 VECTOR_SUITES = {
     "factors": FACTORS_SUITE,
+    "sequential": INTERESTS_SUITE,
     "mixture": MIXTURE_SUITE,
     "item_item": ITEM_ITEM_SUITE,
     "counts": COUNTS_SUITE,

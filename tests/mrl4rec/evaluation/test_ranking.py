@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.evaluation.ranking import cpu, evaluate, recall_at, recommend, topk
 from mrl4rec.kernels.csr import Csr, csr
-from mrl4rec.models import scorers
-from mrl4rec.models.scorers import CountModel, FactorModel, MixtureModel, from_arrays
+from mrl4rec.models.scorers import CountModel, FactorModel, MixtureModel, from_arrays, mixture
 from tests.mrl4rec.models.model_samples import kinds, real_factors, rows, sparse, whole_factors
 
 DEVICES = ("cpu", "torch-cpu")
@@ -232,7 +231,7 @@ def test_a_mixture_scores_by_the_log_of_its_sum_and_has_no_widths(
         expected = np.logaddexp.reduce(logits + np.log(shares.T.astype(float)), axis=1)
     found = model.scores(users)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
-    monkeypatch.setattr(scorers, "MIXTURE_SCORES", 1)
+    monkeypatch.setattr(mixture, "MIXTURE_SCORES", 1)
     np.testing.assert_allclose(model.scores(users), found, rtol=1e-5)
     with pytest.raises(UsageError, match="mixture, which has no prefixes"):
         model.scores(users, 3)

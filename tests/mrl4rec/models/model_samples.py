@@ -12,7 +12,13 @@ from mrl4rec.kernels.csr import Csr, csr
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import ModelCard
 from mrl4rec.models.model_folder import card as card_file
-from mrl4rec.models.scorers import CountModel, FactorModel, ItemItemModel, MixtureModel
+from mrl4rec.models.scorers import (
+    CountModel,
+    FactorModel,
+    InterestModel,
+    ItemItemModel,
+    MixtureModel,
+)
 
 
 def sparse(rng: np.random.Generator, n_users: int, n_items: int, pairs: int) -> Csr:
@@ -61,6 +67,8 @@ def kinds(rng: np.random.Generator, n_users: int, n_items: int, seen: Csr) -> li
         ItemItemModel(csr_matrix(weights), seen),
         CountModel(rng.integers(0, 4, n_items), n_users),
         whole_mixture(rng, n_users, n_items),
+        whole_interests(rng, n_users, n_items),
+        whole_interests(rng, n_users, n_items, pooling="sum"),
     ]
 
 
@@ -70,6 +78,28 @@ def whole_mixture(rng: np.random.Generator, n_users: int, n_items: int) -> Mixtu
         rng.integers(-2, 3, (n_users, 3, 4)).astype(np.float32),
         rng.integers(-2, 3, (n_items, 4)).astype(np.float32),
         np.eye(3, dtype=np.float32)[rng.integers(0, 3, n_items)],
+    )
+
+
+def whole_interests(
+    rng: np.random.Generator, n_users: int, n_items: int, dim: int = 6, k: int = 3, **options: Any
+) -> InterestModel:
+    """Several vectors a user, of small whole numbers."""
+    return InterestModel(
+        rng.integers(-2, 3, (n_users, k, dim)).astype(np.float32),
+        rng.integers(-2, 3, (n_items, dim)).astype(np.float32),
+        **options,
+    )
+
+
+def real_interests(
+    rng: np.random.Generator, n_users: int, n_items: int, dim: int, k: int = 4, **options: Any
+) -> InterestModel:
+    """Several normal vectors a user: sums round."""
+    return InterestModel(
+        rng.normal(size=(n_users, k, dim)).astype(np.float32),
+        rng.normal(size=(n_items, dim)).astype(np.float32),
+        **options,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,10 +10,17 @@ from mrl4rec.checks.gate.verdicts import Finding, Verdict, number
 from mrl4rec.core.errors import GateFailed
 from mrl4rec.core.settings import Settings
 
+log = logging.getLogger("mrl4rec.checks.gate")
+
 
 def require(settings: Settings, verdict: Verdict) -> Verdict:
-    """The verdict, if it is a pass; else GateFailed, saying what a person needs to go on."""
+    """The verdict, if it is a pass, with its warnings logged.
+
+    Else GateFailed, saying what a person needs to go on.
+    """
     if verdict.passed:
+        for finding in verdict.warnings:
+            log.warning("%s", _warning(verdict, finding))
         return verdict
     raise GateFailed(
         "\n  ".join(_lines(settings, verdict)),
@@ -30,7 +38,7 @@ def markdown(verdict: Verdict, docs: str | None = None) -> str:
         lines += [docs, ""]
     lines += ["| | expectation | seen | wanted | meaning |", "|---|---|---|---|---|"]
     for f in verdict.findings:
-        mark = "✓" if f.met else "✗"
+        mark = "✓" if f.met else "✗" if f.fails else "⚠"
         lines.append(f"| {mark} | {f.name} | {_seen(f)} | {f.wanted} | {f.meaning} |")
     return "\n".join(lines) + "\n"
 
@@ -50,6 +58,14 @@ def _lines(settings: Settings, verdict: Verdict) -> list[str]:
             silent.setdefault(finding.problem, []).append(finding.name)
     lines += [f"✗ no answer from {', '.join(names)}: {why}" for why, names in silent.items()]
     return lines
+
+
+def _warning(verdict: Verdict, finding: Finding) -> str:
+    text = (
+        f"the gate {verdict.suite!r} passed {verdict.dataset} with a warning: {_tables(verdict)}: "
+        f"{finding.name}, that {finding.meaning}: seen {_seen(finding)}, wanted {finding.wanted}"
+    )
+    return f"{text}; {finding.note}" if finding.note else text
 
 
 def _broken(settings: Settings, verdict: Verdict, finding: Finding) -> list[str]:

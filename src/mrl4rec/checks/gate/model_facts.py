@@ -23,11 +23,17 @@ from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.core.storage import read_table
+from mrl4rec.evaluation.diversity import intra_cosine
 from mrl4rec.models import model_folder
+from mrl4rec.models.model_folder.tensors import NET
+from mrl4rec.models.scorers import Scorer
+from mrl4rec.models.sequential.model import SequenceModel
 from mrl4rec.tables.results import GROWING
 from mrl4rec.tables.vectors import RANK_FLOOR
 
 ROWS = 4096
+SAMPLE = 4096
+"""Users whose histories are encoded to see what vectors come of them."""
 MEAN_WITHIN = 1e-6
 SHARES_WITHIN = 1e-4
 ROUNDING = 1e-9
@@ -59,8 +65,9 @@ def vector_facts(
     card = model_folder.read_card(folder)
     facts: dict[str, float] = {"folder_amiss": 0}
     notes: dict[str, str] = {}
+    model: Scorer | None = None
     try:
-        model_folder.load(folder)
+        model = model_folder.load(folder).model
     except Mrl4recError as error:
         facts["folder_amiss"], notes["folder_amiss"] = 1, error.what
     try:
@@ -75,8 +82,12 @@ def vector_facts(
     facts["shapes_amiss"], notes["shapes_amiss"] = len(problems), "; ".join(problems)
     numbers = {name: t for name, t in tensors.items() if not name.endswith(("indptr", "indices"))}
     facts["values_not_finite"] = sum(_count(t, lambda b: ~np.isfinite(b)) for t in numbers.values())
-    facts["arrays_all_zero"] = sum(not t.any() for t in numbers.values())
-    if not problems:
+    told = [t for name, t in numbers.items() if not name.startswith(NET)]  # a bias may stay 0
+    facts["arrays_all_zero"] = sum(not t.any() for t in told)
+    if isinstance(model, SequenceModel):
+        facts |= _sequential_facts(model)
+        notes["mean_cosine"] = COLLAPSED
+    elif not problems and card.kind in KIND_FACTS:
         facts |= KIND_FACTS[card.kind](tensors)
     return Measured(facts, notes)
 
@@ -151,6 +162,18 @@ def _mixture_facts(tensors: tensor_file.Tensors) -> dict[str, float]:
     return facts | {"shares_amiss": int(np.count_nonzero(amiss))}
 
 
+def _sequential_facts(model: SequenceModel) -> dict[str, float]:
+    """Of users evenly spaced among those with a history; a user's vectors are one after another."""
+    users = np.flatnonzero(model.histories.lengths > 0)
+    users = users[np.linspace(0, len(users) - 1, min(len(users), SAMPLE)).astype(np.int64)]
+    interests = model.encode(model.histories.of(users))
+    rows = interests.reshape(len(interests), -1)
+    facts = _factor_facts({"user_vectors": rows, "item_vectors": model.item_vectors})
+    whole = _finite(rows).reshape(-1, *interests.shape[1:])
+    several = interests.shape[1] > 1 and len(whole)
+    return facts | {"mean_cosine": float(intra_cosine(whole).mean()) if several else 0.0}
+
+
 def _finite(rows: NDArray[Any]) -> NDArray[Any]:
     """The rows that are finite throughout: the others break an expectation of their own."""
     whole = np.isfinite(rows).all(axis=1)
@@ -176,6 +199,10 @@ KIND_FACTS = {
     "item_item": _item_item_facts,
     "counts": _count_facts,
 }
+COLLAPSED = (
+    "several vectors a user say hardly more than one: drive them apart more strongly in training, "
+    "or train one"
+)
 
 
 def _count(tensor: NDArray[Any], condition: Callable[[NDArray[Any]], NDArray[np.bool_]]) -> int:

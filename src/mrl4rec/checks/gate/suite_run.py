@@ -127,6 +127,7 @@ def _as_gx(expectation: Expectation, values: Mapping[str, float]) -> Any:
         max_value=high,
         meta={"name": expectation.name},
         description=f"{expectation.meaning} [{expectation.fact}: {finding.wanted}]",
+        severity="warning" if expectation.warns else "critical",
     )
 
 
@@ -162,7 +163,16 @@ def _finding(expectation: Expectation, values: Mapping[str, float], answer: Any)
             problem = "there was nothing to see: the fact is missing"
         seen = None if problem else float(observed)
     met = problem is None and bool(answer.success)
-    return Finding(expectation.name, expectation.meaning, seen, low, high, met, problem)
+    return Finding(
+        expectation.name,
+        expectation.meaning,
+        seen,
+        low,
+        high,
+        met,
+        problem,
+        warns=expectation.warns,
+    )
 
 
 def _raised(info: Mapping[str, Any]) -> str | None:

@@ -40,6 +40,13 @@ class Finding:
     """SQL over relations with the tables' names that lists what breaks it."""
     sample: tuple[Mapping[str, Any], ...] = ()
     """At most five of the rows that break it."""
+    warns: bool = False
+    """Not met, it does not fail the gate; without an answer it does."""
+
+    @property
+    def fails(self) -> bool:
+        """It gave no answer, or was not met and is more than a warning."""
+        return self.problem is not None or not (self.met or self.warns)
 
     @property
     def wanted(self) -> str:
@@ -80,8 +87,13 @@ class Verdict:
 
     @property
     def failed(self) -> tuple[Finding, ...]:
-        """Expectations that were not met or gave no answer."""
-        return tuple(f for f in self.findings if not f.met or f.problem is not None)
+        """Expectations that gave no answer, or were not met and are no warnings."""
+        return tuple(f for f in self.findings if f.fails)
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """Expectations that were not met and do not fail the gate."""
+        return tuple(f for f in self.findings if not f.met and not f.fails)
 
     @property
     def complete(self) -> bool:
@@ -90,7 +102,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Complete, and every expectation is met."""
+        """Complete, and every expectation is met but for warnings."""
         return self.complete and not self.failed
 
     def page(self, settings: Settings) -> Path | None:

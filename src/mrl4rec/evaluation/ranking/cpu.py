@@ -37,7 +37,7 @@ def cpu_searcher(model: Scorer, query: Query, memory: int, n_threads: int) -> Se
     return RowSearcher(model, query)
 
 
-class _Base:
+class Base:
     """What the searches share: the order of ties, scratch, and the spreading over threads."""
 
     def __init__(self, n_items: int, query: Query, n_threads: int, lanes: int) -> None:
@@ -83,7 +83,7 @@ class _Base:
         return out
 
 
-class FactorSearcher(_Base):
+class FactorSearcher(Base):
     """Inner products with tiled item vectors, all widths in one pass."""
 
     def __init__(
@@ -104,26 +104,27 @@ class FactorSearcher(_Base):
 
     def search(self, users_B: Users) -> Lists:
         """The lists of these users."""
+        return self.spread(users_B, self.run)
+
+    def run(self, users: Users, keys: Any, rows: Any, lists: Lists, each: int = 1) -> None:
+        """Fill the lists of these rows of the user vectors, ``each`` of them one user's."""
         seen = self.query.seen
-
-        def run(users: Users, keys: Any, rows: Any, lists: Lists) -> None:
-            kernel.factors(
-                self.users,
-                self.tiles,
-                self.widths,
-                users,
-                seen.indptr,
-                seen.indices,
-                self.ties,
-                keys,
-                rows,
-                *lists,
-            )
-
-        return self.spread(users_B, run)
+        kernel.factors(
+            self.users,
+            self.tiles,
+            self.widths,
+            each,
+            users,
+            seen.indptr,
+            seen.indices,
+            self.ties,
+            keys,
+            rows,
+            *lists,
+        )
 
 
-class ItemItemSearcher(_Base):
+class ItemItemSearcher(Base):
     """Sums of the rows of an item-item matrix, dense or sparse."""
 
     def __init__(self, model: ItemItemModel, query: Query, n_threads: int) -> None:
@@ -154,7 +155,7 @@ class ItemItemSearcher(_Base):
         return self.spread(users_B, run)
 
 
-class RowSearcher(_Base):
+class RowSearcher(Base):
     """Any scorer: whole rows of scores, asked for in blocks of a size that never changes."""
 
     def __init__(self, model: Scorer, query: Query) -> None:
@@ -207,7 +208,7 @@ def check_finite(*vectors: NDArray[Any]) -> None:
     largest = [float(np.abs(part).max(initial=0)) for part in vectors]
     if not all(np.isfinite(largest)):
         raise not_finite("the vectors")
-    if np.prod(largest) * vectors[0].shape[1] > np.finfo(np.float32).max / 4:
+    if np.prod(largest) * vectors[0].shape[-1] > np.finfo(np.float32).max / 4:
         raise not_finite("inner products of the vectors")
 
 

@@ -20,7 +20,13 @@ from mrl4rec.evaluation.ranking.cpu import check_finite, not_finite
 from mrl4rec.evaluation.ranking.topk import Lists, Query, Users, tie_order
 from mrl4rec.kernels.csr import Csr
 from mrl4rec.kernels.devices import exact_products
-from mrl4rec.models.scorers import CountModel, FactorModel, ItemItemModel, Scorer
+from mrl4rec.models.scorers import (
+    CountModel,
+    FactorModel,
+    InterestModel,
+    ItemItemModel,
+    Scorer,
+)
 
 BLOCK_SCORES = 1 << 23
 """Scores of a block: 32 MB, and twice that again to select."""
@@ -35,9 +41,11 @@ class DeviceSearcher:
         self.model, self.query = model, query
         self.device = _device(device)
         self.order, _ = tie_order(model.n_items)
-        self.block = int(np.clip(BLOCK_SCORES // max(1, model.n_items), 1, MOST_USERS))
+        self.each = model.n_interests if isinstance(model, InterestModel) else 1
+        block_scores = max(1, self.each * model.n_items)
+        self.block = int(np.clip(BLOCK_SCORES // block_scores, 1, MOST_USERS))
         self.bytes_per_user = len(query.widths) * query.k * 8
-        self.bytes_fixed = self.block * model.n_items * BYTES_PER_SCORE
+        self.bytes_fixed = self.block * block_scores * BYTES_PER_SCORE
         self.parts = self._load()
         self.seen, self.histories = self._rows()
 
@@ -68,6 +76,9 @@ class DeviceSearcher:
         if isinstance(model, FactorModel):
             check_finite(model.user_vectors, model.item_vectors)
             arrays = [model.user_vectors, model.item_vectors[self.order]]
+        elif isinstance(model, InterestModel):
+            check_finite(model.user_interests, model.item_vectors)
+            arrays = [model.user_interests, model.item_vectors[self.order]]
         elif isinstance(model, CountModel):
             arrays = [model.counts.astype(np.float32)[self.order]]
         elif isinstance(model, ItemItemModel) and isinstance(model.weights, np.ndarray):
@@ -80,23 +91,24 @@ class DeviceSearcher:
         """Places (B, W, K), −1 where there is none, and scores of one block of users."""
         rows, columns, _ = self.seen.of(users)
         padded = np.resize(users, self.block)
-        scores = torch.zeros(self.block, self.model.n_items, device=self.device)
+        scores = torch.zeros(self.block * self.each, self.model.n_items, device=self.device)
         picked, low = [], 0
         for width in self.query.widths:
             scores = self._add(scores, padded, low, width)
-            scores[rows, columns] = -torch.inf
-            picked.append(self._select(scores[: len(users)]))
+            best = scores.view(self.block, self.each, -1).amax(dim=1) if self.each > 1 else scores
+            best[rows, columns] = -torch.inf
+            picked.append(self._select(best[: len(users)]))
             low = width
         places = torch.stack([place for place, _ in picked], dim=1)
         return places, torch.stack([score for _, score in picked], dim=1)
 
     def _add(self, scores: torch.Tensor, users: Users, low: int, high: int) -> torch.Tensor:
-        """Scores at width ``high``, given those at width ``low``."""
+        """Scores at width ``high``, given those at width ``low``; a row for each vector."""
         model = self.model
-        if isinstance(model, FactorModel):
+        if isinstance(model, FactorModel | InterestModel):
             vectors, items = self.parts
-            cut = vectors[torch.from_numpy(users).to(self.device), low:high]
-            return scores.addmm_(cut, items[:, low:high].T)
+            cut = vectors[torch.from_numpy(users).to(self.device)][..., low:high]
+            return scores.addmm_(cut.reshape(len(scores), -1), items[:, low:high].T)
         if isinstance(model, CountModel):
             return scores + self.parts[0]
         if self.histories is not None:

@@ -95,13 +95,16 @@ def evaluate(
     progress: Progress | None = None,
     n_threads: int | None = None,
     slices: Sequence[Csr] = (),
+    per_list: int | None = None,
 ) -> Evaluation:
     """Rank all unseen items for every user who has test items, and average.
 
     ``seen`` holds the items left out (train ∪ valid when testing), ``truth`` the held-out ones.
     ``widths`` None takes the model's own. ``slices`` are parts of ``truth``, by which the widest
-    lists are judged besides. The values do not depend on memory or threads. Raises
-    UsageError for an unknown metric, cut-off or width, Mrl4recError where nobody has test items.
+    lists are judged besides. ``per_list`` judges what a server gets that merges lists of that
+    length of each of a user's vectors (``union.union_lists``). The values do not depend on memory
+    or threads. Raises UsageError for an unknown metric, cut-off or width, Mrl4recError where nobody
+    has test items.
     """
     ks = _cutoffs(ks)
     _check_metrics(metrics)
@@ -114,7 +117,7 @@ def evaluate(
             todo="evaluate on the split the model was trained on, with a test fold that has rows",
         )
     dims = tuple(sorted(set(cut.values())))
-    query = Query(min(ks[-1], model.n_items), dims, seen)
+    query = Query(min(ks[-1], model.n_items), dims, seen, per_list)
     tally = _Tally(users, truth, dims, ks, model.n_items, slices)
     chunks = search(model, users, query, device=device, memory_mb=memory_mb, n_threads=n_threads)
     for begin, lists in chunks:

@@ -11,6 +11,8 @@ Shapes: B users, W widths, K places, C cut-offs, M metrics. The walk is ``kernel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,23 @@ METRICS = (*PER_USER, "coverage")
 def discounts(k: int) -> NDArray[np.float64]:
     """1/log2(rank + 1) for ranks 1 … k."""
     return 1.0 / np.log2(np.arange(2, k + 2, dtype=np.float64))
+
+
+def ndcg_hits(
+    values_BWCM: NDArray[np.float64], n_truth_B: NDArray[np.integer], cutoffs_C: Sequence[int]
+) -> NDArray[np.float64]:
+    """(B, W, C) the NDCG of public code of models with several interests; not comparable.
+
+    Its ideal has the hits that there are on top, not the min(k, |T|) that there could be: one hit
+    at rank 1 gives 1, however many are missed. ``values_BWCM`` are those of ``per_user`` (or
+    ``Evaluation.values_EWCM``), ``n_truth_B`` the numbers |T|.
+    """
+    n_truth_B11 = np.asarray(n_truth_B, dtype=np.int64)[:, None, None]
+    cutoffs = np.asarray(cutoffs_C, dtype=np.int64)
+    ideal = np.concatenate([[0.0], np.cumsum(discounts(int(cutoffs.max())))])
+    hits = np.rint(values_BWCM[..., PER_USER.index("recall")] * n_truth_B11).astype(np.int64)
+    dcg = values_BWCM[..., PER_USER.index("ndcg")] * ideal[np.minimum(cutoffs, n_truth_B11)]
+    return np.divide(dcg, ideal[hits], out=np.zeros_like(dcg), where=hits > 0)
 
 
 def per_user(

@@ -9,8 +9,9 @@ from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.processes import threads
 from mrl4rec.evaluation.ranking.cpu import cpu_searcher
+from mrl4rec.evaluation.ranking.interests import InterestSearcher, WidthByWidth, inner_products
 from mrl4rec.evaluation.ranking.topk import Lists, Query, Searcher, Users, plain
-from mrl4rec.models.scorers import Scorer
+from mrl4rec.models.scorers import InterestModel, Scorer
 
 with lazy.imports():
     from mrl4rec.evaluation.ranking import device as on_device
@@ -21,7 +22,11 @@ log = logging.getLogger("mrl4rec")
 def searcher(
     model: Scorer, query: Query, *, device: str, memory_mb: int, n_threads: int
 ) -> Searcher:
-    """The fastest exact search for this model on this device."""
+    """The fastest exact search for this model on this device.
+
+    Merged lists of single vectors (``query.per_list``) are computed on the CPU, wherever the rest
+    is. Raises UsageError where the model has none.
+    """
     model = plain(model)
     if query.seen.n_rows != model.n_users or query.seen.n_columns != model.n_items:
         raise Mrl4recError(
@@ -29,10 +34,17 @@ def searcher(
             f"the model of {model.n_users} × {model.n_items}",
             todo="give the seen items of the split the model was trained on",
         )
-    if device == "cpu":
-        return cpu_searcher(model, query, memory_mb << 20, n_threads)
+    memory = memory_mb << 20
 
-    return on_device.DeviceSearcher(model, query, device)
+    def engine(part: Scorer, asked: Query) -> Searcher:
+        if device != "cpu" and query.per_list is None:
+            return on_device.DeviceSearcher(part, asked, device)
+        if isinstance(part, InterestModel):
+            return InterestSearcher(part, asked, memory, n_threads)
+        return cpu_searcher(part, asked, memory, n_threads)
+
+    engines = [engine(*each) for each in inner_products(model, query)]
+    return engines[0] if len(engines) == 1 else WidthByWidth(engines)
 
 
 def search(

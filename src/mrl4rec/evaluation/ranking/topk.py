@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.hashing import SALT_TIE, permutation
 from mrl4rec.kernels.csr import Csr
-from mrl4rec.models.scorers import FactorModel, Scorer
+from mrl4rec.models.scorers import FactorModel, InterestModel, Scorer
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,9 @@ class Query:
     """Ascending numbers of dimensions; ``(0,)`` for a model without dimensions."""
     seen: Csr
     """Items left out, by user."""
+    per_list: int | None = None
+    """Several vectors a user: the length of each one's list before they are merged. None: ``k``,
+    which makes the merged list exact."""
 
 
 def tie_order(n_items: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -79,7 +82,7 @@ def columns(model: Scorer, widths: Sequence[int | None]) -> dict[int | None, int
     Raises UsageError for a width the model cannot be cut to.
     """
     model = plain(model)
-    if isinstance(model, FactorModel):
+    if isinstance(model, FactorModel | InterestModel):
         return {width: model.width(width) for width in widths}
     if any(width is not None for width in widths):
         raise UsageError(

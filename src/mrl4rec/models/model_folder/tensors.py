@@ -68,7 +68,7 @@ def to_tensors(model: Scorer) -> Tensors:
         return {name: _float32(getattr(model, name)) for name in MIXTURE}
     if isinstance(model, SequenceModel):
         net = {f"{NET}{n}": _float32(a) for n, a in model.arrays.items() if n != ITEM_VECTORS}
-        rows = {
+        rows: Tensors = {
             "history.indptr": model.histories.indptr,
             "history.indices": model.histories.items,
         }
