@@ -31,6 +31,7 @@ def check(request: RunConfig, ingest: Commit, split: Commit, settings: Settings)
 
     The tables are looked at only where some method needs something.
     """
+    _check_users(request, split)
     for need, (table, column) in WHERE.items():
         names = [cell.method.name for cell in request.cells if need == cell.method.needs]
         if not names:
@@ -41,10 +42,26 @@ def check(request: RunConfig, ingest: Commit, split: Commit, settings: Settings)
             raise _lacking(names, need, f"{request.dataset}, table {table}, column {column}")
 
 
+def _check_users(request: RunConfig, split: Commit) -> None:
+    """Raise UsageError where a method has no way to score for the users that the split judges."""
+    if split.summary.get("strategy") != "by_user":
+        return
+    names = [cell.method.name for cell in request.cells if not cell.method.folds_in]
+    if names:
+        raise UsageError(
+            f"{' and '.join(dict.fromkeys(names))} learns a vector of each user, and the split "
+            "by_user judges users that are not trained on",
+            where="--split by_user",
+            todo="leave it out of --methods, or use --split last_out",
+        )
+
+
 def check_mappings(request: RunConfig, mappings: Sequence[Mapping]) -> None:
     """The same for a data set of which nothing was taken in yet, by how its files would be read."""
-    for need, column in (("times", "time"), ("ratings", "rating")):
+    for need, column in (("times", "time"), ("ratings", "rating"), ("order", "time")):
         names = [cell.method.name for cell in request.cells if need == cell.method.needs]
+        if need == "order" and any(mapping.syntax == "sessions" for mapping in mappings):
+            continue
         if names and not any(getattr(mapping, column) for mapping in mappings):
             raise _lacking(names, need, ", ".join(request.source))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, find, stage_key
+from mrl4rec.evaluation import sequences
 from mrl4rec.evaluation.cut import AS_TRAINED, Cut
 from mrl4rec.evaluation.ranking.evaluate import evaluate
 from mrl4rec.evaluation.ranking.metrics import PER_USER
@@ -23,6 +25,7 @@ from mrl4rec.kernels.devices import resolve_device
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import read_card
 from mrl4rec.tables import RESULTS
+from mrl4rec.tables.splits import BEFORE
 from mrl4rec.tables.store import commit_rows
 
 with lazy.imports():
@@ -90,9 +93,10 @@ def run(
     _check_unseen(model_folder.read_card(folder), split)
     model, card, *_ = model_folder.load(folder)
     interactions = data()
-    seen, truth = interactions.csr("train", "valid"), interactions.csr("test")
+    seen, truth = interactions.csr(*BEFORE["test"]), interactions.csr("test")
+    ready = sequences.bound(cut.apply(model), interactions, "test")
     evaluation = evaluate(
-        cut.apply(model),
+        ready,
         seen,
         truth,
         ks=ks,
@@ -101,8 +105,16 @@ def run(
         memory_mb=settings.ranking_memory_mb,
         slices=truth_by_popularity(seen, truth),
     )
+    history = seen.degrees
+    if interactions.sequences is not None:
+        more = sequences.besides(
+            ready, interactions, evaluation, seen, device=device,
+            memory_mb=settings.ranking_memory_mb,
+        )  # fmt: skip
+        evaluation = replace(evaluation, values=[*evaluation.values, *more])
+        history = interactions.sequences.before("test").lengths
     path = settings.storage.per_user_file(dataset, this)
-    _write_per_user(path, with_slices(evaluation, seen.degrees[evaluation.users]))
+    _write_per_user(path, with_slices(evaluation, history[evaluation.users]))
     run_id = on_evaluated(evaluation, card, this, path) if on_evaluated else None
     commit = Commit(
         stage="evaluate",

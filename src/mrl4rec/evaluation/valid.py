@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from mrl4rec.data.interactions import Interactions
+from mrl4rec.evaluation import sequences
 from mrl4rec.evaluation.ranking.evaluate import evaluate
 from mrl4rec.models import Method, fit
+from mrl4rec.tables.splits import BEFORE
 
 K = 10
 NAME = f"valid_recall@{K}"
@@ -31,9 +33,15 @@ def of_closed_form(
 ) -> float:
     """What a closed form, at its full width, reaches on valid when it is fitted on train alone."""
     model = fit(method, data, ("train",), seed, device)
-    seen, truth = data.csr("train"), data.csr("valid")
+    seen, truth = data.csr(*BEFORE["valid"]), data.csr("valid")
     found = evaluate(
-        model, seen, truth, ks=(K,), metrics=("recall",), device=device, memory_mb=memory_mb
+        sequences.bound(model, data, "valid"),
+        seen,
+        truth,
+        ks=(K,),
+        metrics=("recall",),
+        device=device,
+        memory_mb=memory_mb,
     )
     return found.values[-1].value  # widths ascend
 

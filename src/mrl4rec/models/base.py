@@ -61,6 +61,8 @@ class Method(Values):
     """Raised when the family gives other models for the same inputs: old ones are then refitted."""
     closed_form: ClassVar[bool] = False
     """Fitted as a whole: no epochs, no draws."""
+    folds_in: ClassVar[bool] = False
+    """Scores for users that it was not trained on, by what they had."""
 
     def __post_init__(self) -> None:
         self.check(self.name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ ENTRY_BYTES = 40
 @dataclass(frozen=True)
 class ItemItem(Fitted):
     """A user's score of an item is the sum of that item's weights over the user's items."""
+
+    folds_in: ClassVar[bool] = True
 
     def fit(self, data: Interactions, folds: tuple[str, ...], seed: int, device: str) -> Scorer:
         """The weights as a model."""

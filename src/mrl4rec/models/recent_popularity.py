@@ -21,6 +21,7 @@ class RecentPopularity(Fitted):
     """Score of an item: Σ over its training pairs of 2^(−age/h), age counted from the newest."""
 
     consumes: ClassVar[str] = "timed pairs"
+    folds_in: ClassVar[bool] = True
 
     model: str = "pop"
     half_life: float = value(

@@ -20,6 +20,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.data import known
 from mrl4rec.data.interactions import Interactions, load
+from mrl4rec.evaluation import sequences
 from mrl4rec.models import fit, model_folder
 from mrl4rec.models.model_folder import ModelCard
 from mrl4rec.models.scorers import Scorer
@@ -74,6 +75,7 @@ def run(
     meter = Meter(made.where)
     if made.method.closed_form:
         model = fit(made.method, interactions, made.folds, made.seed, made.where)
+        model = sequences.bound(model, interactions)
         epoch, history = None, []
     else:
         start = warm.read(origin, interactions) if origin else None

@@ -24,6 +24,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.core.storage import read_table
 from mrl4rec.evaluation.diversity import intra_cosine
+from mrl4rec.evaluation.sequences import COSINE
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder.tensors import NET
 from mrl4rec.models.scorers import Scorer
@@ -246,7 +247,8 @@ def result_facts(
     cells = rows.set_index(["metric", "k", "width"])["value"]
     wanted = {(metric, k, width or 0) for metric, k, width in asked}
     missing = sorted(wanted - set(cells.index))
-    outside = rows[~rows["value"].between(0, 1)]
+    least = np.where(rows["metric"] == COSINE, -1, 0)
+    outside = rows[~rows["value"].between(least, 1)]
     falls, amiss = _falls(rows), _means_amiss(cells[~cells.index.duplicated()], per_user)
     users = per_user.groupby(["k", "width"])["user_idx"].nunique()
     places = {(k, width) for _, k, width in cells.index}

@@ -34,7 +34,7 @@ _FORMS = {
     "user_vectors": ("f", 2), "item_vectors": ("f", 2),
     "user_vectors_0": ("f", 2), "item_vectors_0": ("f", 2),
     "user_concepts": ("f", 3), "mixing": ("f", 2),
-    "weights": ("f", 2), "weights.data": ("f", 1), "counts": ("fi", 1),
+    "weights": ("f", 2), "weights.data": ("f", 1), "counts": ("fi", 1), "last": ("i", 1),
     **{f"{rows}{part}": ("i", 1) for rows in ("", "weights.", "history.")
        for part in ("indptr", "indices")},
 }  # fmt: skip
@@ -80,6 +80,8 @@ def to_tensors(model: Scorer) -> Tensors:
             "history.indptr": model.history.indptr,
             "history.indices": model.history.indices,
         }
+        if model.last:
+            history["last"] = np.array([model.last], dtype=np.int64)
         return _weights(model.weights) | history
     raise Mrl4recError(f"a model of type {type(model).__name__} has no form on disk")
 
@@ -148,7 +150,8 @@ def _item_item(tensors: Tensors, where: str) -> ItemItemModel:
         if problem:
             raise Mrl4recError(f"the item-item matrix: {problem}", where=where, todo=TODO)
         weights = sparse.csr_matrix((data, columns, rows), shape=(n, n))
-    return ItemItemModel(weights, Csr(indptr, indices, weights.shape[1]))
+    last = int(tensors["last"][0]) if "last" in tensors else 0
+    return ItemItemModel(weights, Csr(indptr, indices, weights.shape[1]), last=last)
 
 
 def check_fit(model: Scorer, ids: Ids, seen: Csr, consumed: Csr, where: str) -> None:

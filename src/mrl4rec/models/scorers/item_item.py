@@ -6,7 +6,7 @@ Shapes: U users, I items, B users of a batch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from mrl4rec.core import lazy
 from mrl4rec.kernels.csr import Csr
 from mrl4rec.models.scorers.scorer import Floats, no_prefix
+
+if TYPE_CHECKING:
+    from mrl4rec.data.sequences import Histories
 
 with lazy.imports():
     from scipy import sparse
@@ -28,6 +31,8 @@ class ItemItemModel:
     history: Csr
     """(U, I) items each user's scores are built from."""
     widths: tuple[int | None, ...] = (None,)
+    last: int = 0
+    """Of a history in order so many of the newest items are read; 0: all."""
     kind: ClassVar[str] = "item_item"
 
     @property
@@ -39,6 +44,10 @@ class ItemItemModel:
     def n_items(self) -> int:
         """Items it can score."""
         return int(self.weights.shape[1])
+
+    def read(self, histories: Histories) -> Csr:
+        """The part of these histories that scores are built from."""
+        return (histories.newest(self.last) if self.last else histories).csr()
 
     def scores(self, users_B: NDArray[np.integer], width: int | None = None) -> Floats:
         """(B, I) sums of weight rows; there are no prefixes, so ``width`` must be None."""

@@ -106,6 +106,7 @@ class Sequential(Trained):
     """
 
     consumes: ClassVar[str] = "sequences"
+    folds_in: ClassVar[bool] = True
     recordable = False
     normalised: ClassVar[bool] = False
     """Vectors lie on the unit sphere, at every level."""

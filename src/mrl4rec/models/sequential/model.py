@@ -109,7 +109,10 @@ class SequenceModel:
     @cached_property
     def plain(self) -> FactorModel | InterestModel:
         """Its users' vectors, as a model that searches know."""
-        return self._of(self.encode(self.histories))
+        there = np.flatnonzero(self.histories.lengths > 0)
+        vectors = np.zeros((self.n_users, self.method.interests, self.dim), dtype=np.float32)
+        vectors[there] = self.encode(self.histories.of(there))
+        return self._of(vectors)
 
     def _of(self, vectors_UKd: Floats) -> FactorModel | InterestModel:
         normalised = self.method.normalised
