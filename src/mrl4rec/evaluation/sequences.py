@@ -37,7 +37,8 @@ COSINE = "cosine"
 def bound(model: Scorer, data: Interactions, fold: str | None = None) -> Scorer:
     """The model as it scores before the targets of ``fold``: by the histories of then.
 
-    None: by all that is known, as it is served. One whose users have fixed vectors, or none, is as it is.
+    None: by all that is known, as it is served. One whose users have fixed vectors, or none, stays
+    as it is.
     """
     if data.sequences is None:
         return model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Popularity(Fitted):
     """Score of an item: the number of training pairs it has."""
+
+    folds_in: ClassVar[bool] = True
 
     model: str = "pop"
 
