@@ -21,13 +21,12 @@ from flows.alerting import alerts_where_it_fails
 from flows.config.run import CUTOFFS
 from jobs import facts
 from mrl4rec.checks import gate
-from mrl4rec.checks.gate import Facts, Verdict, foreign_commits, markdown
+from mrl4rec.checks.gate import Facts, Verdict, foreign_commits, markdown, source_text
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import GateFailed, Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, find, history
 from mrl4rec.core.storage import read_table
-from mrl4rec.formats.mapping import FORMATS
 from mrl4rec.tables import (
     CORE_SUITE,
     RESULTS_SUITE,
@@ -37,7 +36,7 @@ from mrl4rec.tables import (
     sequence_split_suite,
     split_suite,
 )
-from mrl4rec.tables.expectation import Expectation, Suite, fill, sql_ranges, sql_time
+from mrl4rec.tables.expectation import Expectation, Suite, fill, sql_time
 from mrl4rec.transforms.facts import core_facts, listed_facts, reviews_facts, sample, split_facts
 from mrl4rec.transforms.opening import open_engine
 
@@ -186,24 +185,10 @@ def check_reviews(dataset: str, ingest: Commit, settings: Settings) -> Verdict:
         return reviews_facts(engine, text, share)
 
     as_of = latest_as_of(dataset, ingest, settings)
-    ranges = rating_ranges(settings.storage.table_uri(dataset, ingest.table), ingest.version)
-    text = {"as_of": sql_time(as_of), "rating_ranges": sql_ranges(ranges)}
+    uri = settings.storage.table_uri(dataset, ingest.table)
+    text = {"as_of": sql_time(as_of), **source_text.of(uri, ingest.version)}
     values = {"max_quarantined_share": settings.max_quarantined_share}
     return TableGate(settings, dataset, ingest, REVIEWS_SUITE, facts, values, text).check()
-
-
-def rating_ranges(uri: str, version: int) -> dict[str, tuple[float, float]]:
-    """Source → its smallest and largest rating, for those whose mapping or format has a range."""
-    ranges = {}
-    for row in read_table(DeltaTable(uri, version)).to_pylist():
-        if row.get("mapping") is not None:
-            limits = json.loads(row["mapping"]).get("rating_range")
-        else:  # of a version before there were mappings
-            form = FORMATS.get(row.get("format", ""))
-            limits = form.rating_range if form is not None else None
-        if limits is not None:
-            ranges[row["source_sha256"]] = (limits[0], limits[1])
-    return ranges
 
 
 @alerts_where_it_fails

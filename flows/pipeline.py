@@ -143,14 +143,15 @@ class Pipeline:
         if not self.request.source and self.request.dataset in CATALOG:
             total = commit.summary["total"]
             known = CATALOG[self.request.dataset]
-            known.check_counts(total["rows_accepted"], total["users"], total["items"])
+            counts = (total[name] for name in ("rows_accepted", "users", "items", "rows_read"))
+            known.check_counts(*counts)
 
     def _files(self) -> tuple[Path, ...] | None:
         """The dump's files: those named, else the catalogue's; None: what is in the warehouse."""
         if self.request.source:
             self.used = ", ".join(self.request.source)
             return expand(self.request.source)
-        if self.request.dataset in CATALOG:
+        if preflight.is_fetched(self.request.dataset, self.settings):
             fetched = self.step("fetch", downloads.fetch, self.request.dataset, self.settings)
             self.used = fetched.used
             return tuple(fetched.files)
@@ -175,13 +176,20 @@ class Pipeline:
             return getattr(CATALOG[self.request.dataset], field)
         return authors if self._authors_form(ingest) else otherwise
 
+    def _core_k(self, ingest: Commit) -> int:
+        """The k of the k-core: sessions are short, and published ones are filtered already."""
+        if self.request.kcore is None and ingest.summary.get("lists"):
+            return 0
+        k: int = self._default("kcore", 0, 5, ingest)
+        return k
+
     def _core(self, ingest: Commit) -> Commit:
         core: Commit = self._locked(
             "kcore",
             kcore.run,
             self.request.dataset,
             ingest,
-            k=self._default("kcore", 0, 5, ingest),
+            k=self._core_k(ingest),
             min_rating=self.request.min_rating,
             settings=self.settings,
         )

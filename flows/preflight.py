@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows import data_engine, needs
@@ -13,8 +14,10 @@ from mrl4rec.formats.sources import expand
 
 with lazy.imports():
     from jobs import ingest
+    from jobs import sources as source_rows
     from mrl4rec import models
     from mrl4rec.kernels import devices
+    from mrl4rec.tables import versions
     from mrl4rec.training import request as training
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ def check(request: RunConfig, settings: Settings) -> None:
         found = ingest.check(expand(request.source), options, settings, request.dataset)
         if not is_there(request.dataset, settings):
             needs.check_mappings(request, [one.mapping for one in found])
-    elif request.dataset not in CATALOG:
+    elif not is_fetched(request.dataset, settings):
         if not is_there(request.dataset, settings):
             raise unknown(request.dataset, settings)
         _check_options(request)
@@ -83,6 +86,18 @@ def check_spark(dataset: str, settings: Settings) -> None:
 def is_there(dataset: str, settings: Settings) -> bool:
     """Whether something was ingested under this name, good or not."""
     return settings.storage.has_table(dataset, "sources")
+
+
+def is_fetched(dataset: str, settings: Settings) -> bool:
+    """Whether the catalogue's source is what is meant: it has the name, and what was ingested under
+    it, if anything, came from there.
+    """
+    if dataset not in CATALOG or not is_there(dataset, settings):
+        return dataset in CATALOG
+    good = versions.newest_good(settings, dataset, "sources")
+    rows = source_rows.known(settings.storage.table_uri(dataset, "sources"), good).values()
+    folder = (settings.downloads / dataset).absolute()
+    return not rows or any(Path(row["path"]).is_relative_to(folder) for row in rows)
 
 
 def unknown(dataset: str, settings: Settings) -> UsageError:

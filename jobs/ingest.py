@@ -189,7 +189,7 @@ def _settle(plan: _Plan, engine: Engine) -> dict[str, Any]:
     good = sum(source.good for source in held)
     bad = sum((source.rules for source in held), Counter())
     log.info("decoded %s records, %s of them broken", f"{good + bad.total():,}", f"{bad.total():,}")
-    replaced = reviews.compare(engine, held)
+    replaced = reviews.compare(engine, held, source_rows.sessions(plan.known.values()))
     if any(new.mapping.asin_items for new in plan.new):
         reviews.count_short_ids(engine, held)
     _write(plan, engine, QUARANTINE, reviews.QUARANTINED, "append")
@@ -218,7 +218,7 @@ def _commit(plan: _Plan, sources: Sequence[SourceFile], facts: Mapping[str, Any]
     rows = [new.row(number) for number, new in enumerate(plan.new, len(plan.known))]
     by_digest = plan.known | {row["source_sha256"]: row for row in rows}
     listed = [source_rows.listed(source, by_digest[source.sha256]) for source in sources]
-    mappings = filter(None, map(source_rows.mapping_of, by_digest.values()))
+    mappings = list(filter(None, map(source_rows.mapping_of, by_digest.values())))
     ids = [mapping.integer_ids for mapping in mappings]
     if any(ids) and not all(ids):
         plan.notes.append(
@@ -232,6 +232,8 @@ def _commit(plan: _Plan, sources: Sequence[SourceFile], facts: Mapping[str, Any]
         "ids": "integer" if any(ids) and all(ids) else "first_appearance",
         "notes": plan.notes,
     }
+    if mappings and all(mapping.syntax == "sessions" for mapping in mappings):
+        summary["lists"] = True
     tables = plan.tables
     outputs = {name: tables.heads[name] for name in (REVIEWS.name, QUARANTINE.name)}
     commit = Commit("ingest", plan.key, SOURCES.name, -1, outputs, summary)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as Dict
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ class New:
     file: SourceFile
     mapping: Mapping
     held: Source = field(default_factory=Source)
+
+    def __post_init__(self) -> None:
+        self.held.are_sessions = self.mapping.syntax == "sessions"
 
     def row(self, number: int) -> Row:
         """Its row of `sources`."""
@@ -78,6 +81,12 @@ def mapping_of(row: Row) -> Mapping | None:
 def first_mapping(rows: Dict[str, Row]) -> Mapping | None:
     """The data set's first mapping: it holds for its later dumps."""
     return next(filter(None, map(mapping_of, rows.values())), None)
+
+
+def sessions(rows: Iterable[Row]) -> list[str]:
+    """The digests of the sources that are sessions."""
+    mappings = ((row["source_sha256"], mapping_of(row)) for row in rows)
+    return [digest for digest, mapping in mappings if mapping and mapping.syntax == "sessions"]
 
 
 def listed(source: SourceFile, row: Row) -> Row:

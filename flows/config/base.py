@@ -131,7 +131,7 @@ class DataConfig(ReadConfig):
         None,
         ge=0,
         description="least pairs of every user and item; unset: as before, at first the "
-        "catalogue's, else 5 (0 for authors' files)",
+        "catalogue's, else 5 (0 for authors' files and sessions)",
     )
     min_rating: float | None = Field(
         None, description="reviews rated below are no interactions; unset: all are"

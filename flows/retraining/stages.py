@@ -38,7 +38,7 @@ class Stages(Pipeline):
         """The k-core: k and the least rating as asked, else as the champion's, else as before."""
         before = self._core_of(champion)
         if before is None:
-            k, rating = self._default("kcore", 0, 5, ingest), None
+            k, rating = self._core_k(ingest), None
         else:
             k, rating = before.summary["k"], before.summary.get("min_rating")
         asked = self.asked

@@ -21,6 +21,7 @@ from deltalake import DeltaTable, write_deltalake
 from flows import gates
 from jobs import facts
 from mrl4rec import training
+from mrl4rec.checks.gate import source_text
 from mrl4rec.core import stage
 from mrl4rec.core.errors import GateFailed, UsageError
 from mrl4rec.core.settings import Settings
@@ -254,8 +255,12 @@ def test_ratings_are_held_against_the_mapping_of_their_source(
         warehouse.write(
             settings, "sources", added | {"source_sha256": [digest], "mapping": [mapping]}
         )
-    ranges = gates.rating_ranges(uri, DeltaTable(uri).version())
-    assert ranges == {"a": (1.0, 5.0), "b": (0, 100)}
+    found = source_text.mappings(uri, DeltaTable(uri).version())
+    assert {digest: tuple(held.get("rating_range", ())) for digest, held in found.items()} == {
+        "a": (1.0, 5.0),
+        "b": (0, 100),
+        "c": (),
+    }
     warehouse.write(settings, "reviews", REVIEW | {"rating": [5.5]})
     with pytest.raises(GateFailed, match=r"(?s)rating_in_range.*rating=5.5.*low=1.0, high=5.0"):
         gates.check_reviews(DATASET, stages.ingest, settings)

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mrl4rec.tables import TABLES, Suite
-from mrl4rec.tables.expectation import fill, sql_ranges, sql_time
+from mrl4rec.tables.expectation import fill, sql_ranges, sql_session_place, sql_time
 from mrl4rec.transforms import facts
 from mrl4rec.transforms.engine import Engine
 
@@ -20,6 +20,7 @@ NOW = datetime(2014, 7, 23, tzinfo=UTC)
 TEXT = {
     "as_of": sql_time(NOW),
     "rating_ranges": sql_ranges({"a": (1.0, 5.0), "b": (0.5, 5.0)}),
+    "session_place": sql_session_place([]),
     "strategy": "'random'",
     "split_seed": "0",
     "k": "2",

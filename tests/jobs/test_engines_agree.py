@@ -23,6 +23,7 @@ import pytest
 from deltalake import DeltaTable
 from hostile_dumps import hostile_dumps
 
+from flows import gates
 from jobs import ingest, kcore, split
 from jobs.ingest import IngestRequest
 from mrl4rec.core.choices import STRATEGIES
@@ -131,6 +132,9 @@ def spelled(name: str) -> bytes:
         return (
             b"".join(b"%d %d %d\n" % (n, n * 7 % 10, n * 3 % 10) for n in range(20)) + b"x 1\n2\n"
         )
+    if form.syntax == "sessions":
+        lists = b"".join(b"[%d, %d, %d]\n" % (n % 4, n % 3, n % 4) for n in range(20))
+        return lists + b'["a", null, true]\n[1, [2], 3]\n[]\n[1\n'
     if form.syntax in ("json", "python"):
         more = {"verified": True} if "2018" in name else {}
         names = (form.user, form.item, form.rating, form.time)
@@ -317,6 +321,22 @@ def test_what_one_engine_made_the_other_finds_and_goes_on_from(both: Both, tmp_p
         assert rows_digest(both.spark, table, second) == rows_digest(alone, table, last)
         both.compared["digests"] += 1
     both.compared["inputs"] += 2
+
+
+def test_sessions_keep_their_repeats(both: Both, tmp_path: Path) -> None:
+    """Beside a dump with times, and where the same lists come again in another file."""
+    lists = "[3, 1, 3]\n[1, 1]\n[2]\n"
+    (tmp_path / "one.jsonl").write_text(lists)
+    (tmp_path / "two.jsonl").write_text(lists + '[true, "x", "x"]\n')
+    (tmp_path / "dump.csv").write_text("user,item\na,1\na,1\nb,3\n")
+    both.same(take_in([tmp_path / "one.jsonl"]))
+    taken = both.same(take_in([tmp_path / "two.jsonl", tmp_path / "dump.csv"]))
+    counted = [tuple(source[name] for name in ingest.COUNTS) for source in taken.summary["sources"]]
+    assert counted == [(9, 8, 0, 1), (3, 2, 1, 0)]
+    core = both.same(lambda s: kcore.run("d", newest(s, "sources"), k=0, settings=s))
+    assert core.summary["interactions"] == 4 + 4 + 1 + 2
+    for settings in (both.duckdb, both.spark):
+        assert gates.check_reviews("d", newest(settings, "sources"), settings).passed
 
 
 def test_the_authors_lists_and_their_own_split(both: Both, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from plants import (
 )
 
 from mrl4rec.tables import REVIEWS_SUITE
+from mrl4rec.tables.expectation import fill, sql_session_place
 from mrl4rec.transforms import facts
 from mrl4rec.transforms.engine import Engine
 
@@ -124,6 +125,24 @@ def test_each_expectation_of_reviews_breaks_by_its_own_row(engine: Engine, name:
     state = planted(reviews_state(), plants)
     found = facts.reviews_facts(bind(engine, state), TEXT, ingest_share=0.0)
     assert broken(REVIEWS_SUITE, found, {"max_quarantined_share": 0.2}) == pytest.approx(wanted)
+
+
+def test_a_session_names_an_item_twice_and_a_record_is_there_once(
+    engines: tuple[Engine, Engine],
+) -> None:
+    """b holds sessions, a does not; rows of both have the same user and item, and no time."""
+    text = TEXT | {"session_place": sql_session_place(["b"])}
+    same_pair: dict[str, object] = {"user_id": "u1", "item_id": "i2", "reviewed_at": None}
+    repeats = [put("reviews", 0, **same_pair), put("reviews", 3, **same_pair)]
+    twice = [put("reviews", 1, **same_pair), put("reviews", 3, record_no=0, **same_pair)]
+    for engine in engines:
+        for plants, wanted in ((repeats, {}), (repeats + twice, {"key_unique": 2})):
+            state = planted(reviews_state(), plants)
+            found = facts.reviews_facts(bind(engine, state), text, ingest_share=0.0)
+            assert broken(REVIEWS_SUITE, found, {"max_quarantined_share": 0.2}) == wanted
+        listing = next(e for e in REVIEWS_SUITE.expectations if e.name == "key_unique").offenders()
+        shown = facts.sample(engine, fill(str(listing), text), 9)
+        assert [(row["user_id"], row["rows"]) for row in shown] == [("u1", 2), ("u1", 2)]
 
 
 @pytest.mark.parametrize(("share", "met"), [(0.25, True), (0.2500001, False)])

@@ -739,6 +739,55 @@ def test_the_phones_dump_and_the_authors_files(
     assert "quarantine" in commit.outputs
 
 
+def test_only_sessions_make_a_data_set_of_lists(settings: Settings, tmp_path: Path) -> None:
+    lists, dump = tmp_path / "lists.jsonl", tmp_path / "dump.csv"
+    lists.write_text("[1, 1]\n[2, 3, 1]\n")
+    commit = ingest_now(settings, lists)
+    assert commit.summary["lists"] is True
+    assert not any("repeat" in note for note in commit.summary["notes"])
+    found = sorted(rows(settings, "reviews"), key=lambda row: row["record_no"])
+    session = sha(lists)[:12]
+    events = [(f"{session}-0", "1")] * 2 + [(f"{session}-1", item) for item in "231"]
+    assert [(row["user_id"], row["item_id"]) for row in found] == events
+    dump.write_text("user,item\na,1\n")
+    assert "lists" not in ingest_now(settings, dump).summary
+
+
+@pytest.mark.parametrize("name", ["a row of a dump", "sessions taken in before"])
+def test_a_row_that_feigns_a_session_replaces_nothing(
+    settings: Settings, tmp_path: Path, name: str
+) -> None:
+    lists, dump = tmp_path / "lists.jsonl", tmp_path / "dump.csv"
+    lists.write_text("[1, 1]\n[2, 3, 1]\n")
+    dump.write_text(f"user,item,stars\n{sha(lists)[:12]}-0,1,1\nb,1,5\n")
+    for file in (lists, dump) if name.startswith("sessions") else (dump, lists):
+        commit = ingest_now(settings, file)
+        assert commit.summary["total"]["rows_duplicate"] == 0
+    assert len(rows(settings, "reviews")) == 7
+
+
+def test_the_sessions_of_retailrocket(settings: Settings, real_data: Path) -> None:
+    (file,) = (real_data / "sequential").glob("CGENet_retailrocket_all*")
+    total = ingest_now(settings, file).summary["total"]
+    assert (total["users"], total["items"]) == (126_168, 36_968)
+    assert total["rows_read"] == total["rows_accepted"] == 685_984
+
+
+def test_the_events_of_retailrocket(settings: Settings, tmp_path: Path) -> None:
+    """Whatever a visitor did with an item is an interaction."""
+    file = tmp_path / "events.csv"
+    file.write_text(
+        "timestamp,visitorid,event,itemid,transactionid\n1433221332117,257597,view,355908,\n"
+        "1433221332117,257597,addtocart,355908,\n1433224214164,992329,transaction,248676,4000\n"
+    )
+    commit = ingest_now(settings, file)
+    assert commit.summary["sources"][0]["format"] == "retailrocket-events"
+    assert counts(commit) == [[3, 2, 1, 0]]
+    found = {(row["user_id"], row["item_id"]): row for row in rows(settings, "reviews")}
+    assert set(found) == {("257597", "355908"), ("992329", "248676")}
+    assert found["257597", "355908"]["reviewed_at"].timestamp() == 1433221332.117
+
+
 def test_the_command_line_prints_the_summary_or_the_reason(
     settings: Settings, dumps: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.formats import quick, strict
+from mrl4rec.formats import quick, sessions, strict
 from mrl4rec.formats.framing import frame
 from mrl4rec.formats.lines import Block, cut_long_lines, line_blocks
 from mrl4rec.formats.mapping import Mapping
@@ -90,6 +91,9 @@ def blocks(given: Input) -> Iterator[Block | Rows]:
         start, end, first = given.part
         return line_blocks(cut_long_lines(_range(given.source.path, start, end)), first)
     text = chunks(given.source, given.most, given.mapping.encoding)
+    if given.mapping.syntax == "sessions":
+        # A file that was not digested is only looked at.
+        return starmap(Rows, sessions.events(text, given.source.sha256[:12] or "session"))
     return frame(text, given.mapping, given.source.shown)
 
 
@@ -184,6 +188,8 @@ class Decoder:
         return pa.concat_tables([good, *([] if quickly is None else [quickly])]), aside
 
     def _of_table(self, table: pa.Table) -> tuple[pa.Table, pa.Table]:
+        if self._mapping.syntax == "sessions":  # read already
+            return self._judge(table, strict.texts(self._mapping))
         try:
             raw = strict.raw_table(table, self._mapping)
             good, aside = self._judge(raw, strict.table_texts(self._mapping))

@@ -10,12 +10,13 @@ from typing import Any
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.formats.csv_sample import csv_sample, lists_or_triples
-from mrl4rec.formats.json_sample import json_sample
+from mrl4rec.formats.json_sample import json_sample, sessions_sample
 from mrl4rec.formats.mapping import (
     BLANKS,
     EMPTY,
     FORMATS,
     MARKS_2018,
+    NEED_COLUMNS,
     NEED_RATING,
     ROLES,
     UNITS,
@@ -104,12 +105,14 @@ def _text_sample(source: SourceFile, options: ReadOptions, first: Mapping | None
         return None
     form = FORMATS.get(options.format or "")
     separator = options.separator or (form.separator if form else None)
-    sample = None
-    if separator is None and (form is None or form.syntax in ("json", "python")):
-        sample = json_sample([line.strip(BLANKS) for line in lines], source.shown)
+    sample, syntax = None, (form or first or EMPTY).syntax
+    bare = [line.strip(BLANKS) for line in lines]
+    if separator is None and not options.columns and (form is None or syntax == "sessions"):
+        sample = sessions_sample(bare, source.shown, options, is_known=syntax == "sessions")
+    if sample is None and separator is None and (form is None or form.syntax in ("json", "python")):
+        sample = json_sample(bare, source.shown)
     if sample is None and separator is None and not options.columns:
-        is_lists = (form or first or EMPTY).syntax == "lists"
-        sample = _lists_sample(lines, source.shown, options, is_lists, form is not None)
+        sample = _lists_sample(lines, source.shown, options, syntax == "lists", form is not None)
     if sample is None:
         sample = csv_sample(lines, source.shown, replace(options, separator=separator))
     return replace(sample, layout=replace(sample.layout, encoding=encoding))
@@ -204,7 +207,8 @@ def _known(sample: Sample, options: ReadOptions) -> Mapping | None:
         if (form.syntax, form.separator, form.container, bool(form.columns)) != shape:
             continue
         is_other = name.startswith(other) or name == "recbole-inter"
-        if is_other or not set(_needed(form).values()) <= names or not _fits(form, sample):
+        need = set(_needed(form).values()) | NEED_COLUMNS.get(name, set())
+        if is_other or not need <= names or not _fits(form, sample):
             continue
         if name in NEED_RATING and form.rating not in names:
             raise sample.unclear(

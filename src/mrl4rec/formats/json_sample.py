@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
 from mrl4rec.formats.mapping import BLANKS, Mapping, Syntax
-from mrl4rec.formats.sample import MOST_COLUMNS, Sample, no_table, role_of, short
+from mrl4rec.formats.options import ReadOptions
+from mrl4rec.formats.sample import MOST_COLUMNS, SURE, Sample, no_table, role_of, short
 
 with lazy.imports():
     from mrl4rec.formats import framing, literals
@@ -28,6 +31,7 @@ DEPTH = 5
 BY_COLUMNS = "write it with orient='records', lines=True"
 _FAILS = (ValueError, RecursionError)
 _DECODER = json.JSONDecoder()
+_ID_LISTS = json.JSONDecoder(parse_int=str)
 _MEMBER = re.compile(r'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*')
 _NUMBERED = re.compile(r'\{\s*"\d+"\s*:')
 _OBJECTS = re.compile(r"\[\s*\{")
@@ -160,3 +164,38 @@ def _flat(record: dict[Any, Any], above: str, depth: int) -> Iterator[tuple[str,
             yield above + name, str(value).strip(BLANKS) if is_text else ""
         elif depth > 1:
             yield from _flat(value, f"{above}{name}.", depth - 1)
+
+
+def sessions_sample(
+    lines: Sequence[str], where: str, options: ReadOptions, is_known: bool
+) -> Sample | None:
+    """The sample of lines that are JSON lists of ids; None where they are something else.
+
+    ``is_known``: an option, or the data set's first file, says that they are sessions. Else raises
+    UsageError where nearly all have the same length, and so may be rows of a table.
+    """
+    some = [line for line in lines[:MOST_RECORDS] if len(line) <= WINDOW]
+    lists = list(filter(None, map(_ids, some)))
+    if not any(line[0] == "[" for line in some) if is_known else len(lists) < SURE * len(some):
+        return None
+    widths = Counter(map(len, lists))
+    width, count = max(widths.items(), key=lambda pair: pair[1], default=(0, 0))
+    if not is_known and width > 1 and count >= SURE * len(lists):
+        what = f"its lines are JSON lists of {width} values each, the first {short(some[0])!r}"
+        sessions = replace(options, format="session-lists").command()
+        todo = f"if each is a session: {sessions}; if each is a row of a table, write it as CSV"
+        raise UsageError(f"{what}: are they sessions or rows of a table?", where=where, todo=todo)
+    return Sample(
+        where,
+        Mapping("sessions"),
+        {"session": [str(n) for n, _ in enumerate(lists)], "item": [ids[0] for ids in lists]},
+    )
+
+
+def _ids(line: str) -> list[str] | None:
+    """The items of a JSON list of texts and whole numbers; none of another line."""
+    with suppress(*_FAILS):
+        items = _ID_LISTS.decode(line) if line[:1] == "[" else None
+        if isinstance(items, list) and all(isinstance(item, str) for item in items):
+            return items
+    return None

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from mrl4rec.core.errors import UsageError, nearest
 
-Syntax = Literal["json", "python", "csv", "lists", "parquet", "none"]
+Syntax = Literal["json", "python", "csv", "lists", "sessions", "parquet", "none"]
 Container = Literal["lines", "objects", "array"]
 TimeUnit = Literal["s", "ms", "us", "ns"]
 
@@ -33,7 +33,8 @@ class Mapping:
     """
 
     syntax: Syntax
-    """lists: ``user item item …``, integers with blanks between. none: a file without a record."""
+    """lists: ``user item item …``, integers with blanks between. sessions: JSON lists of items, one
+    a line. none: a file without a record."""
     user: str = ""
     item: str = ""
     rating: str | None = None
@@ -91,6 +92,7 @@ _SYNTAX = {
     "none": "empty: no record",
     "python": "Python literals",
     "lists": "lines `user item item …`",
+    "sessions": "JSON lists of items, one a line",
     "lines": "json",
     "objects": "json, objects over many lines",
     "array": "json array",
@@ -163,6 +165,10 @@ _ALL = {
         rating_range=HALF_STARS,
     ),
     "author-lists": Mapping("lists", "1", "2", integer_ids=True),
+    "session-lists": Mapping("sessions", "session", "item"),
+    "retailrocket-events": Mapping(
+        **_CSV, user="visitorid", item="itemid", time="timestamp", time_unit="ms"
+    ),
 }  # fmt: skip
 
 FORMATS: dict[str, Mapping] = {name: replace(form, name=name) for name, form in _ALL.items()}
@@ -172,6 +178,8 @@ EMPTY = Mapping("none", name="empty")
 """A file without a record."""
 MARKS_2018 = {"verified", "vote", "style", "image"}
 """Fields that tell a dump of 2018 from one of 2014."""
+NEED_COLUMNS = {"retailrocket-events": {"event", "transactionid"}}
+"""Columns that are not read, without which a file is not of the format."""
 NEED_RATING = {"amazon-2023-csv", "movielens-csv"}
 """Whose header must name a rating: MovieLens' tags.csv has the same columns without."""
 

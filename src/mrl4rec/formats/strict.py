@@ -19,7 +19,7 @@ from mrl4rec.formats.rules import roles, text
 
 KEPT = 1 << 16
 """Characters of a broken record that are kept in quarantine."""
-_RAW = pa.schema(
+RAW = pa.schema(
     [pa.field("record_no", pa.int64())]
     + [pa.field(name, pa.string()) for name in ("problem", "seen", *ROLES, "text", "json")]
 )
@@ -37,11 +37,12 @@ def raw_records(block: Block, mapping: Mapping, at: NDArray[np.int64]) -> pa.Tab
     for n in at.tolist():
         raw = block.record(n)
         if raw.strip() and raw.decode("utf-8", "replace").strip(BLANKS) not in ("", header):
-            rows.append({"record_no": n, **_fields(raw.rstrip(b"\r\n"), mapping)})
-    return pa.Table.from_pylist(rows, schema=_RAW)
+            rows.append({"record_no": n, **fields(raw.rstrip(b"\r\n"), mapping)})
+    return pa.Table.from_pylist(rows, schema=RAW)
 
 
-def _fields(record: bytes, mapping: Mapping) -> dict[str, str | None]:
+def fields(record: bytes, mapping: Mapping) -> dict[str, str | None]:
+    """The text of a record, and what is wrong with it, its JSON or the texts of its roles."""
     shown = record.decode("utf-8", "replace")
     kept: dict[str, str | None] = {"text": shown[:KEPT]}
     if len(record) > MAX_RECORD:

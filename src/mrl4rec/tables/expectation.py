@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -132,6 +132,17 @@ def sql_double(number: float) -> str:
     """A DOUBLE literal: with an exponent, or it would be a decimal number."""
     text = repr(float(number))
     return text if "e" in text else f"{text}e0"
+
+
+def sql_session_place(sessions: Collection[str]) -> str:
+    """SQL of a row's record_no where its source, by digest, is one of the sessions; else null.
+
+    Sessions have no times, and name an item as often as it was seen: the place keeps these apart.
+    """
+    if not sessions:
+        return "CAST(NULL AS BIGINT)"
+    listed = ", ".join(f"'{digest}'" for digest in sorted(sessions))
+    return f"CASE WHEN source_sha256 IN ({listed}) THEN record_no END"
 
 
 def sql_ranges(ranges: Mapping[str, tuple[float, float]]) -> str:

@@ -81,9 +81,9 @@ REVIEWS_SUITE = Suite(
         none(
             "key_unique",
             "duplicate_keys",
-            "no two reviews have the same user, item and time",
+            "no two reviews have the same user, item and time; in sessions, the same record",
             listing="SELECT user_id, item_id, reviewed_at, count(*) AS rows FROM reviews "
-            "GROUP BY user_id, item_id, reviewed_at HAVING count(*) > 1",
+            "GROUP BY user_id, item_id, reviewed_at, {session_place} HAVING count(*) > 1",
         ),
         none(
             "source_known",

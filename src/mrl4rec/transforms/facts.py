@@ -35,11 +35,12 @@ PAIR = "(CAST(user_idx AS BIGINT) * 4294967296 + item_idx)"
 def reviews_facts(engine: Engine, text: Mapping[str, str], ingest_share: float) -> Row:
     """Facts of ``reviews``, ``quarantine`` and ``sources``.
 
-    ``text`` has SQL for ``as_of`` and ``rating_ranges``; ``ingest_share`` is the quarantined share
-    of the files of this ingest alone, so that a good past does not hide a bad dump.
+    ``text`` has SQL for ``as_of``, ``rating_ranges`` and ``session_place``; ``ingest_share`` is the
+    quarantined share of the files of this ingest alone, so that a good past does not hide a bad
+    dump.
     """
-    key = "user_id, item_id, reviewed_at"
-    hashed = engine.hash("user_id", "item_id", "reviewed_at")
+    key = "user_id, item_id, reviewed_at, {session_place}"
+    hashed = engine.hash("user_id", "item_id", "reviewed_at", "{session_place}")
     share = "CAST(sum(rows_quarantined) AS DOUBLE) / nullif(sum(rows_read), 0)"
     query = f"""
     SELECT r.*, d.*, s.*, r.rows - s.accepted AS rows_beyond_accepted
@@ -54,7 +55,7 @@ def reviews_facts(engine: Engine, text: Mapping[str, str], ingest_share: float) 
       ) AS k ON known = source_sha256
     ) AS r CROSS JOIN (
       SELECT {_total("n - 1")} AS duplicate_keys FROM (
-        SELECT {key}, count(*) AS n FROM reviews
+        SELECT count(*) AS n FROM reviews
         WHERE {hashed} IN (SELECT {hashed} FROM reviews GROUP BY {hashed} HAVING count(*) > 1)
         GROUP BY {key}
       ) AS g

@@ -2,7 +2,9 @@
 
 Of rows with the same key the one with the smallest (rating, source_sha256, record_no) stays, a
 missing rating being the largest. Only rows whose (user, item) occurs more than once are compared
-with each other, in an ordinary dump one in fifty; a hash tells which may be such.
+with each other, in an ordinary dump one in fifty; a hash tells which may be such. Rows of sessions
+(lists of items without times) all stay: a list may name an item twice, and no two sources share a
+session.
 
 Relations: ``decoded`` and ``decoded_aside`` (``Engine.decode``), ``arrived`` (source_no,
 source_sha256: the new sources), ``present`` (`reviews` as it is).
@@ -11,11 +13,11 @@ source_sha256: the new sources), ``present`` (`reviews` as it is).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mrl4rec.formats.rules import NO_RATING
+from mrl4rec.formats.rules import NO_RATING, text
 from mrl4rec.transforms.engine import Engine
 
 COLUMNS = "user_id, item_id, rating, reviewed_at, source_sha256, record_no"
@@ -53,6 +55,8 @@ class Source:
     short_ids: int = 0
     """Item ids of one to nine digits."""
     short_rows: int = 0
+    are_sessions: bool = False
+    """Its records are events of sessions, which are never duplicates."""
     rules: Counter[str] = field(default_factory=Counter)
     """Quarantined records by the rule they break."""
 
@@ -108,14 +112,18 @@ def first_broken(engine: Engine) -> dict[str, dict[str, Any]]:
     return {row.pop("rule"): row for row in rows}
 
 
-def compare(engine: Engine, sources: Sequence[Source]) -> int:
+def compare(engine: Engine, sources: Sequence[Source], sessions: Collection[str] = ()) -> int:
     """Make the relation ``gained`` (`reviews` columns): rows that are new, or smaller than one that
     is there. Counts duplicates and repetitions by source; how many rows it replaces.
+    ``sessions`` are the digests of the sources in ``present`` that hold sessions.
     """
-    pair = engine.hash("user_id", "item_id")
+    numbers = [str(n) for n, source in enumerate(sources) if source.are_sessions]
+    pair = _pair(engine, "f.source_no", numbers)
+    present_pair = _pair(engine, "source_sha256", [text(digest) for digest in sessions])
     engine.materialise("doubtful", f"""
         SELECT pair FROM (
-          SELECT {pair} AS pair, 1 AS new FROM fresh UNION ALL SELECT {pair}, 0 FROM present)
+          SELECT {pair} AS pair, 1 AS new FROM fresh AS f
+          UNION ALL SELECT {present_pair}, 0 FROM present)
         GROUP BY pair HAVING count(*) > 1 AND sum(new) > 0""")  # fmt: skip
     named = f"""
         SELECT f.*, a.source_sha256, {pair} AS pair
@@ -127,7 +135,7 @@ def compare(engine: Engine, sources: Sequence[Source]) -> int:
           SELECT {COLUMNS}, source_no, 0 AS is_present
           FROM ({named}) AS n SEMI JOIN doubtful AS d ON n.pair = d.pair
           UNION ALL
-          SELECT {COLUMNS}, -1, 1 FROM (SELECT *, {pair} AS pair FROM present) AS p
+          SELECT {COLUMNS}, -1, 1 FROM (SELECT *, {present_pair} AS pair FROM present) AS p
             SEMI JOIN doubtful AS d ON p.pair = d.pair)""")  # fmt: skip
     engine.define("gained", f"""
         SELECT {COLUMNS} FROM ({named}) AS n ANTI JOIN doubtful AS d ON n.pair = d.pair
@@ -142,6 +150,14 @@ def compare(engine: Engine, sources: Sequence[Source]) -> int:
           FROM rivals WHERE is_present = 0 GROUP BY source_no, user_id, item_id)
         GROUP BY source_no""")  # fmt: skip
     return sum(source.replacing for source in sources)
+
+
+def _pair(engine: Engine, column: str, sessions: Collection[str]) -> str:
+    """SQL of the hash of a row's pair; null, which equals nothing, for a row of sessions."""
+    pair = engine.hash("user_id", "item_id")
+    if not sessions:
+        return pair
+    return f"CASE WHEN {column} NOT IN ({', '.join(sessions)}) THEN {pair} END"
 
 
 def count_short_ids(engine: Engine, sources: Sequence[Source]) -> None:

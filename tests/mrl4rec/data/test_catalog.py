@@ -15,6 +15,7 @@ def test_the_known_sets_are_there_under_their_names() -> None:
     assert list(CATALOG) == [
         "ml-100k",
         "ml-1m",
+        "retailrocket",
         "amazon-2014-phones",
         "amazon-2014-sports",
         "amazon-2014-tools",
@@ -26,11 +27,11 @@ def test_the_known_sets_are_there_under_their_names() -> None:
 @pytest.mark.parametrize("name", CATALOG)
 def test_each_can_be_verified(name: str) -> None:
     known = CATALOG[name]
-    assert known.counts is not None
+    assert known.counts or known.rows
     for source in known.sources:
         if isinstance(source, Web):
             assert source.url.startswith("https://")
-            assert source.checksum or known.counts
+            assert source.checksum or known.counts or known.rows
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
@@ -40,9 +41,12 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 
 def test_counts_that_differ_are_an_error() -> None:
     phones = entry("amazon-2014-phones")
-    phones.check_counts(194_439, 27_879, 10_429)
+    phones.check_counts(194_439, 27_879, 10_429, 194_439)
     with pytest.raises(Mrl4recError, match="194438"):
-        phones.check_counts(194_438, 27_879, 10_429)
+        phones.check_counts(194_438, 27_879, 10_429, 194_439)
+    entry("retailrocket").check_counts(1, 1, 1, 2_756_101)
+    with pytest.raises(Mrl4recError, match="2756100"):
+        entry("retailrocket").check_counts(1, 1, 1, 2_756_100)
 
 
 def test_the_planted_counts_are_those_of_its_truth(tmp_path: Path) -> None:

@@ -54,6 +54,9 @@ CONTENT = {
     "movielens-dat": "1::1193::5::978300760\n1::661::3::978302109\n",
     "movielens-csv": "userId,movieId,rating,timestamp\n1,31,2.5,1260759144\n",
     "author-lists": "0 0 377 522\n1\n2 414\n",
+    "session-lists": '[1, 2, 1]\n["a", "b"]\n[3]\n',
+    "retailrocket-events": "timestamp,visitorid,event,itemid,transactionid\n"
+    "1433221332117,257597,view,355908,\n1433224214164,992329,transaction,248676,4000\n",
     "empty": " \n\n",
 }
 
@@ -135,7 +138,7 @@ def test_a_broken_first_line_does_not_hide_the_format(tmp_path: Path) -> None:
         ("user_id,rating,timestamp\nA1,5,1600000000000\n", "which is the item"),
         ("userId,movieId,tag,timestamp\n1,2,fun,1260759144\n", "'rating'"),
         (json.dumps({"review_id": "A1", "unixReviewTime": 1}), "which is the user"),
-        ("[1, 2, 3]\n[4, 5]\n", "JSON array"),
+        ("[1, 2.5, 3]\n[4, null]\n", "JSON array"),
         ("[[1, 2], [3, 4]]", "no JSON object"),
         ("Dear reader, this is a letter.\nIt holds no reviews.\n", "columns of one number"),
         ("just words\nand more words\n", "columns"),
@@ -282,8 +285,35 @@ def test_importing_formats_is_cheap() -> None:
         ("amazon2014/reviews*", "amazon-2014-json"),
         ("author-splits/phone/train*", "author-lists"),
         ("sequential/ml-1m*", "recbole-inter"),
+        ("sequential/CGENet_retailrocket_all*", "session-lists"),
     ],
 )
 def test_real_dumps(real_data: Path, pattern: str, name: str) -> None:
     (path,) = real_data.glob(pattern)
     assert seen(path).mapping.name == name
+
+
+@pytest.mark.parametrize("content", ["[1, 2, 3]\n", '["a", "b"]\n["c", "d"]\n["e", "f"]\n'])
+def test_lists_of_one_length_may_be_rows_of_a_table(tmp_path: Path, content: str) -> None:
+    path = put(tmp_path, content)
+    with pytest.raises(UsageError) as refused:
+        seen(path)
+    assert offered(refused.value) == [{"format": "session-lists"}]
+    assert seen(path, format="session-lists").mapping.name == "session-lists"
+    assert seen(path, first=FORMATS["session-lists"]).mapping.name == "session-lists"
+
+
+@pytest.mark.parametrize("line", ["[7, [1, 2], 2, 1441940543]", "[1.5, 2]", "[true]", "[[1], [2]]"])
+def test_other_lists_are_no_sessions(tmp_path: Path, line: str) -> None:
+    path = put(tmp_path, f"{line}\n" * 20 + "[1]\n[1, 2]\n")
+    with pytest.raises(UsageError):
+        seen(path)
+    assert seen(path, format="session-lists").mapping.name == "session-lists"
+    with pytest.raises(UsageError):
+        seen(put(tmp_path, "no list\n"), format="session-lists")
+
+
+def test_events_of_a_shop_need_the_whole_header(tmp_path: Path) -> None:
+    shorter = CONTENT["retailrocket-events"].replace(",transactionid", "").replace(",4000", "")
+    with pytest.raises(UsageError, match="visitorid"):
+        seen(put(tmp_path, shorter.replace(",\n", "\n")))
