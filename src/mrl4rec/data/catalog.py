@@ -74,6 +74,8 @@ class Entry:
     kcore: int
     split: str
     counts: Counts | None = None
+    format: str | None = None
+    """None: seen from the content."""
     rows: int | None = None
     """Records of the file, where what it holds was not counted."""
     notes: str = ""
