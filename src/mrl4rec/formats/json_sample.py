@@ -176,10 +176,10 @@ def sessions_sample(
     """
     some = [line for line in lines[:MOST_RECORDS] if len(line) <= WINDOW]
     lists = list(filter(None, map(_ids, some)))
-    if not any(line[0] == "[" for line in some) if is_known else len(lists) < SURE * len(some):
+    is_asked = options.format is not None and any(line[0] == "[" for line in lines)
+    if not is_asked and (not lists or len(lists) < SURE * len(some)):
         return None
-    widths = Counter(map(len, lists))
-    width, count = max(widths.items(), key=lambda pair: pair[1], default=(0, 0))
+    ((width, count),) = Counter(map(len, lists)).most_common(1) or [(0, 0)]
     if not is_known and width > 1 and count >= SURE * len(lists):
         what = f"its lines are JSON lists of {width} values each, the first {short(some[0])!r}"
         sessions = replace(options, format="session-lists").command()

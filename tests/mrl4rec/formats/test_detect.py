@@ -311,6 +311,9 @@ def test_other_lists_are_no_sessions(tmp_path: Path, line: str) -> None:
     assert seen(path, format="session-lists").mapping.name == "session-lists"
     with pytest.raises(UsageError):
         seen(put(tmp_path, "no list\n"), format="session-lists")
+    array = json.dumps([OLD] * 9999)  # in one line, which is too long to be looked at
+    for first in (None, FORMATS["session-lists"]):
+        assert seen(put(tmp_path, array), first).mapping.container == "array"
 
 
 def test_events_of_a_shop_need_the_whole_header(tmp_path: Path) -> None:
