@@ -1,4 +1,4 @@
-"""Table ``reviews``: accepted reviews, one row a (user, item, time)."""
+"""Table ``reviews``: accepted reviews, one row a (user, item, time); of sessions, one an event."""
 
 from __future__ import annotations
 
