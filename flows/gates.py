@@ -6,7 +6,6 @@ GateFailed, and alerts (``flows.alerting``).
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
