@@ -20,8 +20,6 @@ from mrl4rec.transforms.opening import open_engine
 
 CODE = 1
 STAGE, MARKER = "sequences", "sequences"
-IN_ORDER = "sessions"
-"""Syntax of a source of lists, whose events have no time."""
 log = logging.getLogger("mrl4rec.sequences")
 
 
@@ -80,8 +78,7 @@ def run(
 def _listed(uri: str, ingest: Commit) -> pa.Table:
     """The sources whose records stand in their order."""
     rows = source_rows.known(uri, ingest).values()
-    mappings = {row["source_sha256"]: source_rows.mapping_of(row) for row in rows}
-    digests = [digest for digest, m in mappings.items() if m is not None and m.syntax == IN_ORDER]
+    digests = source_rows.sessions(rows)
     return pa.table({"source_sha256": pa.array(digests, pa.string())})
 
 

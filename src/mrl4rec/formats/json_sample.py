@@ -177,7 +177,8 @@ def sessions_sample(
     some = [line for line in lines[:MOST_RECORDS] if len(line) <= WINDOW]
     lists = list(filter(None, map(_ids, some)))
     is_asked = options.format is not None and any(line[0] == "[" for line in lines)
-    if not is_asked and (not lists or len(lists) < SURE * len(some)):
+    share = 0.5 if is_known else SURE
+    if not is_asked and (not lists or len(lists) < share * len(some)):
         return None
     ((width, count),) = Counter(map(len, lists)).most_common(1) or [(0, 0)]
     if not is_known and width > 1 and count >= SURE * len(lists):
