@@ -53,7 +53,14 @@ class Draws:
     def sample(self, place: Place, level: int = 0) -> Sample:
         """Shared negatives of a step. Every process draws the same."""
         items = shared(place, self.size, self.n_items, self.device, level, self.ends)
-        return Sample(items, None if self.log_q is None else self.log_q[items])
+        return self._of(items)
+
+    def step(self, targets_B: Tensor, place: Place, level: int = 0) -> Sample:
+        """What a step's targets are held against: shared negatives, or each other."""
+        return self._of(targets_B) if self.kind == "in_batch" else self.sample(place, level)
+
+    def _of(self, items_S: Tensor) -> Sample:
+        return Sample(items_S, None if self.log_q is None else self.log_q[items_S])
 
     def losses(
         self,
@@ -69,10 +76,8 @@ class Draws:
         """
         if self.kind == "none":
             return full(users_Bd * scale, items_Id, targets_B)
-        if self.kind == "in_batch":
-            sample = Sample(targets_B, None if self.log_q is None else self.log_q[targets_B])
-            return sampled(users_Bd, items_Id, targets_B, sample, self.log_q, scale)
-        return sampled(users_Bd, items_Id, targets_B, self.sample(place, level), self.log_q, scale)
+        sample = self.step(targets_B, place, level)
+        return sampled(users_Bd, items_Id, targets_B, sample, self.log_q, scale)
 
 
 def sampled(
@@ -86,10 +91,26 @@ def sampled(
     """(B,) softmax of the target against the sample, logits corrected by −log q."""
     own_B = (users_Bd * functional.embedding(targets_B, items_Id)).sum(1) * scale
     others_BS = users_Bd @ functional.embedding(sample.items_S, items_Id).T * scale
+    return against(*corrected(own_B, others_BS, targets_B, sample, log_q_I))
+
+
+def corrected(
+    own_B: Tensor,
+    others_BS: Tensor,
+    targets_B: Tensor,
+    sample: Sample,
+    log_q_I: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Logits of the targets and the sample, less log q, with −∞ for an example's own target."""
     if log_q_I is not None and sample.log_q_S is not None:
         own_B = own_B - log_q_I[targets_B]
         others_BS = others_BS - sample.log_q_S
-    others_BS = others_BS.masked_fill(sample.items_S[None] == targets_B[:, None], -torch.inf)
+    hits_BS = sample.items_S[None] == targets_B[:, None]
+    return own_B, others_BS.masked_fill(hits_BS, -torch.inf)
+
+
+def against(own_B: Tensor, others_BS: Tensor) -> Tensor:
+    """(B,) −log of the target's share."""
     logits = torch.cat([own_B[:, None], others_BS], dim=1)
     return torch.logsumexp(logits, dim=1) - own_B
 

@@ -31,6 +31,9 @@ class Weights(Protocol):
     def draw(self, name: str, shape: tuple[int, ...], bound: float) -> Tensor:
         """One that starts as U(±bound)."""
 
+    def normal(self, name: str, shape: tuple[int, ...], std: float) -> Tensor:
+        """One that starts as N(0, std²)."""
+
     def full(self, name: str, shape: tuple[int, ...], fill: float) -> Tensor:
         """One that starts as ``fill`` everywhere."""
 
@@ -43,10 +46,18 @@ class Trained:
 
     def draw(self, name: str, shape: tuple[int, ...], bound: float) -> Tensor:
         """Uniform, by the hash of (seed, name, place)."""
-        rows, columns = shape[0], int(np.prod(shape[1:], dtype=np.int64))
-        table = zlib.crc32(name.encode())
-        values = uniform(rows, columns, bound, self.setup.seed, table)
+        values = self._uniform(name, int(np.prod(shape, dtype=np.int64)), bound)
         return self.setup.parameter(name, values.reshape(shape))
+
+    def normal(self, name: str, shape: tuple[int, ...], std: float) -> Tensor:
+        """Normal, from two such uniform numbers a value (Box and Muller)."""
+        halves = self._uniform(name, 2 * int(np.prod(shape, dtype=np.int64)), 0.5)
+        first, second = halves.reshape(2, *shape) + 0.5  # in [0, 1)
+        values = std * np.sqrt(-2 * np.log1p(-first)) * np.cos(2 * np.pi * second)
+        return self.setup.parameter(name, values)
+
+    def _uniform(self, name: str, count: int, bound: float) -> NDArray[np.float64]:
+        return uniform(1, count, bound, self.setup.seed, zlib.crc32(name.encode()))
 
     def full(self, name: str, shape: tuple[int, ...], fill: float) -> Tensor:
         """Constant at the start."""
@@ -66,6 +77,10 @@ class Loaded:
             there = "missing" if found is None else f"of shape {found.shape}"
             raise Mrl4recError(f"tensor {name!r} is {there}, and the net needs {shape}")
         return torch.from_numpy(np.ascontiguousarray(found)).to(self.device)
+
+    def normal(self, name: str, shape: tuple[int, ...], std: float) -> Tensor:
+        """The same."""
+        return self.draw(name, shape, std)
 
     def full(self, name: str, shape: tuple[int, ...], fill: float) -> Tensor:
         """The same."""

@@ -1,0 +1,174 @@
+"""What families with several vectors a user share: how they are read in training, and their loss.
+
+Scores at serving are those of the vector that an item is nearest to. In training the target says
+which of the vectors is held against the negatives.
+
+Shapes: B examples, L places of a window, K vectors a user, S negatives of a step, I items,
+d dimensions, w ≤ d of a level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from mrl4rec.core import lazy
+from mrl4rec.models.base import Batch
+from mrl4rec.models.samplers import Negatives, SharedPopular
+from mrl4rec.models.sequential.base import Noise, Sequential, Training
+from mrl4rec.models.values import value
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mrl4rec.models.sequential.softmax import Sample
+
+with lazy.imports():
+    import torch
+    from torch.nn import functional
+
+    from mrl4rec.models.sequential import softmax
+
+SHARED = 1280
+"""Negatives of a step: ten for each example of the public code's batch of 128."""
+
+
+class Examples(NamedTuple):
+    """What the net reads of a step, and what it is to find."""
+
+    items_BL: Tensor
+    """Windows, n_items where a place is empty."""
+    targets_B: Tensor
+    lengths_B: Tensor
+    """Items of each window."""
+
+
+class Level(NamedTuple):
+    """A step's vectors cut to the width of a level, and the negatives drawn for it."""
+
+    users_BKw: Tensor
+    own_Bw: Tensor
+    """Vectors of the targets."""
+    others_Sw: Tensor
+    sample: Sample
+    examples: Examples
+    log_q_I: Tensor | None
+
+    def corrected(self, own_B: Tensor, others_BS: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits less log q; −∞ for a negative that is the example's own target."""
+        targets_B = self.examples.targets_B
+        return softmax.corrected(own_B, others_BS, targets_B, self.sample, self.log_q_I)
+
+    def products(self, users_Bw: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,) and (B, S) corrected inner products of one vector a user."""
+        own_B = (users_Bw * self.own_Bw).sum(1)
+        return self.corrected(own_B, users_Bw @ self.others_Sw.T)
+
+
+@dataclass(frozen=True)
+class SeveralInterests(Sequential):
+    """A softmax of the target, by the vector that is nearest to it."""
+
+    objective: str = "softmax"
+    negatives: Negatives = SharedPopular(SHARED)
+    interests: int = value(4, "K: vectors a user", low=1, high=64)
+
+    def loss(self, model: Training, batch: Batch) -> Tensor:
+        """This process's part of the mean over the step's examples."""
+        examples = self.examples_of(model, batch)
+        users_BKd = model.net.encode(examples.items_BL, Noise(batch.place))
+        losses_B = self.over_levels(model, users_BKd, examples, batch)
+        return self.part(model, losses_B, batch)
+
+    def examples_of(self, model: Training, batch: Batch) -> Examples:
+        """The windows and targets of this process's examples."""
+        items_BL, targets_B = model.windows(batch, self.length)
+        return Examples(items_BL, targets_B, (items_BL < model.n_items).sum(1))
+
+    def part(self, model: Training, losses_B: Tensor, batch: Batch) -> Tensor:
+        """This process's part of their mean over the step, with the squared norms."""
+        share = len(losses_B) / batch.size
+        return losses_B.sum() / batch.size + self.penalty(model, share)
+
+    def over_levels(
+        self, model: Training, users_BKd: Tensor, examples: Examples, batch: Batch
+    ) -> Tensor:
+        """(B,) the mean of the levels' losses, each with draws of its own."""
+        targets_B = examples.targets_B
+        samples = [
+            model.draws.step(targets_B, batch.place, level) for level in range(len(model.levels))
+        ]
+        # One gather for all levels: the gradient of each gather is as large as the whole table.
+        asked = [targets_B, *(sample.items_S for sample in samples)]
+        own_Bd, *others = model.net.rows(torch.cat(asked)).split([len(part) for part in asked])
+        losses_LB = [
+            self.level_loss(
+                Level(
+                    users_BKd[..., :width],
+                    own_Bd[:, :width],
+                    others_Sd[:, :width],
+                    sample,
+                    examples,
+                    model.draws.log_q,
+                )
+            )
+            for width, sample, others_Sd in zip(model.levels, samples, others, strict=True)
+        ]
+        return torch.stack(losses_LB).mean(0)
+
+    def level_loss(self, level: Level) -> Tensor:
+        """(B,) the loss of one level."""
+        return softmax.against(*level.products(self.read(level)))
+
+    def read(self, level: Level) -> Tensor:
+        """(B, w) the vector with the largest inner product with the target."""
+        return nearest(level.users_BKw, level.own_Bw)
+
+
+class Table:
+    """Part of a net whose item vectors are the rows of a table."""
+
+    table: Tensor
+
+    def items(self) -> Tensor:
+        """(I, d) all of them."""
+        return self.table
+
+    def rows(self, items_N: Tensor) -> Tensor:
+        """(N, d) those of some items."""
+        return functional.embedding(items_N, self.table)
+
+
+def nearest(users_BKd: Tensor, own_Bd: Tensor) -> Tensor:
+    """(B, d) of each user the vector with the largest inner product with its target.
+
+    Which one is not differentiated; of equals it is the first.
+    """
+    scores_BK = (users_BKd.detach() @ own_Bd.detach()[:, :, None])[:, :, 0]
+    return pick(users_BKd, scores_BK.argmax(1))
+
+
+def pick(values: Tensor, chosen_B: Tensor) -> Tensor:
+    """(B, …) of each row of (B, K, …) the entry of this number."""
+    shape = (len(values), 1, *values.shape[2:])
+    index = chosen_B.view(-1, *[1] * (values.dim() - 1)).expand(shape)
+    return values.gather(1, index)[:, 0]
+
+
+def newest_last(items_BL: Tensor, n_items: int) -> Tensor:
+    """The same windows with their empty places first, wherever those were; the order stays."""
+    there_BL = (items_BL < n_items).to(torch.uint8)
+    return items_BL.gather(1, there_BL.argsort(dim=1, stable=True))
+
+
+def shares(logits_BLK: Tensor, there_BL: Tensor) -> Tensor:
+    """(B, K, L) softmax over the places that are not empty."""
+    lowest = torch.finfo(logits_BLK.dtype).min  # not −∞: a window may be empty
+    return logits_BLK.masked_fill(~there_BL[:, :, None], lowest).softmax(dim=1).transpose(1, 2)
+
+
+def cosines(users_BKd: Tensor) -> Tensor:
+    """(B, K(K−1)/2) cosines of the pairs of a user's vectors, of length 1."""
+    count = users_BKd.shape[1]
+    first, second = torch.triu_indices(count, count, 1, device=users_BKd.device)
+    return (users_BKd @ users_BKd.transpose(1, 2))[:, first, second]
