@@ -38,13 +38,12 @@ with lazy.imports():
     import torch
     from torch.nn import functional
 
+    from mrl4rec.kernels import distances_torch
     from mrl4rec.models.sequential import interests, layers, softmax
 
 READOUTS = ("idw", "argmax")
 RANKINGS = ("softmax", "triplet")
 ITEM_TOWERS = ("mlp", "identity")
-LEAST = 1e-3
-"""Distances are at least so large: their inverses are finite."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +118,14 @@ class Mtmi(SeveralInterests):
         users_BKw = level.users_BKw
         if self.readout == "argmax":
             users_BKw = interests.nearest(users_BKw, level.own_Bw)[:, None]
-        own_BK1 = distance(users_BKw @ level.own_Bw[:, :, None])
-        others_BKS = distance(users_BKw @ level.others_Sw.T)
-        return self.weigh(own_BK1)[:, 0], self.weigh(others_BKS)
+        own_BK1 = users_BKw @ level.own_Bw[:, :, None]
+        return self.weighed(own_BK1)[:, 0], self.weighed(users_BKw @ level.others_Sw.T)
 
-    def weigh(self, distances_BKS: Tensor) -> Tensor:
+    def weighed(self, cosines_BKS: Tensor) -> Tensor:
         """(B, S) D."""
-        return weighed(distances_BKS, self.alpha, bool(self.detach))
+        if cosines_BKS.shape[1] == 1:
+            return distances_torch.distance(cosines_BKS[:, 0])
+        return distances_torch.weighed(cosines_BKS, self.alpha, bool(self.detach))
 
     def ranking_loss(self, level: Level, own_B: Tensor, others_BS: Tensor) -> Tensor:
         """(B,) of these distances."""
@@ -135,19 +135,6 @@ class Mtmi(SeveralInterests):
         kept_BS = (kept_BS > -torch.inf).to(own_B.dtype)
         hinge_BS = (own_B[:, None] - others_BS + self.margin).relu()
         return (hinge_BS * kept_BS).sum(1) / kept_BS.sum(1).clamp(min=1)
-
-
-def distance(cosines: Tensor) -> Tensor:
-    """‖a − b‖ on the sphere, from the cosine; at least ``LEAST``."""
-    return torch.sqrt((2 - 2 * cosines).clamp(min=LEAST**2))
-
-
-def weighed(distances_BKS: Tensor, alpha: float, detach: bool) -> Tensor:
-    """(B, S) Σ_k w_k d_k, w_k in proportion to d_k^−alpha; ``detach``: no gradient through w."""
-    weights_BKS = (-alpha * distances_BKS.log()).softmax(dim=1)
-    if detach:
-        weights_BKS = weights_BKS.detach()
-    return (weights_BKS * distances_BKS).sum(1)
 
 
 def repulsion(users_BKd: Tensor) -> Tensor:
