@@ -23,6 +23,8 @@ KINDS = {
     "vectors": "training:vectors",
     "epoch-recbole": "recbole:epoch",
     "rank": "ranking:ours",
+    "rank-interests": "ranking:interests",
+    "rank-each-interest": "ranking:each_interest",
     "rank-implicit": "ranking:implicit",
     "rank-torch": "ranking:torch_chunks",
     "ials": "ials:ours",

@@ -33,6 +33,38 @@ def ours(file: str, widths: list[int] | None) -> dict[str, Any]:
     return {"seconds": best_of(TIMES, rank)}
 
 
+def interests(file: str, interests: int) -> dict[str, Any]:
+    """Our evaluation of as many vectors a user: their own, and those of users beside them."""
+    from mrl4rec.evaluation.ranking.evaluate import evaluate
+    from mrl4rec.models.scorers import InterestModel
+
+    users, items, seen, truth = _load(file)
+    vectors = np.stack([np.roll(users, shift, axis=0) for shift in range(interests)], axis=1)
+    model = InterestModel(vectors, items)
+
+    def rank() -> None:
+        evaluate(model, seen, truth, ks=(10, 20, TOP))
+
+    rank()
+    return {"seconds": best_of(TIMES, rank)}
+
+
+def each_interest(file: str, interests: int) -> dict[str, Any]:
+    """The same vectors as as many models of one vector a user, one after another."""
+    from mrl4rec.evaluation.ranking.evaluate import evaluate
+    from mrl4rec.models.scorers import FactorModel
+
+    users, items, seen, truth = _load(file)
+    models = [FactorModel(np.roll(users, shift, axis=0), items) for shift in range(interests)]
+
+    def rank() -> None:
+        for model in models:
+            evaluate(model, seen, truth, ks=(10, 20, TOP))
+
+    rank()
+    return {"seconds": best_of(TIMES, rank)}
+
+
 def implicit(file: str) -> dict[str, Any]:
     """implicit's ``recommend`` for all of them at once, seen items filtered."""
     # As implicit itself asks: its threads and those of the BLAS would fight.

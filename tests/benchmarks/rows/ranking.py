@@ -10,6 +10,7 @@ from tests.benchmarks.row import Row, Target
 from tests.benchmarks.rows.beside import against
 
 LEVELS = [4, 8, 16, 32, 64]
+INTERESTS = 4
 
 
 def ranking(context: Context) -> Iterator[Row]:
@@ -27,3 +28,8 @@ def ranking(context: Context) -> Iterator[Row]:
     yield against("ranking", work, one, torch)
     wide = f"the same at all {len(LEVELS)} widths"
     yield against("ranking", wide, five, ("ours at one width", one), Target("ratio", 2.0))
+    several = probe.ask("rank-interests", file=file, interests=INTERESTS)
+    each = probe.ask("rank-each-interest", file=file, interests=INTERESTS)
+    by = (f"ours, {INTERESTS} models of one vector a user", each)
+    work = f"the same with {INTERESTS} vectors a user"
+    yield against("ranking", work, several, by, Target("ratio", 1.3))

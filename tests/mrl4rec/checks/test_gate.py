@@ -20,7 +20,7 @@ from mrl4rec.checks.gate import Facts, Finding, Verdict, data_docs
 from mrl4rec.checks.gate.verdicts import last_failure
 from mrl4rec.core.errors import GateFailed, UsageError
 from mrl4rec.core.settings import Settings
-from mrl4rec.tables import GATES
+from mrl4rec.tables import GATES, VECTOR_SUITES
 from mrl4rec.tables.expectation import Expectation, Suite, fill, none
 
 SUITE = Suite(
@@ -342,6 +342,52 @@ def test_nothing_is_written_outside_the_warehouse(
     monkeypatch.chdir(home)
     judged(settings, GOOD)
     assert list(home.rglob("*")) == []
+
+
+# -------------------------------------------------------------------------------------- warnings
+
+SUITE_WARNS = replace(
+    SUITE,
+    expectations=(*SUITE.expectations[:2], replace(SUITE.expectations[2], warns=True)),
+)
+
+
+def test_a_warning_passes_is_logged_and_is_kept(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    notes = {"share": "look at the dump"}
+    verdict = judged(settings, GOOD | {"share": 0.2}, SUITE_WARNS, notes=notes)
+    assert verdict.passed
+    assert [finding.name for finding in verdict.warnings] == ["few_bad"]
+    marks = {"reviews": "1", "sources": "1"}
+    kept = gate.find(settings, "d", SUITE.name, marks, SUITE_WARNS.digest(VALUES))
+    assert kept is not None
+    for one in (verdict, kept):
+        caplog.clear()
+        assert gate.require(settings, one) is one
+        (record,) = caplog.records
+        for words in ("few_bad", "reviews version 1", "seen 0.2", "≤ 0.1", "look at the dump"):
+            assert words in record.message
+    assert "| ⚠ | few_bad | 0.2 |" in gate.markdown(verdict)
+
+
+def test_a_warning_within_its_limits_says_nothing_and_others_still_fail(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert gate.require(settings, judged(settings, GOOD, SUITE_WARNS)).warnings == ()
+    assert not caplog.records
+    bad = judged(settings, GOOD | {"share": 0.2, "rows": 4}, SUITE_WARNS, version=2)
+    assert [finding.name for finding in bad.failed] == ["enough"]
+    silent = judged(settings, {"blanks": 0, "rows": 5}, SUITE_WARNS, version=3)
+    for verdict in (bad, silent):  # without an answer it fails as any other
+        with pytest.raises(GateFailed):
+            gate.require(settings, verdict)
+
+
+def test_suites_without_warnings_ask_what_they_asked_before_there_were_any() -> None:
+    """Or every table version and model of older warehouses would be judged again."""
+    assert VECTOR_SUITES["factors"].digest({}) == "de7084539df168c2"
+    assert SUITE_WARNS.digest(VALUES) != SUITE.digest(VALUES)
 
 
 # ---------------------------------------------------------------------------------- declarations

@@ -12,14 +12,27 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
-from mrl4rec.checks.gate.model_facts import effective_rank, result_facts, spread, vector_facts
+from mrl4rec.checks.gate.model_facts import (
+    effective_rank,
+    result_facts,
+    sequential_facts,
+    spread,
+    vector_facts,
+)
 from mrl4rec.core import tensor_file
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.kernels.csr import csr
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import ModelCard, card
-from mrl4rec.models.scorers import CountModel, FactorModel, ItemItemModel, MixtureModel, Scorer
+from mrl4rec.models.scorers import (
+    CountModel,
+    FactorModel,
+    ItemItemModel,
+    MixtureModel,
+    Scorer,
+)
 from mrl4rec.tables import RESULTS_SUITE, VECTOR_SUITES, Suite
+from tests.mrl4rec.models.sequential.sequence_samples import looked
 
 U, N, D = 12, 9, 8
 USERS = np.array([f"u{n}" for n in range(U)], dtype=object)
@@ -86,8 +99,9 @@ MODELS: dict[str, Callable[[], Scorer]] = {
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_good_model_of_each_kind_breaks_nothing(tmp_path: Path, kind: str) -> None:
-    facts = vector_facts(saved(tmp_path, MODELS[kind]()), USERS, ITEMS).facts
-    assert broken(VECTOR_SUITES[kind], facts) == set()
+    model = MODELS[kind]()
+    facts = vector_facts(saved(tmp_path, model), USERS, ITEMS).facts
+    assert broken(VECTOR_SUITES[model.kind], facts) == set()
 
 
 @pytest.mark.parametrize(
@@ -130,6 +144,43 @@ def test_values_that_are_not_finite_are_counted(tmp_path: Path) -> None:
     facts = vector_facts(folder, USERS, ITEMS).facts
     assert facts["values_not_finite"] == 2
     assert broken(VECTOR_SUITES["factors"], facts) == {"finite", "folder_whole"}
+
+
+FEW = Suite("vectors", ("models",), VECTOR_SUITES["sequential"].expectations[-5:])
+"""What is expected of the vectors themselves."""
+
+
+@pytest.mark.parametrize(
+    ("cosine", "wanted"), [(0.0, set()), (0.94, set()), (0.96, {"interests_differ"})]
+)
+def test_a_users_vectors_are_held_against_the_limit_of_their_mean_cosine(
+    cosine: float, wanted: set[str]
+) -> None:
+    """Two vectors a user at exactly this cosine, in directions of the user's own."""
+    rng = np.random.default_rng(0)
+    axes = np.linalg.qr(rng.normal(size=(U, D, D)))[0]
+    second = cosine * axes[:, 0] + np.sqrt(1 - cosine**2) * axes[:, 1]
+    facts = sequential_facts(looked(np.stack([axes[:, 0], second], 1), rng.normal(size=(U, D))))
+    assert facts["mean_cosine"] == pytest.approx(cosine, abs=1e-6)
+    assert broken(FEW, facts) == wanted
+
+
+@pytest.mark.parametrize(
+    ("vectors", "items", "wanted"),
+    [
+        (np.ones((U, 3, D)), None, {"users_spread", "users_rank", "interests_differ"}),
+        (None, np.ones((U, D)), {"items_spread", "items_rank"}),
+        (np.random.default_rng(1).normal(size=(U, 1, D)), None, set()),
+    ],
+    ids=["equal users", "equal items", "one vector a user"],
+)
+def test_vectors_of_sequential_models_that_say_nothing(
+    vectors: np.ndarray | None, items: np.ndarray | None, wanted: set[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    users = rng.normal(size=(U, 3, D)) if vectors is None else vectors
+    facts = sequential_facts(looked(users, rng.normal(size=(U, D)) if items is None else items))
+    assert broken(FEW, facts) == wanted
 
 
 def test_vectors_of_nothing_but_nan_are_judged_to_the_end(tmp_path: Path) -> None:

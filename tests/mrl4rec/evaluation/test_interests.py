@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.evaluation.diversity import intra_cosine
-from mrl4rec.evaluation.ranking import evaluate, recommend, union_lists
+from mrl4rec.evaluation.ranking import evaluate, recommend, topk, union_lists
+from mrl4rec.evaluation.ranking.interests import InterestSearcher
 from mrl4rec.kernels.csr import Csr
 from mrl4rec.models.scorers import FactorModel, InterestModel, interests
 from tests.mrl4rec.models.model_samples import (
@@ -141,6 +142,22 @@ def test_metrics_do_not_depend_on_how_the_work_is_cut(
     cut = evaluate(model, seen, truth, ks=(10, 50), memory_mb=memory, n_threads=n_threads)
     assert cut.values == whole.values
     assert cut.per_user.equals(whole.per_user)
+
+
+def test_memory_bounds_how_many_users_go_through_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1 MB: 20 places of 8 bytes for each of 4 vectors and for the merged list."""
+    rng = np.random.default_rng(3)
+    model, seen = real_interests(rng, 9000, 60, 4), sparse(rng, 9000, 60, 10)
+    search, sizes = InterestSearcher.search, []
+
+    def noted(self: InterestSearcher, users: np.ndarray) -> topk.Lists:
+        sizes.append(len(users))
+        return search(self, users)
+
+    monkeypatch.setattr(InterestSearcher, "search", noted)
+    recommend(model, np.arange(9000), seen, 20, memory_mb=1)
+    assert sum(sizes) == 9000
+    assert 500 < sizes[0] <= (1 << 20) // (5 * 20 * 8)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -86,3 +86,51 @@ def test_means_are_over_users_with_test_items_and_coverage_over_items() -> None:
     assert table["k"].to_pylist() == [1, 2, 1, 2]
     assert table["recall"].to_pylist() == [1.0, 1.0, 0.0, 0.5]
     assert table["width"].null_count == 4
+
+
+def random_lists(rng: np.random.Generator) -> tuple[np.ndarray, list[list[int]]]:
+    """(B, 20) lists and the test items of 50 users, some with more of them than places."""
+    lists = np.stack([rng.permutation(60)[:20] for _ in range(50)]).astype(np.int32)
+    truths = [rng.permutation(60)[: rng.integers(1, 30)].tolist() for _ in range(50)]
+    return lists, truths
+
+
+def means(lists: np.ndarray, truths: list[list[int]], ks: tuple[int, ...]) -> dict:
+    csr = rows(*truths, n_items=60)
+    bounds = np.stack([csr.indptr[:-1], csr.indptr[1:]], axis=1)
+    shown = np.zeros((1, len(ks), 60), dtype=bool)
+    cutoffs = np.array(ks, dtype=np.int64)
+    out = per_user(lists[:, None], bounds, csr.indices, cutoffs, shown).mean(axis=0)[0]
+    return {(m, k): out[c, i] for c, k in enumerate(ks) for i, m in enumerate(PER_USER)}
+
+
+def test_random_lists_against_the_definitions_in_plain_python() -> None:
+    lists, truths = random_lists(np.random.default_rng(0))
+    found = means(lists, truths, (1, 5, 20))
+    for k in (1, 5, 20):
+        recall, ndcg, hr = [], [], []
+        for items, truth in zip(lists.tolist(), map(set, truths), strict=True):
+            hits = [rank for rank, item in enumerate(items[:k], start=1) if item in truth]
+            ideal = sum(1 / log2(rank + 1) for rank in range(1, min(k, len(truth)) + 1))
+            recall.append(len(hits) / len(truth))
+            ndcg.append(sum(1 / log2(rank + 1) for rank in hits) / ideal)
+            hr.append(len(hits) > 0)
+        for metric, each in (("recall", recall), ("ndcg", ndcg), ("hr", hr)):
+            assert found[metric, k] == pytest.approx(np.mean(each), rel=1e-12)
+
+
+@pytest.mark.slow  # it compiles for a minute
+def test_random_lists_against_ranx() -> None:
+    ranx = pytest.importorskip("ranx")
+    lists, truths = random_lists(np.random.default_rng(0))
+    found = means(lists, truths, (1, 5, 20))
+    judged = {f"u{u}": {f"i{item}": 1 for item in truth} for u, truth in enumerate(truths)}
+    ranked = {
+        f"u{u}": {f"i{item}": float(-place) for place, item in enumerate(items)}
+        for u, items in enumerate(lists.tolist())
+    }
+    names = {"recall": "recall", "ndcg": "ndcg", "hr": "hit_rate", "mrr": "mrr"}
+    asked = {f"{theirs}@{k}": (ours, k) for ours, theirs in names.items() for k in (1, 5, 20)}
+    theirs = ranx.evaluate(ranx.Qrels(judged), ranx.Run(ranked), list(asked))
+    for name, place in asked.items():
+        assert found[place] == pytest.approx(theirs[name], rel=1e-9), name

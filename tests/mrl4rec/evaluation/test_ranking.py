@@ -17,7 +17,7 @@ from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.evaluation.ranking import cpu, evaluate, recall_at, recommend, topk
 from mrl4rec.kernels.csr import Csr, csr
 from mrl4rec.models.scorers import CountModel, FactorModel, MixtureModel, from_arrays, mixture
-from tests.mrl4rec.models.model_samples import kinds, real_factors, rows, sparse, whole_factors
+from tests.mrl4rec.models.model_samples import every_kind, real_factors, rows, sparse, whole_factors
 
 DEVICES = ("cpu", "torch-cpu")
 
@@ -52,7 +52,7 @@ def test_lists_equal_a_naive_ranking_with_ties(
     rng = np.random.default_rng(seed)
     seen = sparse(rng, 5, n_items, int(rng.integers(1, 5 * n_items + 1)))
     users = np.arange(5)
-    for model in kinds(rng, 5, n_items, seen):
+    for model in every_kind(rng, 5, n_items, seen):
         scores = model.scores(users)
         items, values = recommend(model, users, seen, k, device=device)
         assert items.tolist() == naive(scores, seen, k), model.kind
@@ -99,7 +99,7 @@ def test_metrics_do_not_depend_on_how_the_work_is_cut(
 def test_a_users_list_does_not_depend_on_who_is_asked_with_it(device: str, size: int) -> None:
     rng = np.random.default_rng(5)
     seen = sparse(rng, 100, 700, 900)
-    for model in [real_factors(rng, 100, 700, 24), *kinds(rng, 100, 700, seen)]:
+    for model in [real_factors(rng, 100, 700, 24), *every_kind(rng, 100, 700, seen)]:
         items, scores = recommend(model, np.arange(100), seen, 20, device=device)
         for begin in range(0, 100, max(size, 40)):
             part = np.arange(begin, min(100, begin + size))
@@ -126,7 +126,7 @@ def test_a_width_in_one_pass_is_the_model_cut_to_it(device: str) -> None:
 def test_the_two_kinds_of_machine_agree() -> None:
     rng = np.random.default_rng(8)
     seen, truth = sparse(rng, 60, 300, 500), sparse(rng, 60, 300, 300)
-    for model in kinds(rng, 60, 300, seen):  # whole numbers: exact on both
+    for model in every_kind(rng, 60, 300, seen):  # whole numbers: exact on both
         first, second = (evaluate(model, seen, truth, device=device) for device in DEVICES)
         assert first.values == second.values
     model = real_factors(rng, 60, 300, 16, widths=(4, 16))

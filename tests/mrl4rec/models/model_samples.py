@@ -67,6 +67,13 @@ def kinds(rng: np.random.Generator, n_users: int, n_items: int, seen: Csr) -> li
         ItemItemModel(csr_matrix(weights), seen),
         CountModel(rng.integers(0, 4, n_items), n_users),
         whole_mixture(rng, n_users, n_items),
+    ]
+
+
+def every_kind(rng: np.random.Generator, n_users: int, n_items: int, seen: Csr) -> list[Any]:
+    """Those and models of interests, which are not saved: what makes them is."""
+    return [
+        *kinds(rng, n_users, n_items, seen),
         whole_interests(rng, n_users, n_items),
         whole_interests(rng, n_users, n_items, pooling="sum"),
     ]

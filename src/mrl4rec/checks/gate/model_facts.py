@@ -86,7 +86,7 @@ def vector_facts(
     told = [t for name, t in numbers.items() if not name.startswith(NET)]  # a bias may stay 0
     facts["arrays_all_zero"] = sum(not t.any() for t in told)
     if isinstance(model, SequenceModel):
-        facts |= _sequential_facts(model)
+        facts |= sequential_facts(model)
         notes["mean_cosine"] = COLLAPSED
     elif not problems and card.kind in KIND_FACTS:
         facts |= KIND_FACTS[card.kind](tensors)
@@ -163,7 +163,7 @@ def _mixture_facts(tensors: tensor_file.Tensors) -> dict[str, float]:
     return facts | {"shares_amiss": int(np.count_nonzero(amiss))}
 
 
-def _sequential_facts(model: SequenceModel) -> dict[str, float]:
+def sequential_facts(model: SequenceModel) -> dict[str, float]:
     """Of users evenly spaced among those with a history; a user's vectors are one after another."""
     users = np.flatnonzero(model.histories.lengths > 0)
     users = users[np.linspace(0, len(users) - 1, min(len(users), SAMPLE)).astype(np.int64)]

@@ -86,7 +86,7 @@ class InterestModel:
 
     def flat(self) -> FactorModel:
         """Each vector as a user of its own: row u·K + k is interest k of user u."""
-        vectors = self.user_interests.reshape(-1, self.dim)
+        vectors = self.user_interests.reshape(-1, self.user_interests.shape[2])
         return FactorModel(vectors, self.item_vectors, widths=self.widths)
 
     def scores(self, users_B: NDArray[np.integer], width: int | None = None) -> Floats:

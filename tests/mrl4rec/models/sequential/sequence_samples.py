@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
+import torch
 
 from mrl4rec.data.interactions import Interactions, from_sequences
 from mrl4rec.data.sequences import Sequences, histories
+from mrl4rec.models.sequential.model import SequenceModel
 from mrl4rec.tables.splits import EVERY_FOLD
 
 N_USERS, N_ITEMS = 150, 60
+
+
+class Looked:
+    """A method whose vectors of a user are those of the last item in a table (I + 1, K, d)."""
+
+    length = 1
+
+    def __init__(self, table: np.ndarray, normalised: bool = False) -> None:
+        self.table, self.normalised = torch.from_numpy(table), normalised
+        self.interests = table.shape[1]
+
+    def net(self, weights: Any, n_items: int, dim: int) -> Looked:
+        """Itself."""
+        return self
+
+    def encode(self, items_BL: torch.Tensor) -> torch.Tensor:
+        """(B, K, d)."""
+        return self.table[items_BL[:, -1]]
+
+
+def looked(vectors_UKd: np.ndarray, item_vectors: np.ndarray, **options: Any) -> SequenceModel:
+    """A sequential model with these vectors; user u had item u alone."""
+    rows = [[user] for user in range(len(vectors_UKd))]
+    n_items = len(item_vectors)
+    table = np.zeros((n_items + 1, *vectors_UKd.shape[1:]), dtype=np.float32)
+    table[: len(rows)] = vectors_UKd
+    method = Looked(table, options.pop("normalised", False))
+    arrays = {"item_vectors": item_vectors.astype(np.float32)}
+    return SequenceModel(method, arrays, histories(rows, n_items), **options)
 
 
 def walks(n_users: int = N_USERS, n_items: int = N_ITEMS, seed: int = 7) -> list[list[int]]:
