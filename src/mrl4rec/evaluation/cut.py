@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mrl4rec.core import lazy
+from mrl4rec.evaluation.ranking.topk import plain
 
 with lazy.imports():
     from mrl4rec.models import rotation, scorers
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 ROTATED = " rotated"
 """What the name of a method gets where its vectors were rotated before they were cut."""
+WITH_VECTORS = ("factors", "sequential")
+"""Kinds of models that can be cut and rotated."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Cut:
         The widths that it was trained to be cut to are none asked for, so that equal evaluations
         have equal keys.
         """
-        if card.kind != "factors":
+        if card.kind not in WITH_VECTORS:
             return AS_TRAINED
         if not self.widths:
             return self
@@ -51,8 +54,13 @@ class Cut:
         return method + ROTATED if self.rotated else method
 
     def apply(self, model: Scorer) -> Scorer:
-        """The model to rank with."""
-        if not self.rotated or not isinstance(model, scorers.FactorModel):
+        """The model to rank with; a sequential one must have the histories to be read by then."""
+        if not self.rotated:
+            return model
+        model = plain(model)
+        if isinstance(model, scorers.InterestModel):
+            return rotation.rotate_interests(model)
+        if not isinstance(model, scorers.FactorModel):
             return model
         return scorers.FactorModel(
             *rotation.rotate(model.user_vectors, model.item_vectors), widths=model.widths
@@ -64,4 +72,4 @@ AS_TRAINED = Cut()
 
 def can_rotate(card: ModelCard) -> bool:
     """Whether rotating gives something else: it has vectors, and they are not rotated already."""
-    return card.kind == "factors" and not card.method.get("rotated")
+    return card.kind in WITH_VECTORS and not card.method.get("rotated")

@@ -94,7 +94,8 @@ def run(
     model, card, *_ = model_folder.load(folder)
     interactions = data()
     seen, truth = interactions.csr(*BEFORE["test"]), interactions.csr("test")
-    ready = sequences.bound(cut.apply(model), interactions, "test")
+    # Bound first: rotating makes vectors of the histories that the model has then.
+    ready = cut.apply(sequences.bound(model, interactions, "test"))
     evaluation = evaluate(
         ready,
         seen,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrl4rec.core.errors import UsageError
+from mrl4rec.models.scorers.interests import InterestModel
 
 Floats = NDArray[np.float32]
 
@@ -34,6 +35,17 @@ def rotate(user_vectors: NDArray[Any], item_vectors: NDArray[Any]) -> tuple[Floa
     largest = np.abs(turned_i).argmax(axis=0)
     sign = np.where(turned_i[largest, np.arange(len(largest))] < 0, -1.0, 1.0)
     return _wide(turned_u * sign, dim), _wide(turned_i * sign, dim)
+
+
+def rotate_interests(model: InterestModel) -> InterestModel:
+    """All vectors of all users turned together: the same scores at full width.
+
+    Prefixes are not renormalised, because they are no longer those trained on the unit sphere.
+    """
+    whole = model.cut(None)
+    users, items = rotate(whole.flat().user_vectors, whole.item_vectors)
+    shape = model.user_interests.shape
+    return InterestModel(users.reshape(shape), items, model.widths, model.pooling)
 
 
 def _wide(vectors: NDArray[np.float64], dim: int) -> Floats:

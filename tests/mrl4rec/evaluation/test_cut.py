@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from deltalake import DeltaTable
 
@@ -16,8 +17,10 @@ from mrl4rec.evaluation.ranking import rotate
 from mrl4rec.evaluation.ranking.evaluate import evaluate
 from mrl4rec.models import model_folder, resolve
 from mrl4rec.models.model_folder import ModelCard
-from mrl4rec.models.scorers import FactorModel
+from mrl4rec.models.scorers import FactorModel, InterestModel
 from mrl4rec.training import TrainRequest, run
+from tests.mrl4rec.models.model_samples import real_interests
+from tests.mrl4rec.models.sequential.sequence_samples import looked, split
 
 SPLIT = Commit("split", "ef" * 32, "splits", 0)
 KS = (2, 5)
@@ -91,3 +94,48 @@ def test_one_without_vectors_is_evaluated_once(settings: Settings, widths: tuple
     model, _, _ = train(settings, "Pop")
     first = look(settings, model, AS_TRAINED)
     assert look(settings, model, Cut(widths)).key == first.key
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_several_vectors_a_user_are_cut_and_rotated_as_one(normalised: bool) -> None:
+    rng = np.random.default_rng(0)
+    model = real_interests(rng, 20, 40, 6, widths=(2, 6), normalised=normalised)
+    described = ModelCard(
+        "k", "toy", {}, "X", kind="sequential", widths=(2, 6), shapes={"item_vectors": [40, 6]}
+    )
+    assert can_rotate(described)
+    assert Cut((3, 9)).of(described).widths == (3, 6)
+    assert Cut((2,)).of(described).widths == ()
+    sequential = looked(
+        model.user_interests, model.item_vectors, widths=(2, 6), normalised=normalised
+    )
+    turned = Cut(rotated=True).apply(sequential)
+    assert isinstance(turned, InterestModel)
+    assert (turned.widths, turned.pooling, turned.normalised) == ((2, 6), "max", False)
+    users = np.arange(20)
+    np.testing.assert_allclose(turned.scores(users), model.scores(users), atol=1e-5)
+    whole = model.cut(None)
+    lost = [  # squared error of all products at width 2: of the rotation, and of the prefix
+        ((one.flat().scores(np.arange(80), 2) - whole.flat().scores(np.arange(80))) ** 2).sum()
+        for one in (turned, whole)
+    ]
+    assert lost[0] < lost[1]
+
+
+def test_a_sequential_model_is_rotated_as_it_is_before_the_targets(settings: Settings) -> None:
+    """At full width it scores as it does unrotated: by the histories of then."""
+    asked = TrainRequest(
+        resolve("YouTubeDNN", ["YouTubeDNN.dim=8", "YouTubeDNN.epochs=2"]), seed=1, device="cpu"
+    )
+    model = run("toy", SPLIT, asked, settings, lambda report: None, data=split)
+    whole, turned = (
+        evaluation.run("toy", SPLIT, model, settings, ks=KS, data=split, device="cpu", cut=cut)
+        for cut in (AS_TRAINED, Cut(rotated=True))
+    )
+    values = [
+        {(r["metric"], r["k"]): r["value"] for r in rows(settings, one) if r["width"] == 8}
+        for one in (whole, turned)
+    ]
+    assert values[0].keys() == values[1].keys()
+    assert all(abs(values[0][place] - values[1][place]) < 0.01 for place in values[0])
+    assert values[0]["recall", 5] > 0
