@@ -24,6 +24,7 @@ from mrl4rec.serving.export.contents import nearest
 from tests.mrl4rec.models.model_samples import (
     kinds,
     real_factors,
+    real_interests,
     rows,
     saved,
     sparse,
@@ -152,6 +153,31 @@ def test_weights_between_items_give_the_same_scores(tmp_path: Path, number: int)
     assert scores.tolist() == found.model.scores(np.arange(8)).tolist()
     assert json.loads((out / "manifest.json").read_text())["complete"] is True
     assert np.load(out / "users_ids.npy").tolist() == found.ids.user_ids.tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"pooling": "sum"}, {"normalised": True}])
+@pytest.mark.parametrize("rotate", [False, True])
+def test_interests_are_exported_cut_and_rotated(
+    tmp_path: Path, options: dict[str, Any], rotate: bool
+) -> None:
+    rng = np.random.default_rng(6)
+    seen = sparse(rng, 8, 11, 20)
+    model = real_interests(rng, 8, 11, 6, 3, widths=(2, 6), **options)
+    found = of(tmp_path, real_factors(rng, 8, 11, 6), seen, "NAME")._replace(model=model)
+    for width in (2, None):
+        out, words = export.run(found, tmp_path / f"{width}", Options(width, rotate))
+        users, items = (np.load(out / f"{name}.npy") for name in ("users_interests", "items"))
+        products = np.einsum("ukd,id->uki", users, items)
+        scores = products.sum(1) if options.get("pooling") == "sum" else products.max(1)
+        if width is None or not rotate:
+            np.testing.assert_allclose(scores, model.scores(np.arange(8), width), atol=1e-5)
+        body = json.loads((out / "manifest.json").read_text())
+        assert (body["width"], body["full_width"], body["rotated"]) == (width or 6, 6, rotate)
+        assert "3 vectors a user" in words
+    with pytest.raises(UsageError, match="--neighbours"):
+        export.run(found, tmp_path / "out", Options(neighbours=3))
+    with pytest.raises(UsageError, match="--format faiss"):
+        export.run(found, tmp_path / "out", format="faiss")
 
 
 WEIGHTS = np.array([[0, 3, -1, 0], [2, 0, 2, 5], [0, 0, 0, 0], [-2, 0, 1, 0]], np.float32)

@@ -13,10 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrl4rec.core.errors import UsageError
+from mrl4rec.evaluation.ranking.topk import plain
 from mrl4rec.kernels.csr import Csr
 from mrl4rec.models.model_folder import Loaded
-from mrl4rec.models.rotation import rotate
-from mrl4rec.models.scorers import CountModel, FactorModel, ItemItemModel, MixtureModel
+from mrl4rec.models.rotation import rotate, rotate_interests
+from mrl4rec.models.scorers import (
+    CountModel,
+    FactorModel,
+    InterestModel,
+    ItemItemModel,
+    MixtureModel,
+)
 
 AT_ONCE = 1 << 24
 """About so many weights are looked through at once, 64 MB of them."""
@@ -66,10 +73,13 @@ class Options:
 
 def contents(loaded: Loaded, asked: Options) -> Contents:
     """What a model gives. Raises UsageError naming the option that it cannot fulfil."""
-    model, name = loaded.model, loaded.card.method_name
+    model, name = plain(loaded.model), loaded.card.method_name
     if isinstance(model, FactorModel):
         _refuse(name, asked, ("neighbours",), "has vectors, and no weights between items")
         return _vectors(loaded, model, asked)
+    if isinstance(model, InterestModel):
+        _refuse(name, asked, ("neighbours",), "has vectors, and no weights between items")
+        return _interests(loaded, model, asked)
     _refuse(name, asked, ("width", "rotate"), "has no vectors to cut or rotate")
     if isinstance(model, ItemItemModel):
         return _weights(loaded, model, asked.neighbours)
@@ -103,19 +113,36 @@ def _vectors(loaded: Loaded, model: FactorModel, asked: Options) -> Contents:
     users, items = model.user_vectors, model.item_vectors
     if asked.rotate:
         users, items = rotate(users, items)
-    facts = {
-        "width": cut,
-        "full_width": model.dim,
-        "trained_widths": [level for level in model.widths if level is not None],
-        "rotated": asked.rotate,
-    }
     return Contents(
         f"vectors of {cut} dimensions" + (", rotated" if asked.rotate else ""),
         "inner product of a user's vector and an item's vector; higher is better",
         Side(loaded.ids.user_ids, {"vector": np.ascontiguousarray(users[:, :cut])}),
         Side(loaded.ids.item_ids, {"vector": np.ascontiguousarray(items[:, :cut])}),
-        facts,
+        _widths(model, asked),
     )
+
+
+def _interests(loaded: Loaded, model: InterestModel, asked: Options) -> Contents:
+    plain = (rotate_interests(model) if asked.rotate else model).cut(asked.width)
+    pooled = "the largest" if model.pooling == "max" else "the sum"
+    return Contents(
+        f"{model.n_interests} vectors a user, of {plain.dim} dimensions"
+        + (", rotated" if asked.rotate else ""),
+        f"{pooled}, over k, of the inner products of users_interests[u, k] and items[i]; higher is "
+        "better",
+        Side(loaded.ids.user_ids, {"interests": np.ascontiguousarray(plain.user_interests)}),
+        Side(loaded.ids.item_ids, {"vector": np.ascontiguousarray(plain.item_vectors)}),
+        _widths(model, asked),
+    )
+
+
+def _widths(model: FactorModel | InterestModel, asked: Options) -> dict[str, Any]:
+    return {
+        "width": model.width(asked.width),
+        "full_width": model.dim,
+        "trained_widths": [level for level in model.widths if level is not None],
+        "rotated": asked.rotate,
+    }
 
 
 def _weights(loaded: Loaded, model: ItemItemModel, neighbours: int | None) -> Contents:

@@ -21,6 +21,7 @@ with lazy.imports():
 MEANING = {
     "vector": "vectors, a row for each of the {}",
     "concepts": "a vector for each concept, a row for each of the {}",
+    "interests": "a vector for each interest, a row for each of the {}",
     "mixing": "shares of the concepts, a row for each of the {}",
     "weights": "weights, a row for each of the {}",
     "neighbours": "rows of the neighbours, largest weight first, −1 at the end",
