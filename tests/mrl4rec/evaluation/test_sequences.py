@@ -1,0 +1,81 @@
+"""What is evaluated of sequences: masked and not, by the histories of then, several vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mrl4rec.data.interactions import Interactions, from_sequences
+from mrl4rec.data.sequences import Sequences, histories
+from mrl4rec.evaluation import sequences
+from mrl4rec.evaluation.ranking import evaluate
+from mrl4rec.evaluation.sequences import COSINE, HITS, UNION
+from mrl4rec.kernels.csr import Csr
+from mrl4rec.models.scorers import CountModel, InterestModel, ItemItemModel, Scorer
+from mrl4rec.tables.splits import BEFORE, EVERY_FOLD
+
+HOW = {"device": "cpu", "memory_mb": 64}
+
+
+def data() -> Interactions:
+    """Two users of five items.
+
+    User 0 had 0 1, targets 1 (again) and 2; user 1 had 3, target 3 (again) alone.
+    """
+    rows = [[0, 1, 1, 2], [3, 3]]
+    folds = [["test_history"] * 2 + ["test"] * 2, ["test_history", "test"]]
+    flat = np.array([EVERY_FOLD.index(f) for row in folds for f in row], dtype=np.int8)
+    return from_sequences(Sequences(histories(rows, 5), flat))
+
+
+def found(model: Scorer, made: Interactions, ks: tuple[int, ...] = (1, 2)) -> dict[tuple, float]:
+    seen = made.csr(*BEFORE["test"])
+    masked = evaluate(model, seen, made.csr("test"), ks=ks)
+    more = sequences.besides(model, made, masked, seen, **HOW)  # type: ignore[arg-type]
+    return {(v.metric, v.k, v.width): v.value for v in [*masked.values, *more]}
+
+
+def test_masked_lists_are_judged_by_new_targets_and_unmasked_ones_by_all() -> None:
+    # The list of everybody is 3 1 2 0 4. Masked, user 0 gets 3 2 4, whose only new target is 2;
+    # user 1 has no new target and is not judged. Unmasked, user 0 (targets 1 and 2) has a hit at
+    # rank 2, user 1 (target 3) one at rank 1.
+    values = found(CountModel(np.array([2, 4, 3, 5, 1]), 2), data())
+    assert values["recall", 1, None] == 0
+    assert values["recall", 2, None] == 1
+    assert values["recall_unmasked", 1, None] == (0 + 1) / 2
+    assert values["recall_unmasked", 2, None] == (1 / 2 + 1) / 2
+    assert values["hr_unmasked", 2, None] == 1
+    second = 1 / np.log2(3)
+    assert values["ndcg_unmasked", 2, None] == pytest.approx((second / (1 + second) + 1) / 2)
+    # The public form takes the ideal of one hit, at rank 1, for user 0.
+    assert values[HITS, 2, None] == pytest.approx((second + 1) / 2)
+
+
+def test_a_model_is_bound_to_what_came_before_the_targets() -> None:
+    weights = np.arange(25, dtype=np.float32).reshape(5, 5)
+    nothing = Csr(np.zeros(3, dtype=np.int64), np.empty(0, np.int32), 5)
+    model = sequences.bound(ItemItemModel(weights, nothing), data(), "test")
+    assert isinstance(model, ItemItemModel)
+    assert [model.history.row(user).tolist() for user in (0, 1)] == [[0, 1], [3]]
+    served = sequences.bound(ItemItemModel(weights, nothing), data())
+    assert isinstance(served, ItemItemModel)
+    assert served.history.row(0).tolist() == [0, 1, 2]
+
+    last = sequences.bound(ItemItemModel(weights, nothing, last=1), data(), "test")
+    assert isinstance(last, ItemItemModel)
+    assert [last.history.row(user).tolist() for user in (0, 1)] == [[1], [3]]
+
+
+def test_several_vectors_have_a_cosine_and_a_union_of_shorter_lists() -> None:
+    items = np.eye(5, dtype=np.float32)
+    users = np.zeros((2, 2, 5), dtype=np.float32)
+    users[0, 0] = [0, 0, 1.0, 0.9, 0.8]
+    users[0, 1] = [0, 0, 0.1, 0.2, 0.3]
+    users[1] = users[0]
+    values = found(InterestModel(users, items, widths=(5,)), data(), ks=(2,))
+    a, b = users[0]
+    cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    assert values[COSINE, 2, 5] == pytest.approx(cosine, rel=1e-6)
+    # One neighbour of each vector: item 2 of the first, item 4 of the second.
+    assert values[UNION, 2, 5] == 1
+    assert values["recall", 2, 5] == 1
