@@ -66,12 +66,13 @@ def create(task: Task, plan: Plan, group: Group, start: Start | None = None) -> 
 def _check_memory(task: Task, plan: Plan) -> None:
     users = 0 if task.histories is not None else task.seen.n_rows  # histories have no table
     rows = users + task.seen.n_columns
+    of_what = "users and items" if users else "items"
     copies = COPIES * (2 if plan.trained.model.startswith("lightgcn") else 1)
     needed = copies * rows * plan.dim * np.dtype(plan.dtype).itemsize
     free = psutil.virtual_memory().available
     if needed > free:
         raise Mrl4recError(
-            f"{rows:,} {'users and items' if users else 'items'} × {plan.dim} dimensions take {needed / 2**30:,.1f} GB while "
+            f"{rows:,} {of_what} × {plan.dim} dimensions take {needed / 2**30:,.1f} GB while "
             f"training, and {free / 2**30:,.1f} GB are free",
             where=f"{plan.trained.name}, d = {plan.dim}",
             todo=f"fewer dimensions (--set {plan.trained.name}.dim=…), a higher --kcore, "
