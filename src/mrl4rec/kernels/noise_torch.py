@@ -54,9 +54,15 @@ def dropout(values: Tensor, rate: float, at: Word, first: int) -> Tensor:
     What is dropped hangs on an example's place in the global batch (``first`` is that of row 0) and
     on the place in its row. A word of the hash decides on eight values, so the share is one of 256.
     """
-    rows, size = len(values), values[0].numel() if len(values) else 0
+    rows_B = torch.arange(first, first + len(values), device=values.device)
+    return dropout_of(values, rate, at, rows_B)
+
+
+def dropout_of(values: Tensor, rate: float, at: Word, rows_B: Tensor) -> Tensor:
+    """The same where the rows have these numbers in the global batch."""
+    size = values[0].numel() if len(values) else 0
     word = signed(at) if isinstance(at, int) else at
-    words = fold(word, torch.arange(first, first + rows, device=values.device))
+    words = fold(word, rows_B)
     words = fold(words[:, None], torch.arange(-(-size // 8), device=values.device))
     below = round(rate * 256)
     kept = words.view(torch.uint8)[:, :size] >= below

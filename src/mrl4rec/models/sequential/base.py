@@ -47,13 +47,22 @@ class Noise:
     def __init__(self, place: Place | None = None) -> None:
         self.place, self.used = place, 0
 
-    def dropped(self, values: Tensor, rate: float) -> Tensor:
-        """(B, …) with a share of ``rate`` set to 0 and the rest scaled up."""
+    def dropped(
+        self, values: Tensor, rate: float, rows_R: Tensor | None = None, each: int = 1
+    ) -> Tensor:
+        """(B, …) with a share of ``rate`` set to 0 and the rest scaled up.
+
+        Where an example has ``each`` rows of its own, ``rows_R`` are the numbers of those given,
+        counted from this process's first example.
+        """
         if self.place is None or rate == 0:
             return values
         self.used += 1
         word = noise_torch.word(self.place.seed, self.place.step, noise_torch.DROP, self.used)
-        return noise_torch.dropout(values, rate, word, self.place.first)
+        first = self.place.first * each
+        if rows_R is None:
+            return noise_torch.dropout(values, rate, word, first)
+        return noise_torch.dropout_of(values, rate, word, rows_R + first)
 
 
 class Net(Protocol):

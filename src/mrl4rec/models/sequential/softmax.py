@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mrl4rec.kernels import softmax_torch
 from mrl4rec.models.negatives.several import ends_of_shares, shared
 
 if TYPE_CHECKING:
@@ -70,12 +71,13 @@ class Draws:
         place: Place,
         level: int = 0,
         scale: float = 1.0,
+        half: bool = False,
     ) -> Tensor:
         """(B,) −log of the target's share, by the kind of negatives. Scores are multiplied by
-        ``scale``.
+        ``scale``; ``half``: those of all items are bfloat16 products.
         """
         if self.kind == "none":
-            return full(users_Bd * scale, items_Id, targets_B)
+            return softmax_torch.losses(users_Bd * scale, items_Id, targets_B, half)
         sample = self.step(targets_B, place, level)
         return sampled(users_Bd, items_Id, targets_B, sample, self.log_q, scale)
 
@@ -113,8 +115,3 @@ def against(own_B: Tensor, others_BS: Tensor) -> Tensor:
     """(B,) −log of the target's share."""
     logits = torch.cat([own_B[:, None], others_BS], dim=1)
     return torch.logsumexp(logits, dim=1) - own_B
-
-
-def full(users_Bd: Tensor, items_Id: Tensor, targets_B: Tensor) -> Tensor:
-    """(B,) softmax of the target over all items."""
-    return functional.cross_entropy(users_Bd @ items_Id.T, targets_B, reduction="none")
