@@ -1,8 +1,8 @@
 """Distances on the unit sphere from a user's K vectors, weighed by a power of their inverses.
 
-d_k = √(2 − 2 cos_k) ≥ ``LEAST``; w_k = d_k^−α / Σ_j d_j^−α; D = Σ_k w_k d_k. Its gradient is
-dD/dd_k = w_k ((1 − α) + α D/d_k), or w_k where the weights are held fixed. As one operation it
-takes half the time of the same in autograd, which keeps a tensor of (B, K, S) for each of nine.
+d_k = √(2 − 2 cos_k), at least ``LEAST``; w_k = d_k^−α / Σ_j d_j^−α; D = Σ_k w_k d_k. The gradient
+is dD/dd_k = w_k ((1 − α) + α D/d_k), or w_k where the weights are held fixed. As one operation it
+takes half the time of nine in autograd, each of which keeps a tensor of (B, K, S).
 
 Shapes: B users, K vectors a user, S items.
 """

@@ -94,27 +94,27 @@ class SeveralInterests(Sequential):
         self, model: Training, users_BKd: Tensor, examples: Examples, batch: Batch
     ) -> Tensor:
         """(B,) the mean of the levels' losses, each with draws of its own."""
-        targets_B = examples.targets_B
+        levels = self.levels_of(model, users_BKd, examples, batch)
+        return torch.stack([self.level_loss(level) for level in levels]).mean(0)
+
+    def levels_of(
+        self, model: Training, users_BKd: Tensor, examples: Examples, batch: Batch
+    ) -> list[Level]:
+        """Each level's vectors and draws."""
+        targets_B, log_q_I = examples.targets_B, model.draws.log_q
         samples = [
             model.draws.step(targets_B, batch.place, level) for level in range(len(model.levels))
         ]
         # One gather for all levels: the gradient of each gather is as large as the whole table.
         asked = [targets_B, *(sample.items_S for sample in samples)]
         own_Bd, *others = model.net.rows(torch.cat(asked)).split([len(part) for part in asked])
-        losses_LB = [
-            self.level_loss(
-                Level(
-                    users_BKd[..., :width],
-                    own_Bd[:, :width],
-                    others_Sd[:, :width],
-                    sample,
-                    examples,
-                    model.draws.log_q,
-                )
+        return [
+            Level(
+                users_BKd[..., :width], own_Bd[:, :width], others_Sd[:, :width], sample, examples,
+                log_q_I,
             )
             for width, sample, others_Sd in zip(model.levels, samples, others, strict=True)
-        ]
-        return torch.stack(losses_LB).mean(0)
+        ]  # fmt: skip
 
     def level_loss(self, level: Level) -> Tensor:
         """(B,) the loss of one level."""

@@ -46,7 +46,8 @@ class Mind(SeveralInterests):
     )
     power: float = value(
         2.0,
-        "p of the attention, which keeps the sign of <v_k, e>; the larger, the nearer to argmax",
+        "p of the attention, which keeps the sign of <v_k, e>; with products above 1, the larger, "
+        "the nearer to argmax",
         low=1,
         tune=Span(1.0, 16.0, log=True),
     )
