@@ -61,6 +61,8 @@ class Method(Values):
     """Raised when the family gives other models for the same inputs: old ones are then refitted."""
     closed_form: ClassVar[bool] = False
     """Fitted as a whole: no epochs, no draws."""
+    caveat: ClassVar[str] = ""
+    """What a reader of its figures must know: it stands below every leaderboard that has it."""
     folds_in: ClassVar[bool] = False
     """Scores for users that it was not trained on, by what they had."""
 

@@ -103,7 +103,8 @@ def print_leaderboard(
         found = lines(of_it)
         marks = marks_of(settings, of_it, found)
         console.print(_table(title, found, marks, console.width))
-        for sentence in ("*: best of its column.", *marks.notes) if len(found) > 1 else ():
+        best = ["*: best of its column."] if len(found) > 1 else []
+        for sentence in (*best, *marks.notes):
             console.print(sentence, markup=False)
         console.print()
     if not rows:

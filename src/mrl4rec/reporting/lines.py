@@ -9,7 +9,7 @@ from typing import Any
 from mrl4rec.core.settings import Settings
 from mrl4rec.evaluation.cut import ROTATED
 from mrl4rec.evaluation.ranking.metrics import METRICS
-from mrl4rec.reporting.marks import NONE, Entry, Marks, marks
+from mrl4rec.reporting.marks import Entry, Marks, caveats, marks
 from mrl4rec.reporting.runs import Stat
 
 SHOWN = ("recall", "ndcg")
@@ -79,9 +79,10 @@ def marks_of(settings: Settings | None, rows: Sequence[Row], found: Sequence[Lin
 
     None is marked where there are no settings, and so no users' values.
     """
+    entries = [line.entry for line in found]
     if settings is None or not found:
-        return NONE
-    return marks(settings, str(rows[0]["dataset"]), [line.entry for line in found], scores(found))
+        return Marks(notes=caveats(entries))
+    return marks(settings, str(rows[0]["dataset"]), entries, scores(found))
 
 
 def _without_rotated(rows: Sequence[Row]) -> list[Row]:

@@ -139,6 +139,20 @@ def test_without_the_users_values_nothing_is_marked_and_the_legend_says_so(
     assert "†" not in report.as_markdown(rows)
 
 
+@pytest.mark.parametrize("others", [(), ("EASE",)])
+def test_a_reconstruction_is_called_one_wherever_it_is_shown(
+    settings: Settings, others: tuple[str, ...]
+) -> None:
+    dump(settings, "tools")
+    results(settings, "tools", [Model(name, 0.09) for name in ("MTMI-K1", *others)])
+    rows, out = report.leaderboard(settings), io.StringIO()
+    report.print_leaderboard(rows, out)
+    check_latex(report.as_latex(rows))
+    for text in (out.getvalue(), report.as_latex(rows), report.as_markdown(rows, settings)):
+        assert re.search(r"MTMI-K1: a reconstruction", text)
+        assert "EASE:" not in text
+
+
 def test_markdown_has_the_board_then_the_widths(rows: list[dict[str, object]]) -> None:
     heads = [line for line in report.as_markdown(rows).splitlines() if line.startswith("### ")]
     assert len(heads) == 2

@@ -51,6 +51,10 @@ class Mtmi(SeveralInterests):
     """A softmax over inverse-distance-weighted distances (a reconstruction)."""
 
     normalised: ClassVar[bool] = True
+    caveat: ClassVar[str] = (
+        "a reconstruction of a withdrawn paper that gives no equations (arXiv 2403.05122); its "
+        "figures are not those of the paper."
+    )
 
     model: str = "mtmi-reconstruction"
     negatives: Negatives = Shared(SHARED)
