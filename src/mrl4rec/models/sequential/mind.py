@@ -41,10 +41,10 @@ class Mind(SeveralInterests):
     lr: float = value(1e-3, "Adam's step size; > 0", low=1e-12, tune=RATE)
     readout: str = value(
         "attention",
-        "the vector in training: `attention`, capsules weighed by softmax(<v_k, e>^power), or "
+        "the vector in training: `attention`, capsules weighed by softmax(<v_k, e>^sharpness), or "
         "`argmax`, the nearest capsule",
     )
-    power: float = value(
+    sharpness: float = value(
         2.0,
         "p of the attention, which keeps the sign of <v_k, e>; with products above 1, the larger, "
         "the nearer to argmax",
@@ -74,7 +74,7 @@ class Mind(SeveralInterests):
         if self.readout == "argmax":
             return super().read(level)
         products_BK = (level.users_BKw @ level.own_Bw[:, :, None])[:, :, 0]
-        logits_BK = products_BK.sign() * products_BK.abs().pow(self.power)
+        logits_BK = products_BK.sign() * products_BK.abs().pow(self.sharpness)
         if self.adaptive:
             used_BK = capsules_used(level.examples.lengths_B, self.interests)
             logits_BK = logits_BK.masked_fill(~used_BK, -torch.inf)

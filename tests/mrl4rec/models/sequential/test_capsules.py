@@ -103,7 +103,7 @@ def test_the_attention_of_the_target_by_hand(power: float, gap: int) -> None:
     given = Examples(nobody, nobody, torch.tensor([9]))
     level = Level(users, own, own, Sample(nobody, None), given, None)
     first = 1 / (1 + math.exp(-gap))
-    found = Mind("hand", interests=2, power=power).read(level)
+    found = Mind("hand", interests=2, sharpness=power).read(level)
     assert_close(found, torch.tensor([[2 * first, 1 - first]]))
     assert Mind("hand", interests=2, readout="argmax").read(level).tolist() == [[2.0, 0.0]]
 
