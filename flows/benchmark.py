@@ -55,13 +55,13 @@ def prefect_step(settings: Settings) -> Step:
         "dataset": (str | None, None),
         "warehouse": (str | None, None),
     },
-    unset=("methods", "levels", "seeds", "protocol", "widths", "rotate"),
+    unset=("methods", "optional", "levels", "seeds", "more_seeds", "protocol", "widths", "rotate"),
 )
 def benchmark(**options: Any) -> Outcome:
     """Run every method × level set × seed on every data set; the options are those of the CLI.
 
-    ``dataset`` is one data set instead of ``datasets``. Methods, levels, seeds, protocol, widths
-    and rotation that are None are the preset's; without a preset they have the CLI's defaults.
+    ``dataset`` is one data set instead of ``datasets``. Options of a preset that are None (methods,
+    levels, seeds, protocol, widths …) are the preset's; without one they have the CLI's defaults.
     ``data_engine`` None: that of the settings; where neither names one, a deployment runs on Spark
     if Java 17 is found.
     """

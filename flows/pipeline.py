@@ -91,6 +91,10 @@ class Pipeline:
         self.request, self.settings, self.step = request, settings, step
         self.used: str | None = None
         """Where the data came from, in words."""
+        self.cells: Sequence[Cell] = request.cells
+        """The models to train; after ``prepare`` those alone that the data can serve."""
+        self.left_out: Sequence[str] = ()
+        """Why others are not trained, in words."""
         self._prepared: Prepared | None = None
         self.on_training: Callable[[], object] = lambda: None
         """Called before the first training that has work to do."""
@@ -103,8 +107,11 @@ class Pipeline:
 
     # ---------------------------------------------------------------- data stages
 
-    def prepare(self, until: str = "split") -> Prepared:
-        """Source → reviews → core → splits, each behind its gate, as far as ``until``."""
+    def prepare(self, until: str = "train") -> Prepared:
+        """Source → reviews → core → splits, each behind its gate, as far as ``until``.
+
+        To train, the methods of the request must find in them what they need. Raises UsageError.
+        """
         of_sequences = self.request.of_sequences
         ingest = self._ingest()
         core = self._core(ingest) if until != "ingest" else None
@@ -114,9 +121,15 @@ class Pipeline:
         split = None
         if core is not None and until not in ("kcore", "sequences"):
             split = self._split(ingest, core, sequences)
-            needs.check(self.request, ingest, split, self.settings)
+            if until != "split":
+                self._serve(ingest, split)
         self._prepared = Prepared(ingest, core, split, sequences)
         return self._prepared
+
+    def _serve(self, ingest: Commit, split: Commit) -> None:
+        self.cells, self.left_out = needs.served(self.request, ingest, split, self.settings)
+        for why in self.left_out:
+            log.warning("%s: %s", self.request.dataset, why)
 
     def _ingest(self) -> Commit:
         request = self.request

@@ -64,14 +64,14 @@ def run_benchmark(requests: Sequence[RunConfig], settings: Settings, step: Step)
     return Outcome(
         rows=[row for bench, cells in zip(benches, done, strict=True) for row in bench.rows(cells)],
         report=page,
-        notes=[f"{p.request.dataset}: {p.used}" for p in pipelines],
+        notes=[f"{p.request.dataset}: {note}" for p in pipelines for note in (p.used, *p.left_out)],
         runs={b.dataset: at for b in benches if (at := tracker.known(b.experiment, b.key))},
     )
 
 
 def _train_all(bench: records.Benchmark) -> list[Done]:
     pipeline = bench.pipeline
-    cells = pipeline.request.cells
+    cells = pipeline.cells
     done = []
     for number, cell in enumerate(cells, start=1):
         log.info("[%d/%d] %s: %s", number, len(cells), pipeline.request.dataset, cell.label)

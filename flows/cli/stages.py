@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> Any:
     pipeline.prepare()
     data_engine.stop_spark(settings)
     answers = []
-    for cell in config.cells:
+    for cell in pipeline.cells:
         train = pipeline.train(cell)
         found = {cell.label: train}
         if until == "evaluate":

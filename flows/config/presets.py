@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mrl4rec.core.errors import UsageError, nearest
@@ -34,13 +34,19 @@ class Preset:
     """Widths to evaluate every model with vectors at; empty: those of its method."""
     rotate: bool = False
     """Whether to evaluate each of them once more, rotated."""
+    optional: tuple[str, ...] = ()
+    """Methods that are left out where the data lack what they need, instead of refused."""
+    more_seeds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Further seeds of single methods."""
 
     def values(self) -> dict[str, Any]:
         """What it says of a request, by the request's own names."""
         said = {name: getattr(self, name) for name in ("methods", "levels", "protocol", "seeds")}
-        if self.widths:
-            said["widths"] = self.widths
-        return said | ({"rotate": True} if self.rotate else {})
+        said["more_seeds"] = tuple(
+            f"{method}={','.join(map(str, seeds))}" for method, seeds in self.more_seeds.items()
+        )
+        more = {name: getattr(self, name) for name in ("widths", "rotate", "optional")}
+        return {name: value for name, value in {**said, **more}.items() if value}
 
 
 _TABLE_2 = ("BCE", "BPR", "SSM", "UIB", "UIB-mrl4rec", "DAU", "DAU-cosine", "MVAE", "DGCF", "DENS",
@@ -53,7 +59,18 @@ _FIGURE_3 = ("BPR-D", "MRL-D", "MRL-M", "iALS", "iALS-wide", "EASE-SVD", "BPR-D#
 _STRONG = ("Pop", "ItemCF", "RP3beta", "EASE", "EASE-SVD", "SLIM", "iALS", "iALS-wide", "BSL",
            "XSimGCL", "BPR-D", "MRL-M", "MRL-M@lightgcn-1")  # fmt: skip
 _WIDE = ("EASE", "EASE-SVD", "iALS", "iALS-wide#128", "iALS-wide", "iALS-wide#512", "MRL-M")
+_SEVERAL = (
+    "Pop", "RecentPop", "LastItem", "SeqRules", "ItemCF", "EASE", "GRU4Rec", "SASRec",
+    "SASRec-sampled", "eSASRec", "YouTubeDNN", "MIND", "ComiRec-DR", "ComiRec-SA",
+    "ComiRec-SA-uniform", "ComiRec-SA-in-batch", "REMI", "MTMI", "MTMI-K1", "MTMI-K1-wide",
+    "MTMI-K2", "MTMI-K8", "MTMI-alpha0", "MTMI-beta0", "MTMI-argmax", "SASRec@mrl",
+    "ComiRec-SA@mrl", "MTMI@mrl",
+)  # fmt: skip
+_ANSWER = ("MTMI", "MTMI-K1-wide", "MTMI-argmax", "MTMI-beta0", "ComiRec-SA", "SASRec")
+"""What the questions about several interests are answered by."""
 _SAMPLERS = ("AHNS", "LHANS", "DNS-MN", "MixGCF", "BPR-M", "MRL-D", "BPR-D80")
+
+OF_ITS_METHODS = ("optional", "more_seeds")
 
 PRESETS: Mapping[str, Preset] = {
     "paper-table-2": Preset(
@@ -86,6 +103,11 @@ PRESETS: Mapping[str, Preset] = {
         tuple(dict.fromkeys((*_STRONG, *_TABLE_2, *_TABLE_3, *_SAMPLERS, *_OWN))), "clean",
         (0, 1, 2), LEVEL_SETS,
     ),
+    "multi-interest": Preset(
+        "models of sequences with one vector a user and with several, plain, nested and rotated",
+        _SEVERAL, "clean", (0,), widths=(4, 8, 16, 32, 64), rotate=True,
+        optional=("RecentPop", "EASE"), more_seeds=dict.fromkeys(_ANSWER, (1, 2)),
+    ),
     "demo": Preset(
         "the methods of Table 3 beside Pop and EASE, two level sets",
         DEFAULT_METHODS, "clean", (0, 1, 2), (FULL, "16,32,64"),
@@ -100,7 +122,14 @@ def values(name: str | None, said: Mapping[str, Any]) -> dict[str, Any]:
     unknown name.
     """
     explicit = {option: value for option, value in said.items() if value is not None}
-    return {**(named(name).values() if name else {}), **explicit}
+    if not name:
+        return explicit
+    preset = named(name).values()
+    if "methods" in explicit:  # the two are of the preset's own methods
+        preset = {option: v for option, v in preset.items() if option not in OF_ITS_METHODS}
+    if "seeds" in explicit:
+        preset.pop("more_seeds", None)
+    return {**preset, **explicit}
 
 
 def named(name: str) -> Preset:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 DEFAULT_DATASET = "ml-100k"
 """Of the catalogue: what runs where neither data set nor source is named."""
 CUTOFFS = (10, 20, 50)
-LATER = ("sequences", "drop_repeats", "max_length", "since", "widths", "rotate", *READ_FIELDS[1:])
+LATER = ("optional", "more_seeds", "sequences", "drop_repeats", "max_length", "since", "widths",
+         "rotate", *READ_FIELDS[1:])  # fmt: skip
 """Options that are newer than the first benchmarks, whose parameters do not hold them."""
 NOT_OF_THE_RESULT = ("preset", "data_engine")
 
@@ -124,10 +125,18 @@ class RunConfig(SplitConfig):
         + ", ".join(presets.PRESETS),
     )
     methods: tuple[str, ...] = Field(DEFAULT_METHODS, description="names, comma-separated")
+    optional: tuple[str, ...] = Field(
+        (),
+        description="of --methods: left out where the data lack what they need, not refused; "
+        "unset: the preset's",
+    )
     levels: Annotated[tuple[str, ...], Cli("SET", repeat=True)] = Field(
         DEFAULT_LEVELS, description="level sets like 4,8,16,32,64, several separated by spaces"
     )
     seeds: tuple[int, ...] = Field((0,), description="training seeds, comma-separated")
+    more_seeds: Annotated[tuple[str, ...], Cli("METHOD=LIST", repeat=True)] = Field(
+        (), description="further seeds of one method, as MTMI=1,2; may be repeated"
+    )
     protocol: Protocol = Field(
         "clean",
         description="clean: epoch chosen on valid, then refit; paper: stopped on test, as the "
@@ -166,6 +175,10 @@ class RunConfig(SplitConfig):
             cell.method.consumes == "sequences" for cell in self.cells
         )
 
+    def may_lack(self, method: Method) -> bool:
+        """Whether a method is left out, not refused, where the data lack what it needs."""
+        return method.name.lower() in {name.lower() for name in self.optional}
+
     @property
     def cells(self) -> tuple[Cell, ...]:
         """The models to train: methods × level sets × seeds."""
@@ -187,6 +200,10 @@ class RunConfig(SplitConfig):
             raise UsageError("nothing to run", todo="name at least one method, level set and seed")
         methods = [models.resolve(name, list(self.overrides)) for name in self.methods]
         self._check_overrides(methods)
+        names = [method.name for method in methods]
+        more = self._more_seeds(names)
+        for name in self.optional:
+            _among(models.resolve(name).name, names, "--optional")
         seen: set[tuple[str, object, object]] = set()
         for method in methods:
             self._check_engine(method)
@@ -195,10 +212,27 @@ class RunConfig(SplitConfig):
                 levels = None
                 if text is not None and isinstance(method, models.Trained):
                     levels = models.parse_levels(text, method.dim)
-                for seed in (None,) if method.deterministic else self.seeds:
+                seeds = dict.fromkeys((*self.seeds, *more.get(method.name, ())))
+                for seed in (None,) if method.deterministic else seeds:
                     if (method.name, levels, seed) not in seen:
                         seen.add((method.name, levels, seed))
                         yield Cell(method, levels, seed)
+
+    def _more_seeds(self, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """Method → its further seeds. ``names``: the methods of this run."""
+        found = {}
+        for text in self.more_seeds:
+            name, _, seeds = text.partition("=")
+            method = models.resolve(name).name
+            _among(method, names, f"--more-seeds {text}")
+            try:
+                found[method] = tuple(int(seed) for seed in seeds.split(","))
+            except ValueError:
+                raise UsageError(
+                    "these are no seeds", where=f"--more-seeds {text}", todo="write METHOD=1,2"
+                ) from None
+            check_seeds("--more-seeds", found[method])
+        return found
 
     def _check_engine(self, method: Method) -> None:
         """Refuse before any data are read what training would refuse."""
@@ -221,6 +255,13 @@ class RunConfig(SplitConfig):
                     f"--set {pair}: {owner or pair!r} is not among the methods of this run",
                     todo=f"write METHOD.name=value; {nearest(owner, sorted(names))}",
                 )
+
+
+def _among(name: str, names: Sequence[str], where: str) -> None:
+    """Raise UsageError where a method is none of those of a run."""
+    if name not in names:
+        what = f"{name} is not among the methods of this run"
+        raise UsageError(what, where=where, todo=nearest(name, names))
 
 
 def named_after(source: Sequence[str]) -> str | None:

@@ -94,8 +94,8 @@ def arguments(source: Path) -> list[str]:
 def run(settings: Settings, source: Path, step: Step = plain, until: str = "evaluate") -> None:
     """All stages up to one, each behind its gate, in this process."""
     pipeline = Pipeline(request(source), settings, step)
-    pipeline.prepare("split" if until in ("train", "evaluate") else until)
-    for cell in pipeline.request.cells if until in ("train", "evaluate") else ():
+    pipeline.prepare(until)
+    for cell in pipeline.cells if until in ("train", "evaluate") else ():
         train = pipeline.train(cell)
         if until == "evaluate":
             pipeline.evaluate(train, cell)

@@ -15,7 +15,7 @@ from flows.config.run import Cell, RunConfig
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.models import Method
+from mrl4rec.models import Method, item_pairs
 from tests.flows import warehouse
 
 
@@ -42,21 +42,47 @@ def stages(settings: Settings) -> warehouse.Stages:
 
 def test_times(settings: Settings, stages: warehouse.Stages) -> None:
     request = RunConfig(dataset=warehouse.DATASET, methods=("Pop", "RecentPop"))
-    needs.check(request, stages.ingest, stages.split, settings)
+    cells, left_out = needs.served(request, stages.ingest, stages.split, settings)
+    assert (cells, left_out) == (list(request.cells), [])
     split = replace(stages.split, version=without(settings, "splits", "reviewed_at"))
     with pytest.raises(UsageError, match="RecentPop") as refused:
-        needs.check(request, stages.ingest, split, settings)
+        needs.served(request, stages.ingest, split, settings)
     assert "splits" in str(refused.value)
-    needs.check(
-        RunConfig(dataset=warehouse.DATASET, methods=("Pop",)), stages.ingest, split, settings
+    alone = RunConfig(dataset=warehouse.DATASET, methods=("Pop",))
+    needs.served(alone, stages.ingest, split, settings)
+    optional = RunConfig(
+        dataset=warehouse.DATASET, methods=("Pop", "RecentPop"), optional="RecentPop"
     )
+    cells, left_out = needs.served(optional, stages.ingest, split, settings)
+    assert [cell.method.name for cell in cells] == ["Pop"]
+    assert "RecentPop" in left_out[0]
+
+
+def test_memory(
+    settings: Settings, stages: warehouse.Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(item_pairs, "free_bytes", lambda: 0)
+    request = RunConfig(dataset=warehouse.DATASET, methods=("Pop", "EASE"), optional="EASE")
+    cells, left_out = needs.served(request, stages.ingest, stages.split, settings)
+    assert [cell.method.name for cell in cells] == ["Pop"]
+    assert "EASE" in left_out[0]
+
+
+def test_users_that_are_not_trained_on(settings: Settings, stages: warehouse.Stages) -> None:
+    split = replace(stages.split, summary={**stages.split.summary, "strategy": "by_user"})
+    request = RunConfig(dataset=warehouse.DATASET, methods=("EASE", "BPR"))
+    with pytest.raises(UsageError, match="BPR") as refused:
+        needs.served(request, stages.ingest, split, settings)
+    assert "EASE" not in str(refused.value)
 
 
 def test_ratings(settings: Settings, stages: warehouse.Stages) -> None:
     cells = (Cell(Rated("Rated", "none"), None, None),)
-    request: Any = SimpleNamespace(dataset=warehouse.DATASET, cells=cells)
-    needs.check(request, stages.ingest, stages.split, settings)
+    request: Any = SimpleNamespace(
+        dataset=warehouse.DATASET, cells=cells, may_lack=lambda method: False
+    )
+    needs.served(request, stages.ingest, stages.split, settings)
     version = without(settings, "reviews", "rating")
     ingest: Commit = replace(stages.ingest, outputs={**stages.ingest.outputs, "reviews": version})
     with pytest.raises(UsageError, match="Rated"):
-        needs.check(request, ingest, stages.split, settings)
+        needs.served(request, ingest, stages.split, settings)

@@ -29,8 +29,9 @@ def test_the_issues_presets_are_there() -> None:
     assert {"paper-table-2", "paper-table-3", "paper-table-4", "paper-figure-3",
             "strong-baselines", "all"} <= set(PRESETS)  # fmt: skip
     every = set(PRESETS["all"].methods)
-    for preset in PRESETS.values():  # ``#16``: the same method at another dimension
-        assert {name.partition("#")[0] for name in preset.methods} <= every
+    for name, preset in PRESETS.items():  # ``#16``: the same method at another dimension
+        of_pairs = name != "multi-interest"
+        assert not of_pairs or {name.partition("#")[0] for name in preset.methods} <= every
 
 
 def asked(*words: str) -> RunConfig:
@@ -64,3 +65,23 @@ def test_values_of_none_say_nothing() -> None:
     values = presets.values("paper-table-4", {"seeds": None, "protocol": "clean"})
     assert (values["seeds"], values["protocol"]) == ((2022, 2023, 2024), "clean")
     assert presets.values(None, {"seeds": None}) == {}
+
+
+def test_some_methods_of_a_preset_have_more_seeds_and_some_may_be_left_out() -> None:
+    request = asked("--preset", "multi-interest", "--methods", "MTMI,Pop")
+    assert (request.optional, request.more_seeds) == ((), ())  # of the preset's own methods
+    values = presets.values("multi-interest", {})
+    assert "RecentPop" in values["optional"]
+    assert "MTMI=1,2" in values["more_seeds"]
+    assert "more_seeds" not in presets.values("multi-interest", {"seeds": (7,)})
+
+
+def test_more_seeds_are_of_one_method() -> None:
+    request = RunConfig(dataset="d", methods=("MTMI", "YouTubeDNN", "Pop"), more_seeds="MTMI=1,2")
+    seeds = [(cell.method.name, cell.seed) for cell in request.cells]
+    assert seeds == [("MTMI", 0), ("MTMI", 1), ("MTMI", 2), ("YouTubeDNN", 0), ("Pop", None)]
+    for more in ("MIND=1", "MTMI=one", "MTMI"):
+        with pytest.raises(UsageError, match="--more-seeds"):
+            RunConfig(dataset="d", methods=("MTMI",), more_seeds=more)
+    with pytest.raises(UsageError, match="--optional"):
+        RunConfig(dataset="d", methods=("MTMI",), optional=("EASE",))

@@ -168,6 +168,7 @@ _ENTRIES = (
         kcore=5,
         split="random",
         rows=2_756_101,
+        sequence_split="by_user",
         notes="no published checksum: verified by its published number of rows; not downloaded by "
         "this project yet, so that users and items were not counted; views, carts and purchases "
         "are interactions alike",

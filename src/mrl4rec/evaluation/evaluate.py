@@ -34,6 +34,7 @@ with lazy.imports():
 if TYPE_CHECKING:
     from mrl4rec.data.interactions import Interactions
     from mrl4rec.evaluation.ranking.evaluate import Evaluation
+    from mrl4rec.evaluation.sequences import Besides
     from mrl4rec.models.model_folder import ModelCard
 
 CODE = 1
@@ -58,6 +59,8 @@ def key(
     the rule, is not.
     """
     asked = {"ks": list(ks), **cut.params()} | ({} if device == "cpu" else {"device": device})
+    if split.summary.get("of") == "sequences":
+        asked["by_user"] = sequences.CODE
     return stage_key("evaluate", CODE, {"split": split.key, "model": train.key}, asked)
 
 
@@ -106,16 +109,18 @@ def run(
         memory_mb=settings.ranking_memory_mb,
         slices=truth_by_popularity(seen, truth),
     )
-    history = seen.degrees
-    if interactions.sequences is not None:
+    if interactions.sequences is None:
+        by_user = with_slices(evaluation, seen.degrees[evaluation.users])
+    else:
         more = sequences.besides(
             ready, interactions, evaluation, seen, device=device,
             memory_mb=settings.ranking_memory_mb,
         )  # fmt: skip
-        evaluation = replace(evaluation, values=[*evaluation.values, *more])
         history = interactions.sequences.before("test").lengths
+        by_user = with_besides(evaluation, more, history)
+        evaluation = replace(evaluation, values=[*evaluation.values, *more.values])
     path = settings.storage.per_user_file(dataset, this)
-    _write_per_user(path, with_slices(evaluation, history[evaluation.users]))
+    _write_per_user(path, by_user)
     run_id = on_evaluated(evaluation, card, this, path) if on_evaluated else None
     commit = Commit(
         stage="evaluate",
@@ -131,7 +136,8 @@ def run(
 
 
 def with_slices(evaluation: Evaluation, history_E: NDArray[np.int64]) -> pa.Table:
-    """The per-user values, each user's training pairs (``history``), and the metrics by slice.
+    """The per-user values, each user's training pairs or events (``history``), and the metrics by
+    slice.
 
     ``recall_head``, ``ndcg_tail`` …: judged by the test items of one slice of popularity alone, on
     the rows of the whole model; null on other rows and for users without such items.
@@ -148,6 +154,30 @@ def with_slices(evaluation: Evaluation, history_E: NDArray[np.int64]) -> pa.Tabl
             columns[f"{metric}_{name}"] = pa.array(values.reshape(-1), from_pandas=True)
     for name, column in columns.items():
         table = table.append_column(name, column)
+    return table
+
+
+def with_besides(evaluation: Evaluation, more: Besides, history_U: NDArray[np.int64]) -> pa.Table:
+    """``with_slices``, and ``more`` in columns of its own: null where a user has no value.
+
+    There is a row for every user of ``more``; ``history_U`` are the lengths of all histories.
+    """
+    each = len(evaluation.widths) * len(evaluation.ks)
+    rows = np.searchsorted(more.users, evaluation.users)
+    at = np.full((len(more.users), each), -1)
+    at[rows] = np.arange(len(rows) * each).reshape(-1, each)
+    masked = with_slices(evaluation, history_U[evaluation.users])
+    table = masked.take(pa.array(at.reshape(-1), mask=at.reshape(-1) < 0))
+    first = pa.array(np.tile(np.arange(each), len(more.users)))
+    columns = {
+        "user_idx": pa.array(np.repeat(more.users, each), pa.int32()),
+        "history": pa.array(np.repeat(history_U[more.users], each), pa.int32()),
+        **{name: masked[name].take(first) for name in ("width", "k")},
+    }
+    for name, column in columns.items():
+        table = table.set_column(table.column_names.index(name), name, column)
+    for name, values in more.by_user.items():
+        table = table.append_column(name, pa.array(values.reshape(-1), from_pandas=True))
     return table
 
 

@@ -9,7 +9,8 @@ Shapes: E users with targets, W widths, C cut-offs.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -18,12 +19,14 @@ from numpy.typing import NDArray
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.evaluation.diversity import intra_cosine
 from mrl4rec.evaluation.ranking.evaluate import Evaluation, Value, evaluate
-from mrl4rec.evaluation.ranking.metrics import ndcg_hits
+from mrl4rec.evaluation.ranking.metrics import PER_USER, ndcg_hits
 from mrl4rec.evaluation.ranking.topk import plain
 from mrl4rec.kernels.csr import Csr
 from mrl4rec.models.scorers import InterestModel, ItemItemModel, Scorer
 from mrl4rec.models.sequential.model import SequenceModel
 
+CODE = 1
+"""Raised when what is here changes for the same model and split."""
 JUDGED = ("recall", "ndcg", "hr")
 UNMASKED = "_unmasked"
 HITS = f"ndcg_hits{UNMASKED}"
@@ -32,6 +35,19 @@ UNION = "recall_union"
 """Recall@k of lists of ⌈k/K⌉ neighbours of each of K vectors, put together."""
 COSINE = "cosine"
 """Mean cosine between the pairs of a user's vectors."""
+METRICS = (*(name + UNMASKED for name in JUDGED), HITS, UNION, COSINE)
+"""Each is one of users too. With several vectors a user there are the last two."""
+
+
+@dataclass(frozen=True, eq=False)
+class Besides:
+    """The values that a split of sequences has besides those with the history masked."""
+
+    values: list[Value]
+    users: NDArray[np.int64]
+    """(F,) users with targets, ascending: more than those with targets not in their history."""
+    by_user: Mapping[str, NDArray[np.float64]]
+    """Metric → (F, W, C); NaN for users without a value."""
 
 
 def bound(model: Scorer, data: Interactions, fold: str | None = None) -> Scorer:
@@ -58,8 +74,8 @@ def besides(
     *,
     device: str,
     memory_mb: int,
-) -> list[Value]:
-    """The values that a split of sequences has besides those of ``evaluation``.
+) -> Besides:
+    """What a split of sequences has besides ``evaluation``.
 
     ``model`` is bound, ``seen`` what ``evaluation`` masked.
     """
@@ -70,28 +86,55 @@ def besides(
     asked = {"ks": evaluation.ks, "widths": evaluation.widths}
     free = evaluate(model, nothing, targets, metrics=JUDGED, **asked, **how)  # type: ignore[arg-type]
     values = [replace(value, metric=value.metric + UNMASKED) for value in free.values]
-    hits_WC = ndcg_hits(free.values_EWCM, targets.degrees[free.users], free.ks).mean(axis=0)
-    values += _values(HITS, free, hits_WC)
+    by_user = {name + UNMASKED: free.values_EWCM[..., PER_USER.index(name)] for name in JUDGED}
+    by_user[HITS] = ndcg_hits(free.values_EWCM, targets.degrees[free.users], free.ks)
+    values += _means(HITS, free, by_user[HITS])
     several = plain(model)
-    if not isinstance(several, InterestModel) or several.n_interests < 2:
-        return values
-    judged = several.user_interests[evaluation.users]
-    for width in evaluation.widths:
-        cosine = float(intra_cosine(judged[:, :, : several.width(width)]).mean())
-        values += [Value(COSINE, k, width, cosine) for k in evaluation.ks]
-    truth = data.csr("test")
-    for k in evaluation.ks:
-        union = evaluate(
+    if isinstance(several, InterestModel) and several.n_interests > 1:
+        rows = np.searchsorted(free.users, evaluation.users)
+        truth = data.csr("test")
+        for name, values_EWC in (
+            (COSINE, _cosines(several, evaluation)),
+            (UNION, _union(model, several.n_interests, evaluation, seen, truth, **how)),  # type: ignore[arg-type]
+        ):
+            values += _means(name, evaluation, values_EWC)
+            by_user[name] = np.full(by_user[HITS].shape, np.nan)
+            by_user[name][rows] = values_EWC
+    return Besides(values, free.users, by_user)
+
+
+def _cosines(model: InterestModel, evaluation: Evaluation) -> NDArray[np.float64]:
+    """(E, W, C), the same at each cut-off."""
+    judged = model.user_interests[evaluation.users]
+    columns = [intra_cosine(judged[:, :, : model.width(width)]) for width in evaluation.widths]
+    return np.repeat(np.stack(columns, axis=1)[:, :, None], len(evaluation.ks), axis=2)
+
+
+def _union(
+    model: Scorer,
+    n_interests: int,
+    evaluation: Evaluation,
+    seen: Csr,
+    truth: Csr,
+    *,
+    device: str,
+    memory_mb: int,
+) -> NDArray[np.float64]:
+    """(E, W, C) recall of lists put together."""
+    found = [
+        evaluate(
             model, seen, truth, ks=(k,), widths=evaluation.widths, metrics=("recall",),
-            per_list=ceil(k / several.n_interests), **how,  # type: ignore[arg-type]
-        )  # fmt: skip
-        values += [replace(value, metric=UNION) for value in union.values]
-    return values
+            per_list=ceil(k / n_interests), device=device, memory_mb=memory_mb,
+        ).values_EWCM[:, :, 0, PER_USER.index("recall")]
+        for k in evaluation.ks
+    ]  # fmt: skip
+    return np.stack(found, axis=2)
 
 
-def _values(metric: str, evaluation: Evaluation, values_WC: NDArray[np.float64]) -> list[Value]:
+def _means(metric: str, evaluation: Evaluation, values_EWC: NDArray[np.float64]) -> list[Value]:
+    means_WC = values_EWC.mean(axis=0)
     return [
-        Value(metric, k, width, float(values_WC[w, c]))
+        Value(metric, k, width, float(means_WC[w, c]))
         for w, width in enumerate(evaluation.widths)
         for c, k in enumerate(evaluation.ks)
     ]

@@ -84,6 +84,10 @@ class Method(Values):
         """Takes a level set; without, it runs once whatever level sets are given."""
         return False
 
+    def needed_bytes(self, n_items: int) -> int:
+        """Memory to fit it, where that grows with the square of the items; 0 for others."""
+        return 0
+
     def drawn(self, levels: tuple[int, ...] | None) -> int | None:
         """Candidates drawn for each positive of a batch; None for one that draws none by design."""
         return None

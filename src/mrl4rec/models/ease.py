@@ -41,6 +41,10 @@ class Ease(ItemItem):
         """(I, I) weights."""
         return weights(seen, self.lam, device)
 
+    def needed_bytes(self, n_items: int) -> int:
+        """Of the dense matrices."""
+        return needed_bytes(n_items)
+
 
 def weights(seen: Csr, lam: float, device: str = "cpu") -> NDArray[np.float32]:
     """(I, I) B, float32; solved in float64 by Cholesky, on a torch device where one is named.

@@ -8,8 +8,10 @@ import pytest
 from mrl4rec.data.interactions import Interactions, from_sequences
 from mrl4rec.data.sequences import Sequences, histories
 from mrl4rec.evaluation import sequences
+from mrl4rec.evaluation.evaluate import with_besides
 from mrl4rec.evaluation.ranking import evaluate
 from mrl4rec.evaluation.sequences import COSINE, HITS, UNION
+from mrl4rec.evaluation.slices import truth_by_popularity
 from mrl4rec.kernels.csr import Csr
 from mrl4rec.models.scorers import CountModel, InterestModel, ItemItemModel, Scorer
 from mrl4rec.tables.splits import BEFORE, EVERY_FOLD
@@ -32,7 +34,7 @@ def found(model: Scorer, made: Interactions, ks: tuple[int, ...] = (1, 2)) -> di
     seen = made.csr(*BEFORE["test"])
     masked = evaluate(model, seen, made.csr("test"), ks=ks)
     more = sequences.besides(model, made, masked, seen, **HOW)  # type: ignore[arg-type]
-    return {(v.metric, v.k, v.width): v.value for v in [*masked.values, *more]}
+    return {(v.metric, v.k, v.width): v.value for v in [*masked.values, *more.values]}
 
 
 def test_masked_lists_are_judged_by_new_targets_and_unmasked_ones_by_all() -> None:
@@ -79,3 +81,22 @@ def test_several_vectors_have_a_cosine_and_a_union_of_shorter_lists() -> None:
     # One neighbour of each vector: item 2 of the first, item 4 of the second.
     assert values[UNION, 2, 5] == 1
     assert values["recall", 2, 5] == 1
+
+
+def test_users_have_all_values_null_where_they_have_none() -> None:
+    made, model = data(), CountModel(np.array([2, 4, 3, 5, 1]), 2)
+    seen, truth = made.csr(*BEFORE["test"]), made.csr("test")
+    masked = evaluate(model, seen, truth, ks=(1, 2), slices=truth_by_popularity(seen, truth))
+    more = sequences.besides(model, made, masked, seen, **HOW)  # type: ignore[arg-type]
+    table = with_besides(masked, more, np.array([2, 1])).to_pylist()
+    assert [(row["user_idx"], row["k"], row["history"]) for row in table] == [
+        (0, 1, 2), (0, 2, 2), (1, 1, 1), (1, 2, 1)
+    ]  # fmt: skip
+    assert [row["recall"] for row in table] == [0, 1, None, None]
+    assert [row["recall_unmasked"] for row in table] == [0, 0.5, 1, 1]
+    assert UNION not in table[0]
+    for metric in ("recall", "recall_unmasked", HITS):  # the leaderboard's are their means
+        for k in (1, 2):
+            known = [row[metric] for row in table if row["k"] == k and row[metric] is not None]
+            values = {(v.metric, v.k): v.value for v in [*masked.values, *more.values]}
+            assert values[metric, k] == pytest.approx(np.mean(known))

@@ -250,7 +250,8 @@ def result_facts(
     least = np.where(rows["metric"] == COSINE, -1, 0)
     outside = rows[~rows["value"].between(least, 1)]
     falls, amiss = _falls(rows), _means_amiss(cells[~cells.index.duplicated()], per_user)
-    users = per_user.groupby(["k", "width"])["user_idx"].nunique()
+    judged = per_user[per_user["recall"].notna()]  # of others nothing but unmasked values is known
+    users = judged.groupby(["k", "width"])["user_idx"].nunique()
     places = {(k, width) for _, k, width in cells.index}
     off = {place: int(users.get(place, 0)) for place in places}
     facts = {
