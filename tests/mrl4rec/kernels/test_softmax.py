@@ -27,9 +27,10 @@ def plain(rows: Tensor, items: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(rows @ items.T, targets, reduction="none")
 
 
-@pytest.mark.parametrize(
-    "weights", [torch.ones(ROWS), torch.linspace(-1, 2, ROWS), torch.zeros(ROWS)]
-)
+WEIGHTS = (torch.ones(ROWS), torch.linspace(-1, 2, ROWS), torch.zeros(ROWS))
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
 def test_values_and_gradients_are_those_of_cross_entropy(
     inputs: tuple[Tensor, Tensor, Tensor], weights: Tensor
 ) -> None:
@@ -71,3 +72,38 @@ def test_without_gradients_none_are_made(inputs: tuple[Tensor, Tensor, Tensor]) 
     rows, items, targets = inputs
     found = softmax_torch.losses(rows.detach(), items.detach(), targets)
     torch.testing.assert_close(found, plain(*inputs).detach())
+
+
+def sample(inputs: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Own logits, a sample that has the first three items twice, its log q and its numbers."""
+    rows, items, targets = inputs
+    numbers = torch.tensor([0, 1, 2, 0, 1, 2, 7])
+    own = ((rows * items[targets]).sum(1) + 0.5).detach().requires_grad_()
+    return own, items.detach()[numbers].requires_grad_(), torch.linspace(-2, 0, 7), numbers
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("corrected", [True, False])
+def test_a_sample_is_held_against_the_own_logit(
+    inputs: tuple[Tensor, Tensor, Tensor], weights: Tensor, corrected: bool
+) -> None:
+    own, others, log_q, numbers = sample(inputs)
+    rows, _, targets = inputs
+    logits = rows @ others.T - (log_q if corrected else 0)
+    logits = logits.masked_fill(numbers == targets[:, None], -torch.inf)
+    expected = torch.logsumexp(torch.cat([own[:, None], logits], 1), 1) - own
+    found = softmax_torch.against(
+        own, rows, others, log_q if corrected else None, (targets, numbers)
+    )
+    torch.testing.assert_close(found, expected)
+    sides = (own, rows, others)
+    slopes = torch.autograd.grad((found * weights).sum(), sides)
+    torch.testing.assert_close(slopes, torch.autograd.grad((expected * weights).sum(), sides))
+
+
+def test_a_sample_of_nothing_but_the_target_costs_nothing() -> None:
+    own = torch.tensor([3.0], requires_grad=True)
+    number = torch.tensor([4])
+    found = softmax_torch.against(own, torch.ones(1, 2), torch.ones(1, 2), None, (number, number))
+    found.sum().backward()
+    assert (found.item(), own.grad.item() if own.grad is not None else None) == (0.0, 0.0)

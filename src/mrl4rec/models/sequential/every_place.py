@@ -36,9 +36,7 @@ class EveryPlace(Sequential):
     pool: int = value(
         1280, "items of the step's targets that are negatives (in-batch negatives alone)", low=1
     )
-    half: int = value(
-        1, "1: the softmax over all items has bfloat16 products; 0: float32", low=0, high=1
-    )
+    half: int = value(1, "1: logits are bfloat16 products; 0: float32", low=0, high=1)
     calibration: float = value(
         0.75, "t of gBCE: 0: plain BCE; 1: unbiased by the number of negatives", low=0, high=1
     )
@@ -87,10 +85,10 @@ class EveryPlace(Sequential):
                 self.calibration, self.negatives.candidates, model.n_items
             )
             return binary.gbce(*sides, model.draws.sample(place, level).items_S, power)
+        half = bool(self.half) and sides[0].dtype == torch.float32
         if self.negatives.kind == "in_batch":
             chosen = draws.shared(place, self.pool, len(targets_T), targets_T.device, level)
             sample = model.draws.step(targets_T[chosen], place, level)
-            return softmax.sampled(*sides, sample, model.draws.log_q)
-        half = bool(self.half) and sides[0].dtype == torch.float32
+            return softmax.sampled(*sides, sample, model.draws.log_q, half=half)
         found: Tensor = model.draws.losses(*sides, place, level, half=half)
         return found

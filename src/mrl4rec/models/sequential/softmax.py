@@ -74,12 +74,12 @@ class Draws:
         half: bool = False,
     ) -> Tensor:
         """(B,) −log of the target's share, by the kind of negatives. Scores are multiplied by
-        ``scale``; ``half``: those of all items are bfloat16 products.
+        ``scale``; ``half``: they are bfloat16 products.
         """
         if self.kind == "none":
             return softmax_torch.losses(users_Bd * scale, items_Id, targets_B, half)
         sample = self.step(targets_B, place, level)
-        return sampled(users_Bd, items_Id, targets_B, sample, self.log_q, scale)
+        return sampled(users_Bd, items_Id, targets_B, sample, self.log_q, scale, half)
 
 
 def sampled(
@@ -89,11 +89,17 @@ def sampled(
     sample: Sample,
     log_q_I: Tensor | None = None,
     scale: float = 1.0,
+    half: bool = False,
 ) -> Tensor:
     """(B,) softmax of the target against the sample, logits corrected by −log q."""
-    own_B = (users_Bd * functional.embedding(targets_B, items_Id)).sum(1) * scale
-    others_BS = users_Bd @ functional.embedding(sample.items_S, items_Id).T * scale
-    return against(*corrected(own_B, others_BS, targets_B, sample, log_q_I))
+    users_Bd = users_Bd * scale
+    own_B = (users_Bd * functional.embedding(targets_B, items_Id)).sum(1)
+    log_q_S = None
+    if log_q_I is not None and sample.log_q_S is not None:
+        own_B, log_q_S = own_B - log_q_I[targets_B], sample.log_q_S
+    others_Sd = functional.embedding(sample.items_S, items_Id)
+    left_out = (targets_B, sample.items_S)
+    return softmax_torch.against(own_B, users_Bd, others_Sd, log_q_S, left_out, half)
 
 
 def corrected(
