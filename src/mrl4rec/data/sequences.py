@@ -71,6 +71,18 @@ class Histories:
         out[there] = self.items[places[there]]
         return out
 
+    def alone(self, users_B: NDArray[np.integer]) -> Histories:
+        """The same rows, of which only these have items."""
+        lengths = np.zeros_like(self.lengths)
+        lengths[users_B] = self.lengths[users_B]
+        return self._picked(self.indptr[:-1], lengths)
+
+    def within(self, n_items: int) -> Histories:
+        """The same without the items from ``n_items`` on."""
+        there = self.items < n_items
+        indptr = np.concatenate([[0], np.cumsum(there)])[self.indptr].astype(np.int64)
+        return Histories(indptr, self.items[there], n_items)
+
     def csr(self) -> Csr:
         """Each user's different items, ascending."""
         rows = np.repeat(np.arange(self.n_rows, dtype=np.int64), self.lengths)

@@ -22,8 +22,8 @@ from mrl4rec.evaluation.ranking.evaluate import Evaluation, Value, evaluate
 from mrl4rec.evaluation.ranking.metrics import PER_USER, ndcg_hits
 from mrl4rec.evaluation.ranking.topk import plain
 from mrl4rec.kernels.csr import Csr
-from mrl4rec.models.scorers import InterestModel, ItemItemModel, Scorer
-from mrl4rec.models.sequential.model import SequenceModel
+from mrl4rec.models import histories
+from mrl4rec.models.scorers import InterestModel, Scorer
 
 CODE = 1
 """Raised when what is here changes for the same model and split."""
@@ -56,14 +56,10 @@ def bound(model: Scorer, data: Interactions, fold: str | None = None) -> Scorer:
     None: by all that is known, as it is served. One whose users have fixed vectors, or none, stays
     as it is.
     """
-    if data.sequences is None:
+    if data.sequences is None or not histories.reads(model):
         return model
     rows = data.sequences.before(fold) if fold else data.sequences.events
-    if isinstance(model, SequenceModel):
-        return model.bound(rows)
-    if isinstance(model, ItemItemModel):
-        return replace(model, history=model.read(rows))
-    return model
+    return histories.bound(model, rows)
 
 
 def besides(

@@ -38,6 +38,13 @@ class Csr:
         """The columns of one row, ascending."""
         return self.indices[self.indptr[index] : self.indptr[index + 1]]
 
+    def of(self, rows_B: NDArray[np.integer]) -> Csr:
+        """These rows, in their order; the same may be there twice."""
+        lengths = self.degrees[rows_B]
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        places = np.arange(indptr[-1]) + np.repeat(self.indptr[:-1][rows_B] - indptr[:-1], lengths)
+        return Csr(indptr, self.indices[places], self.n_columns)
+
     def problem(self) -> str | None:
         """What is wrong with the structure, or None when it is sound."""
         indptr, indices = self.indptr, self.indices

@@ -147,11 +147,16 @@ def test_a_server_refuses_users_without_an_id(served: Any, users: list[dict[str,
 
 def test_the_page_on_serving_shows_a_request_that_is_answered(served: Any) -> None:
     page = (Path(__file__).parents[3] / "docs" / "serving.md").read_text(encoding="utf-8")
-    (body,) = re.findall(r"curl .*?-d '([^']*)'", page, re.S)
+    body, with_history = re.findall(r"curl .*?-d '([^']*)'", page, re.S)
     app = TestClient(scoring_server.init(served))
     done = app.post("/invocations", content=body, headers={"content-type": "application/json"})
     assert done.status_code == 200
     assert [row["user_id"] for row in done.json()["predictions"]] == ["196"] * 2 + ["nobody"] * 2
+    refused = app.post(
+        "/invocations", content=with_history, headers={"content-type": "application/json"}
+    )
+    assert refused.status_code == 400  # a model of factors
+    assert "history" in refused.json()["message"]
 
 
 def test_the_loader_itself_refuses_too(folder: Path) -> None:

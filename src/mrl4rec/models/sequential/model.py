@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 with lazy.imports():
     import torch
 
-AT_ONCE = 512
-"""Histories that are encoded at once."""
+AT_ONCE = 128
+"""Histories that are encoded at once, always so many: matrix products of other shapes round
+otherwise, and a user's vectors must not hang on who else is asked for."""
 ITEM_VECTORS = "item_vectors"
 
 
@@ -94,8 +95,10 @@ class SequenceModel:
         with torch.no_grad():
             for begin in range(0, histories.n_rows, AT_ONCE):
                 some = np.arange(begin, min(begin + AT_ONCE, histories.n_rows))
-                windows = torch.from_numpy(histories.windows(some, self.method.length))
-                parts.append(net.encode(windows).to(torch.float32).numpy())
+                windows = np.full((AT_ONCE, self.method.length), self.n_items, dtype=np.int64)
+                windows[: len(some)] = histories.windows(some, self.method.length)
+                vectors = net.encode(torch.from_numpy(windows))[: len(some)]
+                parts.append(vectors.to(torch.float32).numpy())
         if not parts:
             return np.zeros((0, self.method.interests, self.dim), dtype=np.float32)
         vectors = np.concatenate(parts)

@@ -10,6 +10,9 @@ import torch
 
 from mrl4rec.data.interactions import Interactions, from_sequences
 from mrl4rec.data.sequences import Sequences, histories
+from mrl4rec.models import resolve
+from mrl4rec.models.base import Setup
+from mrl4rec.models.sequential.base import Sequential
 from mrl4rec.models.sequential.model import SequenceModel
 from mrl4rec.tables.splits import EVERY_FOLD
 
@@ -43,6 +46,18 @@ def looked(vectors_UKd: np.ndarray, item_vectors: np.ndarray, **options: Any) ->
     method = Looked(table, options.pop("normalised", False))
     arrays = {"item_vectors": item_vectors.astype(np.float32)}
     return SequenceModel(method, arrays, histories(rows, n_items), **options)
+
+
+def untrained(name: str, rows: list[list[int]], n_items: int, dim: int = 8) -> SequenceModel:
+    """A model of this method before its first step, for these histories."""
+    method, had = resolve(name).changed(dim=dim), histories(rows, n_items)
+    assert isinstance(method, Sequential)
+    setup = Setup(had.csr(), dim, None, seed=1, histories=had)
+    vectors = method.vectors(method.start(setup))
+    arrays = {key: value.detach().numpy() for key, value in vectors.items()}
+    found = method.scorer(arrays, method.widths(None), had)
+    assert isinstance(found, SequenceModel)
+    return found
 
 
 def walks(n_users: int = N_USERS, n_items: int = N_ITEMS, seed: int = 7) -> list[list[int]]:
