@@ -59,6 +59,7 @@ def run(arguments: Namespace) -> Any:
         return rows
     if arguments.form is None:
         report.print_leaderboard(rows, settings=settings)
+        report.print_answers(settings, arguments.dataset)
     else:
         print(getattr(report, f"as_{arguments.form}")(rows, settings), end="")
     return None

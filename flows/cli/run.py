@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace) -> Any:
         return outcome.rows
 
     report.print_leaderboard(outcome.rows, settings=settings)
+    if any(" of sequences" in row["split"] for row in outcome.rows):
+        report.print_answers(settings, config.dataset)
     for note in outcome.notes:
         print(f"data    {note}")
     print(f"report  {outcome.report}")

@@ -61,10 +61,10 @@ _STRONG = ("Pop", "ItemCF", "RP3beta", "EASE", "EASE-SVD", "SLIM", "iALS", "iALS
 _WIDE = ("EASE", "EASE-SVD", "iALS", "iALS-wide#128", "iALS-wide", "iALS-wide#512", "MRL-M")
 _SEVERAL = (
     "Pop", "RecentPop", "LastItem", "SeqRules", "ItemCF", "EASE", "GRU4Rec", "SASRec",
-    "SASRec-sampled", "SASRec-popular", "SASRec-in-batch", "eSASRec", "YouTubeDNN", "MIND", "ComiRec-DR", "ComiRec-SA",
-    "ComiRec-SA-uniform", "ComiRec-SA-in-batch", "REMI", "MTMI", "MTMI-K1", "MTMI-K1-wide",
-    "MTMI-K2", "MTMI-K8", "MTMI-alpha0", "MTMI-beta0", "MTMI-argmax", "SASRec@mrl",
-    "ComiRec-SA@mrl", "MTMI@mrl",
+    "SASRec-sampled", "SASRec-popular", "SASRec-in-batch", "eSASRec", "YouTubeDNN", "MIND",
+    "ComiRec-DR", "ComiRec-SA", "ComiRec-SA-uniform", "ComiRec-SA-in-batch", "REMI", "MTMI",
+    "MTMI-K1", "MTMI-K1-wide", "MTMI-K2", "MTMI-K8", "MTMI-alpha0", "MTMI-beta0", "MTMI-argmax",
+    "SASRec@mrl", "ComiRec-SA@mrl", "MTMI@mrl",
 )  # fmt: skip
 _ANSWER = ("MTMI", "MTMI-K1-wide", "MTMI-argmax", "MTMI-beta0", "ComiRec-SA", "SASRec")
 """What the questions about several interests are answered by."""

@@ -8,10 +8,21 @@ from typing import Any
 
 from mrl4rec.core.settings import Settings
 from mrl4rec.evaluation.ranking.metrics import METRICS
-from mrl4rec.reporting import claims, evidence_figures, evidence_views, figures, views
+from mrl4rec.reporting import (
+    claims,
+    evidence_figures,
+    evidence_views,
+    figures,
+    questions,
+    sequence_figures,
+    sequence_views,
+    views,
+)
+from mrl4rec.reporting.caveats import notes
+from mrl4rec.reporting.cells import Table
 from mrl4rec.reporting.compare import Comparison
 from mrl4rec.reporting.costs import cost
-from mrl4rec.reporting.evidence import Evidence, evidence
+from mrl4rec.reporting.evidence import HISTORY, LENGTHS, Evidence, evidence
 from mrl4rec.reporting.marks import Marks, marks
 from mrl4rec.reporting.panels import panels, slug
 from mrl4rec.reporting.runs import Group, at_full_width, headline
@@ -32,6 +43,8 @@ class Section:
     figures: tuple[str, ...]
 
 
+OF_SEQUENCES = ("by_history", "masked", "by_interests", "diversity")
+"""Figures of the part that splits of sequences have besides."""
 SECTIONS = (
     Section("significance", "Significance", "Means with 95 % intervals over users. Rows joined by "
             "a bar at the right are not significantly different (sign-flip test of every pair, "
@@ -57,6 +70,7 @@ def board(
     anchor: str,
     where: str,
     studies: Sequence[Tuning],
+    of_sequences: bool = False,
 ) -> dict[str, Any]:
     """Leaderboard, evidence, cost and figures of one protocol's groups; ``where``: core, split."""
     drawn = figures.results(groups)
@@ -66,42 +80,73 @@ def board(
     swept = figures.sweep(groups)
     known = comparison.known if comparison else None
     spent = {found.name: cost(found, studies) for found in groups}
-    proof = evidence(settings, groups)
+    proof = evidence(settings, groups, LENGTHS if of_sequences else HISTORY)
     tables = {
         "recall_by_width": by_width,
         "level_sweep": views.level_sweep(swept, known) if swept else None,
         "learning_curve": views.learning(groups),
         "loss": views.learning(groups),
         "cost": evidence_views.costs(groups, spent),
+        "by_interests": sequence_views.by_interests(groups),
     }
     with figures.style():
         pictures = {"cost": evidence_figures.cost(groups, spent)}
         if isinstance(proof, Evidence):
             tables |= evidence_views.tables(proof)
-            pictures |= evidence_figures.draw(proof)
+            pictures |= evidence_figures.draw(proof, of_sequences)
+        if of_sequences:
+            pictures |= sequence_figures.draw(groups)
     drawn |= {name: figure for name, figure in pictures.items() if figure is not None}
     more = views.board(groups, MORE)
     tested = marked(settings, groups)
-    found = claims.findings(settings, shown)
+    judged = judgements(settings, shown, of_sequences)
     anchor = slug(f"{anchor}-{protocol}")
     made = panels(
         drawn, tables, anchor, f"{metric.capitalize()}@{k}", f"protocol {protocol}, {where}"
     )
+    sections = _sections(made, anchor)
+    besides = _sequences(made, groups, anchor) if of_sequences else None
     return {
         "anchor": anchor,
         "protocol": protocol,
         "meaning": views.PROTOCOLS.get(protocol, ""),
         "table": views.board(groups, MAIN, spent, tested),
         "marks": tested.legend,
-        "claims": found,
-        "claims_table": claims.table(found),
+        "judged": judged,
         "costs": tables["cost"],
         "more": more if len(more.head) > 4 else None,
         "pairs": evidence_views.pairs(proof) if isinstance(proof, Evidence) else None,
         "runs": views.each_run(groups),
-        "sections": _sections(made, anchor),
-        "notes": _notes(shown, swept, proof),
+        "sections": sections,
+        "sequences": besides,
+        "notes": [*notes(group.label for group in shown), *_notes(shown, swept, proof)],
     }
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What rows say of some claims."""
+
+    name: str
+    title: str
+    found: Sequence[claims.Finding]
+    text: str = ""
+
+    @property
+    def table(self) -> Table:
+        """Every pair of every claim."""
+        return claims.table(self.found)
+
+
+def judgements(settings: Settings, groups: Sequence[Group], of_sequences: bool) -> list[Judged]:
+    """Of the paper's claims, and of the questions about sequences, those that have an answer."""
+    found = [Judged("claims", "What is claimed, and what these rows say",
+                    claims.findings(settings, groups),
+                    "Controls are questions that the paper leaves open.")]  # fmt: skip
+    if of_sequences:
+        answers = claims.findings(settings, groups, questions.QUESTIONS)
+        found.append(Judged("questions", questions.TITLE, answers))
+    return [one for one in found if one.found]
 
 
 def _sections(made: Sequence[Mapping[str, Any]], anchor: str) -> list[dict[str, Any]]:
@@ -120,6 +165,24 @@ def _sections(made: Sequence[Mapping[str, Any]], anchor: str) -> list[dict[str, 
                 }
             )
     return found
+
+
+def _sequences(
+    made: Sequence[Mapping[str, Any]], groups: Sequence[Group], anchor: str
+) -> dict[str, Any]:
+    """The part of what sequences have besides."""
+    ks = sorted({k for group in groups for run in group.runs for _, k, _ in run.values})
+    _, first = headline([run for group in groups for run in group.runs])
+    masked = {k: table for k in ks if (table := sequence_views.masked(groups, k))}
+    return {
+        "anchor": f"{anchor}-sequences",
+        "masked": masked.pop(first, None),
+        "legend": sequence_views.LEGEND,
+        "more": masked,
+        "vectors": sequence_views.by_vectors(groups),
+        "merged": sequence_views.MERGED,
+        "figures": [panel for panel in made if panel["name"] in OF_SEQUENCES],
+    }
 
 
 def marked(settings: Settings, groups: Sequence[Group]) -> Marks:

@@ -65,11 +65,13 @@ class Claim:
     """What a pair is called among those of its claim, and its two sides."""
 
 
-def _one(better: str, worse: str) -> tuple[tuple[str, Side, Side], ...]:
+def versus(better: str, worse: str) -> tuple[tuple[str, Side, Side], ...]:
+    """The one pair of a claim."""
     return (("", Side(better), Side(worse)),)
 
 
-def _against(better: str, others: Sequence[str]) -> tuple[tuple[str, Side, Side], ...]:
+def against(better: str, others: Sequence[str]) -> tuple[tuple[str, Side, Side], ...]:
+    """A pair with each of the others."""
     return tuple((f"against {other}", Side(better), Side(other)) for other in others)
 
 
@@ -78,13 +80,14 @@ _DISENTANGLED = ("MVAE", "DGCF", "DENS", "DCCF")
 _SIMPLE = ("ItemCF", "RP3beta", "EASE", "SLIM", "iALS", "XSimGCL", "BSL")
 CLAIMS = (
     Claim("the nested model beats every baseline", "Table 2",
-          _against("MRL-M", (*_ENTANGLED, *_DISENTANGLED))),
+          against("MRL-M", (*_ENTANGLED, *_DISENTANGLED))),
     Claim("nested training with negatives for each level beats plain DNS", "Table 3",
-          _one("MRL-M", "BPR-D")),
-    Claim("… and not because it draws more candidates", "control", _one("MRL-M", "BPR-D80")),
-    Claim("the nested loss needs negatives of each level's own", "Table 3", _one("MRL-M", "MRL-D")),
+          versus("MRL-M", "BPR-D")),
+    Claim("… and not because it draws more candidates", "control", versus("MRL-M", "BPR-D80")),
+    Claim("the nested loss needs negatives of each level's own", "Table 3",
+          versus("MRL-M", "MRL-D")),
     Claim("such negatives without the nested loss are worse than plain DNS", "Table 3",
-          _one("BPR-D", "BPR-M")),
+          versus("BPR-D", "BPR-M")),
     Claim("more levels are better", "Table 4",
           tuple((f"{n} for {n - 1}", Side("MRL-M", levels=n), Side("MRL-M", levels=n - 1))
                 for n in (3, 4, 5))),
@@ -94,7 +97,7 @@ CLAIMS = (
           tuple((f"at {w}", Side("MRL-M", w), Side("BPR-D rotated", w)) for w in NARROW)),
     Claim("… also plain DNS trained at that width", "control",
           tuple((f"at {w}", Side("MRL-M", w), Side(f"BPR-D#{w}")) for w in NARROW)),
-    Claim("it beats what a user would pick instead", "control", _against("MRL-M", _SIMPLE)),
+    Claim("it beats what a user would pick instead", "control", against("MRL-M", _SIMPLE)),
     Claim("its whole vectors beat 16 numbers of iALS trained wide and rotated", "control",
           (("", Side("MRL-M"), Side("iALS-wide", 16)),)),
 )  # fmt: skip
@@ -174,7 +177,9 @@ class _Asked:
     rows: tuple[tuple[Group, Place], tuple[Group, Place]]
 
 
-def findings(settings: Settings, groups: Sequence[Group]) -> list[Finding]:
+def findings(
+    settings: Settings, groups: Sequence[Group], claims: Sequence[Claim] = CLAIMS
+) -> list[Finding]:
     """What rows of one split and protocol say of each claim both of whose sides are there.
 
     Empty where none is, or the users' values are not there to be tested.
@@ -182,7 +187,7 @@ def findings(settings: Settings, groups: Sequence[Group]) -> list[Finding]:
     runs = [run for group in groups for run in group.runs]
     metric, k = headline(runs)
     studies = tunings(settings, runs[0].dataset) if runs else []
-    asked = list(_asked(_preferred_first(groups, studies), metric, k))
+    asked = list(_asked(claims, _preferred_first(groups, studies), metric, k))
     rows: dict[tuple[str, int | None], tuple[Group, Place]] = {}
     for one in asked:
         rows |= {_seat(row): row for row in one.rows}
@@ -228,8 +233,10 @@ def table(found: Sequence[Finding]) -> Table:
     return made
 
 
-def _asked(groups: Sequence[Group], metric: str, k: int) -> Iterator[_Asked]:
-    for claim in CLAIMS:
+def _asked(
+    claims: Sequence[Claim], groups: Sequence[Group], metric: str, k: int
+) -> Iterator[_Asked]:
+    for claim in claims:
         for label, better, worse in claim.pairs:
             a, b = _row(groups, better), _row(groups, worse)
             at_a, at_b = (Place(metric, k, side.width) for side in (better, worse))

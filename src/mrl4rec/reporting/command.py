@@ -81,15 +81,23 @@ def _data(settings: Settings, context: Context, relative: bool) -> list[str]:
         words += ["--split", str(split["strategy"])]
     if split.get("strategy") == "predefined" and ingest.get("ids") != "integer":
         words += ["--split-files", "DIR"]
+    if split.get("since"):
+        words += ["--since", str(split["since"])]
     if split.get("split_seed"):
         words += ["--split-seed", str(split["split_seed"])]
-    return words
+    return words + (_sequences(context) if context.of_sequences else [])
+
+
+def _sequences(context: Context) -> list[str]:
+    made = context.sequences.summary if context.sequences else {}
+    words = ["--sequences"] + (["--drop-repeats"] if made.get("repeats") is False else [])
+    return words + (["--max-length", str(made["max_length"])] if made.get("max_length") else [])
 
 
 def _models(runs: Sequence[Run]) -> list[str]:
     words = ["--methods", ",".join(_once(map(_method, runs)))]
     levels = _once(run.levels for run in runs if run.levels)
-    seeds = _once(str(run.seed) for run in runs if run.seed is not None)
+    seeds, more = _seeds(runs)
     for one in levels:
         words += ["--levels", one]
     epochs = max((asked for run in runs if (asked := _epochs(run))), default=None)
@@ -97,6 +105,8 @@ def _models(runs: Sequence[Run]) -> list[str]:
         words += ["--epochs", str(epochs)]
     if seeds:
         words += ["--seeds", ",".join(seeds)]
+    for one in more:
+        words += ["--more-seeds", one]
     for override in _once(o for run in runs for o in _overrides(run)):
         words += ["--set", override]
     widths = {width for run in runs for width in _asked_widths(run)}
@@ -105,6 +115,24 @@ def _models(runs: Sequence[Run]) -> list[str]:
     if any(run.rotated for run in runs):
         words.append("--rotate")
     return words
+
+
+def _seeds(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
+    """Seeds that all methods have, and ``METHOD=SEEDS`` with the others of each."""
+    by_method: dict[str, list[int]] = {}
+    for run in runs:
+        if run.seed is not None:
+            by_method.setdefault(_method(run), []).append(run.seed)
+    every = _once(seed for seeds in by_method.values() for seed in seeds)
+    shared = [seed for seed in every if all(seed in seeds for seeds in by_method.values())]
+    if not shared:
+        return list(map(str, every)), []
+    more = [
+        f"{method}={','.join(map(str, rest))}"
+        for method, seeds in by_method.items()
+        if (rest := [seed for seed in _once(seeds) if seed not in shared])
+    ]
+    return list(map(str, shared)), more
 
 
 def _method(run: Run) -> str:

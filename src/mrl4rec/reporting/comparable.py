@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mrl4rec.core.choices import PROTOCOLS
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
+from mrl4rec.reporting.caveats import SIGN
 from mrl4rec.reporting.runs import Group, Run, at_full_width, group, load_runs
 from mrl4rec.reporting.warehouse import contexts, names_of
 from mrl4rec.serving import models
@@ -81,7 +82,7 @@ def _heat(
     for context, words in zip(found, names_of(found), strict=True):
         groups = group(context.runs)
         for one in groups:
-            known |= dict.fromkeys((one.method, one.label, one.name))
+            known |= dict.fromkeys((one.method, _plain(one.label), _plain(one.name)))
         for said in (protocol,) if protocol else PROTOCOLS:
             of_it = [one for one in groups if one.protocol == said]
             sides = [_matching(settings, dataset, name, of_it) for name in names]
@@ -104,9 +105,9 @@ def _matching(settings: Settings, dataset: str, name: str, groups: Sequence[Grou
 
     A model's key means it as it was trained, not rotated.
     """
-    said = name.strip().lower()
+    said = _plain(name.strip().lower())
     for words in ("name", "label", "method"):
-        hits = [one for one in groups if said == getattr(one, words).lower()]
+        hits = [one for one in groups if said == _plain(getattr(one, words).lower())]
         if hits:
             return hits
     runs = [(one, run) for one in groups for run in one.runs]
@@ -116,6 +117,11 @@ def _matching(settings: Settings, dataset: str, name: str, groups: Sequence[Grou
         chosen = [(one, run) for one, run in runs if run.model in keys]
     single = [Group(o.method, o.levels, o.protocol, o.variant, [run]) for o, run in chosen]
     return at_full_width(single)
+
+
+def _plain(name: str) -> str:
+    """A row's name without the sign of a reconstruction."""
+    return name.replace(SIGN, "")
 
 
 def _has_key(run: Run, said: str) -> bool:

@@ -25,6 +25,8 @@ from mrl4rec.reporting.runs import Group, headline
 HISTORY: Bounds = (*ACTIVITY[:-1], ("20-49", 20, 49), ("50-99", 50, 99), ("100-199", 100, 199),
                    ("200+", 200, None))  # fmt: skip
 """Users by their training pairs."""
+LENGTHS: Bounds = (("1-2", 1, 2), ("3-4", 3, 4), *HISTORY[2:])
+"""Users by the events of their history."""
 Z = 1.96
 """Standard errors to each side of a 95 % interval."""
 
@@ -76,8 +78,13 @@ class Evidence:
     """Empty where the evaluations are older than the slices."""
 
 
-def evidence(settings: Settings, groups: Sequence[Group]) -> Evidence | str:
-    """The evidence of groups of one split and protocol, or why there is none."""
+def evidence(
+    settings: Settings, groups: Sequence[Group], bounds: Bounds = HISTORY
+) -> Evidence | str:
+    """The evidence of groups of one split and protocol, or why there is none.
+
+    ``bounds``: those of the slices of users.
+    """
     metric, k = headline([run for group in groups for run in group.runs])
     if len(groups) < 2:
         return "Only one row: there is nothing to compare."
@@ -103,7 +110,7 @@ def evidence(settings: Settings, groups: Sequence[Group]) -> Evidence | str:
         contests,
         stretches(len(groups), contests, groups),
         [spread(means_EM[:, m], means_EM[:, 0] if m else None) for m in range(len(groups))],
-        *_slices(settings, groups, place, means_EM),
+        *_slices(settings, groups, place, means_EM, bounds),
     )
 
 
@@ -140,9 +147,13 @@ def stretches(
 
 
 def _slices(
-    settings: Settings, groups: Sequence[Group], place: Place, means_EM: NDArray[np.float64]
+    settings: Settings,
+    groups: Sequence[Group],
+    place: Place,
+    means_EM: NDArray[np.float64],
+    bounds: Bounds,
 ) -> tuple[list[Slice], list[Slice]]:
-    """By the users' training pairs, and by the popularity of the test items."""
+    """By the users' training pairs or events, and by the popularity of the test items."""
     names = [f"{place.metric}_{name}" for name in POPULARITY]
     columns: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
     history_E: NDArray[np.float64] | None = None
@@ -155,9 +166,8 @@ def _slices(
             key = run.evaluation((place.metric, place.k, run.full))
             try:
                 chosen = (pc.field("k") == place.k) & full
-                rows = per_user.read(
-                    settings, run.dataset, key, ["history", *names], chosen, run.method
-                )
+                columns_ = ["history", place.metric, *names]
+                rows = per_user.read(settings, run.dataset, key, columns_, chosen, run.method)
             except (Mrl4recError, KeyError, ValueError, OSError):  # evaluated by an older version
                 return [], []
             history_E = rows["history"]
@@ -168,7 +178,7 @@ def _slices(
     assert history_E is not None
     activity = [
         Slice(name, int(who.sum()), means_EM[who].mean(axis=0).tolist())
-        for name, who in by_activity(history_E.astype(np.int64), HISTORY).items()
+        for name, who in by_activity(history_E.astype(np.int64), bounds).items()
         if who.any()
     ]
     popularity = []

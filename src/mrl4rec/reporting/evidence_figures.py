@@ -24,14 +24,20 @@ MOST = 8
 """Lines in one picture; the tables have all rows."""
 
 
-def draw(found: Evidence) -> dict[str, Any]:
+def draw(found: Evidence, of_sequences: bool = False) -> dict[str, Any]:
     """The pictures of the evidence by name; None for one that has no data."""
     return {
         "standing": standing(found),
         "per_user": users(found),
-        "by_activity": slices(found, found.activity, "training pairs of a user"),
+        **_by_activity(found, of_sequences),
         "by_popularity": slices(found, found.popularity, "popularity of the test items"),
     }
+
+
+def _by_activity(found: Evidence, of_sequences: bool) -> dict[str, Any]:
+    if of_sequences:
+        return {"by_history": slices(found, found.activity, "events of a user's history")}
+    return {"by_activity": slices(found, found.activity, "training pairs of a user")}
 
 
 def standing(found: Evidence) -> Any:

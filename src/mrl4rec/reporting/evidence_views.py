@@ -35,6 +35,7 @@ def tables(found: Evidence) -> dict[str, Table | None]:
         "standing": standing(found),
         "per_user": users(found),
         "by_activity": slices(found, found.activity, "training pairs of a user"),
+        "by_history": slices(found, found.activity, "events of a user's history"),
         "by_popularity": slices(found, found.popularity, "popularity of the test items"),
     }
 

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 SPECIAL = str.maketrans(
     {c: rf"\{c}" for c in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-    | {"≥": r"$\geq$", "–": "--", "·": r"$\cdot$", "±": r"$\pm$", "†": r"$^{\dagger}$"}
+    | {
+        "≥": r"$\geq$",
+        "–": "--",
+        "·": r"$\cdot$",
+        "±": r"$\pm$",
+        "†": r"$^{\dagger}$",
+        "‡": r"$^{\ddagger}$",
+    }
 )
 
 ABBREVIATIONS = ("ndcg", "map", "mrr")

@@ -9,6 +9,7 @@ from typing import Any
 
 from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
+from mrl4rec.reporting.caveats import notes
 from mrl4rec.reporting.lines import SORTED, Line, Row, best_of, lines, marks_of, scores
 from mrl4rec.reporting.marks import Marks
 from mrl4rec.reporting.runs import Run, Stat, load_runs, need_runs, variants_of
@@ -103,8 +104,8 @@ def print_leaderboard(
         found = lines(of_it)
         marks = marks_of(settings, of_it, found)
         console.print(_table(title, found, marks, console.width))
-        best = ["*: best of its column."] if len(found) > 1 else []
-        for sentence in (*best, *marks.notes):
+        known = ("*: best of its column.", *marks.notes) if len(found) > 1 else ()
+        for sentence in (*known, *notes(line.label for line in found)):
             console.print(sentence, markup=False)
         console.print()
     if not rows:

@@ -9,7 +9,8 @@ from typing import Any
 from mrl4rec.core.settings import Settings
 from mrl4rec.evaluation.cut import ROTATED
 from mrl4rec.evaluation.ranking.metrics import METRICS
-from mrl4rec.reporting.marks import Entry, Marks, caveats, marks
+from mrl4rec.reporting.caveats import signed
+from mrl4rec.reporting.marks import NONE, Entry, Marks, marks
 from mrl4rec.reporting.runs import Stat
 
 SHOWN = ("recall", "ndcg")
@@ -43,7 +44,8 @@ class Line:
 
 def label(row: Row) -> str:
     """The method, and what sets the model apart from others of that name."""
-    return f"{row['method']} ({row['settings']})" if row["settings"] else str(row["method"])
+    name = signed(str(row["method"]))
+    return f"{name} ({row['settings']})" if row["settings"] else name
 
 
 def lines(rows: Sequence[Row]) -> list[Line]:
@@ -81,7 +83,7 @@ def marks_of(settings: Settings | None, rows: Sequence[Row], found: Sequence[Lin
     """
     entries = [line.entry for line in found]
     if settings is None or not found:
-        return Marks(notes=caveats(entries))
+        return NONE
     return marks(settings, str(rows[0]["dataset"]), entries, scores(found))
 
 

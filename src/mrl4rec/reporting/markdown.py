@@ -11,16 +11,16 @@ from mrl4rec.core.files import write_whole
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import stage_key
 from mrl4rec.evaluation.hierarchy.results import rows_of
-from mrl4rec.reporting import boards, claims, evidence_views, views
+from mrl4rec.reporting import boards, caveats, evidence_views, sequence_views, views
 from mrl4rec.reporting.cells import Table
 from mrl4rec.reporting.command import commands
 from mrl4rec.reporting.compare import compare
 from mrl4rec.reporting.costs import cost
-from mrl4rec.reporting.evidence import Evidence, evidence
+from mrl4rec.reporting.evidence import HISTORY, LENGTHS, Evidence, evidence
 from mrl4rec.reporting.figures import sweep
 from mrl4rec.reporting.hierarchy import by_place
 from mrl4rec.reporting.hierarchy import tables as hierarchy_tables
-from mrl4rec.reporting.runs import Group, at_full_width, group, load_runs
+from mrl4rec.reporting.runs import Group, at_full_width, group, headline, load_runs
 from mrl4rec.reporting.split_views import over_splits
 from mrl4rec.reporting.warehouse import Context, contexts, source_rows
 from mrl4rec.training.tuning.store import tunings
@@ -85,8 +85,7 @@ def _dataset(settings: Settings, name: str) -> Iterator[str]:
     yield f"## {name}\n"
     for context in found:
         yield from _context(settings, context)
-    splits = over_splits(found) if len(found) > 1 else None
-    if splits is not None:
+    for splits in over_splits(found):
         yield "### The same methods on other splits\n"
         yield table(splits)
     for where, rows in by_place(rows_of(settings, name), found):
@@ -120,6 +119,18 @@ def _context(settings: Settings, context: Context) -> Iterator[str]:
             yield table(comparison.measured)
 
 
+def _sequences(groups: Sequence[Group], protocol: str) -> Iterator[str]:
+    _, k = headline([run for one in groups for run in one.runs])
+    for title, legend, found in (
+        ("History masked and not", sequence_views.LEGEND, sequence_views.masked(groups, k)),
+        ("Several vectors a user", sequence_views.MERGED, sequence_views.by_vectors(groups)),
+    ):
+        if found is not None:
+            yield f"#### {title}, protocol {protocol}\n"
+            yield table(found)
+            yield f"{legend}\n"
+
+
 def _is_drawn_before(settings: Settings, context: Context) -> bool:
     """Whether code version 1 of the split stage drew the folds, as the stage key tells."""
     core, split = context.core, context.split
@@ -143,8 +154,10 @@ def _board(
     yield f"### Protocol {protocol}\n"
     tested = boards.marked(settings, groups)
     yield table(views.board(groups, boards.MAIN, spent, tested))
-    if tested.notes:
-        yield f"{tested.legend}\n"
+    for note in (tested.legend, *caveats.notes(one.label for one in everything)):
+        yield from [f"{note}\n"] if note else []
+    if context.of_sequences:
+        yield from _sequences(groups, protocol)
     if by_width is not None:
         yield f"#### By width, protocol {protocol}\n"
         yield table(by_width)
@@ -152,7 +165,7 @@ def _board(
     if swept:
         yield f"#### By level set, protocol {protocol}\n"
         yield table(views.level_sweep(swept, None))
-    proof = evidence(settings, groups)
+    proof = evidence(settings, groups, LENGTHS if context.of_sequences else HISTORY)
     if isinstance(proof, Evidence):
         yield f"#### Significance, protocol {protocol}\n"
         yield (
@@ -160,20 +173,19 @@ def _board(
             "significantly different (sign-flip test of every pair, Holm, 5 %).\n"
         )
         yield table(evidence_views.standing(proof))
-        for title in ("by_activity", "by_popularity"):
+        for title in ("by_history" if context.of_sequences else "by_activity", "by_popularity"):
             sliced = evidence_views.tables(proof)[title]
             if sliced is not None:
                 yield table(sliced)
-    found = claims.findings(settings, everything)
-    if found:
-        yield f"#### What is claimed, and what these rows say, protocol {protocol}\n"
+    for judged in boards.judgements(settings, everything, context.of_sequences):
+        yield f"#### {judged.title}, protocol {protocol}\n"
         yield (
             "\n".join(
                 f"- **{one.verdict}**: {one.claim.words} ({one.claim.source}). {one.sentence}."
-                for one in found
+                for one in judged.found
             )
             + "\n"
         )
-        yield table(claims.table(found))
+        yield table(judged.table)
     yield f"#### Cost, protocol {protocol}\n"
     yield table(evidence_views.costs(groups, spent))

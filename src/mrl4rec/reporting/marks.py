@@ -8,9 +8,8 @@ Shapes: E users, M models, C columns (metric at a cut-off).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow.compute as pc
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.evaluation.ranking.significance import DRAWS, LEVEL, holm, sign_flip
-from mrl4rec.models import METHODS
 from mrl4rec.reporting import per_user
 
 MARK = "†"
@@ -76,23 +74,6 @@ def marks(
     settings: Settings, dataset: str, entries: Sequence[Entry], columns: Sequence[Score]
 ) -> Marks:
     """Test each column of a table of models of one data set, split and protocol."""
-    found = _marks(settings, dataset, entries, columns)
-    return replace(found, notes=[*found.notes, *caveats(entries)])
-
-
-def caveats(entries: Sequence[Entry]) -> list[str]:
-    """What must be known of the methods among these, a sentence for those that share it."""
-    named = {re.split(r"[@#\s]", entry.name)[0] for entry in entries}
-    found: dict[str, list[str]] = {}
-    for method in METHODS.values():
-        if method.name in named and method.caveat:
-            found.setdefault(method.caveat, []).append(method.name)
-    return [f"{', '.join(names)}: {caveat}" for caveat, names in found.items()]
-
-
-def _marks(
-    settings: Settings, dataset: str, entries: Sequence[Entry], columns: Sequence[Score]
-) -> Marks:
     if len(entries) < 2 or not columns:
         return NONE
     users: NDArray[np.int64] | None = None

@@ -25,7 +25,7 @@ from mrl4rec.reporting.portrait import portrait
 from mrl4rec.reporting.runs import Group, gate_rows, group, load_runs
 from mrl4rec.reporting.split_views import over_splits
 from mrl4rec.reporting.warehouse import Context, contexts, names_of, source_rows
-from mrl4rec.tables.splits import FOLDS
+from mrl4rec.tables.splits import EVERY_FOLD
 from mrl4rec.training.tuning.store import tunings
 
 with lazy.imports():
@@ -80,7 +80,7 @@ def _dataset(settings: Settings, name: str, beside: Path) -> dict[str, Any]:
         "configs": _configs(settings, name),
         "gates": gates,
         "failed": failed,
-        "splits": over_splits(found) if several else None,
+        "splits": over_splits(found),
         "hierarchy": _hierarchy(settings, name, found),
         "promotions": _promotions(settings, name),
     }
@@ -142,7 +142,7 @@ def _context(
         "sources": views.sources(source_rows(settings, context)),
         "stages": views.stages(context),
         "boards": [
-            board(settings, p, g, comparison, anchor, context.name, studies)
+            board(settings, p, g, comparison, anchor, context.name, studies, context.of_sequences)
             for p, g in by_protocol.items()
         ],
         "comparison": comparison,
@@ -194,10 +194,15 @@ def _facts(
         facts.append(("core", rounds if core["k"] > 1 else f"no k-core filter{least}"))
     split = context.split.summary if context.split else {}
     if "strategy" in split:
-        folds = ", ".join(f"{f} {text(split[f])}" for f in FOLDS if f in split)
-        facts.append(
-            ("split", f"{split['strategy']}, seed {split.get('split_seed', '?')}: {folds}")
+        folds = ", ".join(
+            f"{f.replace('_', ' ')} {text(split[f])}" for f in EVERY_FOLD if f in split
         )
+        kind = " of sequences, in pairs of a user and an item" if context.of_sequences else ""
+        facts.append(
+            ("split", f"{split['strategy']}{kind}, seed {split.get('split_seed', '?')}: {folds}")
+        )
+    if context.of_sequences and context.sequences is not None:
+        facts.append(("sequences", _sequences(context.sequences.summary)))
     if context.runs:
         seeds = sorted({run.seed for run in context.runs if run.seed is not None})
         protocols = ", ".join(sorted({run.protocol for run in context.runs}))
@@ -209,6 +214,16 @@ def _facts(
         facts.append(("made with", made))
     facts.append(("warehouse", str(settings.storage.dataset_dir(context.dataset).absolute())))
     return facts
+
+
+def _sequences(made: Mapping[str, Any]) -> str:
+    repeated = f"{text(made['repeated'])} repeats" if made.get("repeats") else "repeats dropped"
+    most = made.get("max_length")
+    kept = f", the newest {most} events of each" if most else ""
+    return (
+        f"{text(made['events'])} events of {text(made['sequences'])} users, {repeated}, the "
+        f"longest has {text(made['longest'])}{kept}"
+    )
 
 
 def _missing(context: Context) -> list[str]:

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.core.settings import Settings
+from mrl4rec.evaluation import sequences
 from mrl4rec.evaluation.ranking.metrics import PER_USER
 from mrl4rec.reporting.runs import Group, Run
 
+OF_USERS = (*PER_USER, *sequences.METRICS)
 Floats = NDArray[np.float64]
 
 
@@ -30,11 +32,11 @@ class Place:
     width: int | None = None
 
     def __post_init__(self) -> None:
-        if self.metric not in PER_USER:
+        if self.metric not in OF_USERS:
             raise UsageError(
                 f"{self.metric!r} is no metric that each user has",
                 where="--metric",
-                todo=nearest(self.metric, PER_USER),
+                todo=nearest(self.metric, OF_USERS),
             )
 
     @property
@@ -115,11 +117,15 @@ def read(
     chosen: pc.Expression,
     name: str = "an evaluation",
 ) -> dict[str, NDArray[np.float64]]:
-    """Columns of the chosen rows of one evaluation (its stage key), by user.
+    """Columns of the chosen rows of one evaluation (its stage key), by user; of users who have a
+    value of each metric among them.
 
     Raises Mrl4recError where the file is not there; ``name`` is whose values they are.
     """
     path = settings.storage.per_user_file(dataset, key)
+    for metric in OF_USERS:
+        if metric in columns:
+            chosen &= pc.field(metric).is_valid()
     try:
         table = pq.read_table(path, columns=["user_idx", *columns], filters=chosen)
     except FileNotFoundError:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mrl4rec.core.settings import Settings
-from mrl4rec.reporting import figures
+from mrl4rec.reporting import figures, sequence_figures
+from mrl4rec.reporting.caveats import notes
 from mrl4rec.reporting.portrait import portrait
-from mrl4rec.reporting.runs import group, load_runs
+from mrl4rec.reporting.runs import at_full_width, group, load_runs
 from mrl4rec.reporting.warehouse import contexts
 
 
@@ -27,5 +28,10 @@ def plots(settings: Settings, datasets: Sequence[str] | None, folder: Path) -> l
         for protocol in sorted({found.protocol for found in groups}):
             of_it = [found for found in groups if found.protocol == protocol]
             where = f"{name}, protocol {protocol}, {context.name}"
-            written += figures.save(figures.results(of_it), folder / name / protocol, where)
+            drawn = figures.results(of_it)
+            if context.of_sequences:
+                with figures.style():
+                    drawn |= sequence_figures.draw(at_full_width(of_it))
+            where = "\n".join([where, *notes(one.label for one in of_it)])
+            written += figures.save(drawn, folder / name / protocol, where)
     return written

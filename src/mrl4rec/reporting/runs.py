@@ -14,6 +14,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import history
 from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.evaluation.cut import ROTATED
+from mrl4rec.reporting.caveats import signed
 from mrl4rec.tables.versions import failed_versions
 
 Place = tuple[str, int, int | None]
@@ -108,7 +109,8 @@ class Group:
     @property
     def label(self) -> str:
         """Method and what is special about it."""
-        return f"{self.method} ({self.variant})" if self.variant else self.method
+        name = signed(self.method)
+        return f"{name} ({self.variant})" if self.variant else name
 
     @property
     def name(self) -> str:

@@ -9,7 +9,17 @@ from mrl4rec.reporting.runs import Group, group, headline, variants_of
 from mrl4rec.reporting.warehouse import Context, names_of
 
 
-def over_splits(contexts: Sequence[Context]) -> Table | None:
+def over_splits(contexts: Sequence[Context]) -> list[Table]:
+    """A table of splits of pairs and one of splits of sequences, where several have rows.
+
+    The two judge by other targets, and are not held against each other.
+    """
+    kinds = [[c for c in contexts if c.of_sequences is kind] for kind in (False, True)]
+    tables = (_over(of_it) for of_it in kinds if len(of_it) > 1)
+    return [table for table in tables if table is not None]
+
+
+def _over(contexts: Sequence[Context]) -> Table | None:
     """A row for each method and protocol that ran on two splits or more, the first split first.
 
     The last columns say what the other splits give of the first one's value.

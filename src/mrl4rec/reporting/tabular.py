@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from mrl4rec.core.settings import Settings
 from mrl4rec.reporting import latex
+from mrl4rec.reporting.caveats import notes
 from mrl4rec.reporting.leaderboard import boards
 from mrl4rec.reporting.lines import Line, Row, best_of, lines, marks_of, scores
 from mrl4rec.reporting.marks import Marks
@@ -47,7 +48,9 @@ def _table(title: str, found: Sequence[Line], marks: Marks) -> str:
     several_seeds = "/".join(sorted({line.seeds for line in found} - {"–", "1"}))
     one = " One seed." if any(line.seeds == "1" for line in found) else ""
     spread = f" Mean ± standard deviation over {several_seeds} seeds." if several_seeds else one
-    caption = " ".join([f"{title}.{spread} Best in bold.", *marks.notes])
+    caption = " ".join(
+        [f"{title}.{spread} Best in bold.", *marks.notes, *notes(line.label for line in found)]
+    )
     letters = f"ll{'r' * len(columns)}"
     return latex.table(latex.escape(caption), letters, heads, body)
 
@@ -67,7 +70,9 @@ def as_markdown(rows: Sequence[Row], settings: Settings | None = None) -> str:
         for at, line in enumerate(found):
             values = [_bold(line.values.get(p), best[p], marks.of(at, p)) for p in columns]
             parts.append(_row([line.label, line.levels, line.seeds, line.epoch, *values]))
-        parts += ["", f"{marks.legend}\n"] if marks.notes else [""]
+        parts.append("")
+        for note in (marks.legend, *notes(line.label for line in found)):
+            parts += [f"{note}\n"] if note else []
     return "\n".join([*parts, widths_markdown(rows)])
 
 

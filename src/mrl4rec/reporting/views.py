@@ -182,7 +182,7 @@ def stages(context: Context) -> Table:
     """The chain of stages behind the runs: versions, keys, what they say of themselves."""
     table = Table(["stage", "tables @ version", "stage key", "parameters and counts"])
     table.mono = frozenset({2})
-    for commit in (context.ingest, context.core, context.split):
+    for commit in context.stages:
         if commit is None:
             continue
         versions = {commit.table: commit.version, **commit.outputs}

@@ -22,6 +22,8 @@ class Context:
     core: Commit | None
     split: Commit | None
     runs: list[Run]
+    sequences: Commit | None = None
+    """Of a split of sequences alone."""
 
     @property
     def counts(self) -> tuple[int, int, int] | None:
@@ -33,11 +35,23 @@ class Context:
             return None
 
     @property
+    def of_sequences(self) -> bool:
+        """Whether sequences were split, and not pairs."""
+        return self.split is not None and self.split.summary.get("of") == "sequences"
+
+    @property
     def split_name(self) -> str:
-        """``global_time``, with its seed where it is not 0."""
+        """``global_time``, with its seed where it is not 0; ``by_user of sequences, …``."""
         split = self.split.summary if self.split else {}
         seed = split.get("split_seed")
-        return str(split.get("strategy", "unknown split")) + (f", seed {seed}" if seed else "")
+        name = str(split.get("strategy", "unknown split"))
+        parts = [f"{name} of sequences" if self.of_sequences else name]
+        made = self.sequences.summary if self.sequences else {}
+        if made.get("repeats") is False:
+            parts.append("without repeats")
+        if made.get("max_length"):
+            parts.append(f"the newest {made['max_length']} events")
+        return ", ".join([*parts, *([f"seed {seed}"] if seed else [])])
 
     @property
     def core_name(self) -> str:
@@ -52,10 +66,16 @@ class Context:
         """``5-core, split random, seed 1``."""
         return f"{self.core_name}, split {self.split_name}"
 
+    @property
+    def stages(self) -> tuple[Commit | None, ...]:
+        """The data stages in their order; None for what is not there."""
+        between = (self.sequences,) if self.of_sequences else ()
+        return (self.ingest, self.core, *between, self.split)
+
     def versions(self) -> dict[str, int]:
         """Versions of the tables that were read."""
         out: dict[str, int] = {}
-        for commit in (self.ingest, self.core, self.split):
+        for commit in self.stages:
             if commit is not None:
                 out |= {commit.table: commit.version, **commit.outputs}
         return out
@@ -67,6 +87,7 @@ def contexts(settings: Settings, dataset: str, runs: Sequence[Run]) -> list[Cont
     Runs whose split is not known go with the newest; without runs there is the newest alone.
     """
     splits = history(settings.storage.table_uri(dataset, "splits"), "splits")
+    made = history(settings.storage.table_uri(dataset, "sequences"), "sequences")
     cores = history(settings.storage.table_uri(dataset, "interactions"), "interactions")
     ingests = history(settings.storage.table_uri(dataset, "sources"), "sources")
     times = {
@@ -85,7 +106,8 @@ def contexts(settings: Settings, dataset: str, runs: Sequence[Run]) -> list[Cont
     for key, members in sorted(used.items(), key=lambda pair: order.get(pair[0] or "", 10**9)):
         split = by_key.get(key) if key else None
         core = _core(split, cores)
-        out.append(Context(dataset, _ingest(core, ingests, times), core, split, members))
+        ingest, sequences = _ingest(core, ingests, times), _named(split, "sequences", made)
+        out.append(Context(dataset, ingest, core, split, members, sequences))
     return out
 
 
@@ -103,8 +125,13 @@ def names_of(found: Sequence[Context]) -> list[str]:
 def _core(split: Commit | None, cores: Sequence[Commit]) -> Commit | None:
     if split is None:
         return cores[0] if cores else None
-    version = split.outputs.get("interactions")
-    return next((core for core in cores if core.version == version), None)
+    return _named(split, "interactions", cores)
+
+
+def _named(split: Commit | None, table: str, commits: Sequence[Commit]) -> Commit | None:
+    """Of these commits to a table the one whose version a split names."""
+    version = split.outputs.get(table) if split else None
+    return next((commit for commit in commits if commit.version == version), None)
 
 
 def _ingest(

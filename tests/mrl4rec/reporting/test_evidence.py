@@ -225,10 +225,16 @@ def test_other_splits_stand_beside_each_other(settings: Settings) -> None:
                "epoch": None, "value": value, "run_id": None}  # fmt: skip
         made_of = stage("evaluate", "results", key, {}, {"model": key, "split": split})
         commit(settings, "tools", "results", [row], made_of)
-    found = over_splits(contexts(settings, "tools", load_runs(settings, "tools")))
-    assert found is not None
+    here = contexts(settings, "tools", load_runs(settings, "tools"))
+    (found,) = over_splits(here)
     assert list(found.head)[3:] == ["random", "global_time", "global_time / random"]
     assert found.rows == [["EASE", "–", "clean", "0.0800", "0.0200", "0.25"]]
+
+    # A split of sequences judges by other targets: it does not stand beside those of pairs.
+    other, pairs = here
+    assert other.split is not None
+    split = replace(other.split, summary={**said, "of": "sequences"})
+    assert over_splits([replace(other, split=split), pairs]) == []
 
 
 def test_other_settings_on_another_split_are_not_the_same_method(settings: Settings) -> None:
@@ -242,12 +248,12 @@ def test_other_settings_on_another_split_are_not_the_same_method(settings: Setti
     first, *others = [replace(run, split=f"{min(n, 1)}" * 64) for n, run in enumerate(runs)]
     (context,) = contexts(settings, "tools", runs)
 
-    def rows(*of_second: Run) -> list[str] | None:
+    def rows(*of_second: Run) -> list[str]:
         second = replace(context, runs=list(of_second))
         found = over_splits([replace(context, runs=[first]), second])
-        return found and [row[0] for row in found.rows]
+        return [row[0] for table in found for row in table.rows]
 
-    assert rows(others[0]) is None
+    assert rows(others[0]) == []
     assert rows(*others) == ["EASE (lam=1.0)"]
 
 
