@@ -100,7 +100,7 @@ class Benchmark:
         if told is not None and made_of is not None and told.get(TAG_REPORT) == made_of:
             return
         request = self.pipeline.request
-        asked = {**request.parameters(), "split_key": self.split.key}
+        asked = {**request.parameters(), **self._of_sequences(), "split_key": self.split.key}
         options = self.settings.storage.configs_dir(self.dataset) / f"{self.key[:12]}.yaml"
         artifacts: list[tuple[Path, str]] = [(page, "")] if page else []
         artifacts.append((options, "config"))
@@ -127,6 +127,7 @@ class Benchmark:
     def _note(self, page: Path | None) -> str:
         docs = self.settings.storage.data_docs_dir(self.dataset).absolute() / "data_docs"
         lines = [f"- Report: `{page.absolute()}`, also under Artifacts"] if page else []
+        lines += [f"- {why}" for why in self.pipeline.left_out]
         lines += [f"- Source: {self.pipeline.used}", f"- Gates: `{docs / 'index.html'}`"]
         links = [
             f"[{name}]({run_link('', place.experiment_id, place.run_id)})"
@@ -158,6 +159,7 @@ class Benchmark:
                 "split": self.split.summary.get("strategy"),
                 "split_seed": request.split_seed,
                 **({"since": request.since} if request.since else {}),
+                **self._of_sequences(),
             },
             versions={**self._versions(), "split": self.split.key},
             datasets=[self._dataset_ref()],
@@ -166,6 +168,17 @@ class Benchmark:
             start_time=began,
             end_time=time.time() if began else None,
         )
+
+    def _of_sequences(self) -> dict[str, Any]:
+        """What there is to say of a split of sequences besides; nothing of one of pairs."""
+        made = self.pipeline.prepared.sequences
+        if made is None:
+            return {}
+        return {
+            "sequences": True,
+            "drop_repeats": not made.summary["repeats"],
+            "max_length": made.summary["max_length"],
+        }
 
     def _dataset_ref(self) -> DatasetRef:
         """The split: its table and version, its stage key as digest, its counts."""
@@ -181,9 +194,9 @@ class Benchmark:
     def _versions(self) -> dict[str, int]:
         prepared = self.pipeline.prepared
         versions: dict[str, int] = {}
-        for commit in (prepared.ingest, prepared.core, prepared.split):
-            assert commit is not None
-            versions |= {commit.table: commit.version, **commit.outputs}
+        for commit in (prepared.ingest, prepared.core, prepared.sequences, prepared.split):
+            if commit is not None:
+                versions |= {commit.table: commit.version, **commit.outputs}
         return versions
 
     # ------------------------------------------------------------------ results

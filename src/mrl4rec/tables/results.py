@@ -13,7 +13,11 @@ RESULTS = Table(
     meaning="metrics of trained models; the marker of the evaluate stage",
     columns={
         "stage_key": Column(pa.string(), "key of the evaluate stage"),
-        "metric": Column(pa.string(), "recall, ndcg, hr, mrr, map, precision or coverage"),
+        "metric": Column(
+            pa.string(),
+            "recall, ndcg, hr, mrr, map, precision or coverage; of sequences also "
+            "recall_unmasked, ndcg_unmasked, hr_unmasked, ndcg_hits_unmasked, recall_union, cosine",
+        ),
         "k": Column(pa.int32(), "length of the ranked list"),
         "width": Column(
             pa.int32(), "first so many dimensions; null for a model without prefixes", nullable=True
@@ -32,7 +36,7 @@ RESULTS = Table(
         "epoch": Column(
             pa.int32(), "epoch of the model, from 0; null for a closed form", nullable=True
         ),
-        "value": Column(pa.float64(), "in [0, 1]"),
+        "value": Column(pa.float64(), "in [0, 1]; cosine in [−1, 1]"),
         "run_id": Column(pa.string(), "MLflow run; null when the server was away", nullable=True),
     },
 )

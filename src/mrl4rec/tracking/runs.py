@@ -7,9 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mrl4rec.core import lazy
 from mrl4rec.tracking.cards import Value, card_json, card_markdown
 from mrl4rec.tracking.identity import Identity, identity, text
 from mrl4rec.tracking.record import Artifact, DatasetRef, Metric, RunRecord, experiment_of
+
+with lazy.imports():
+    from mrl4rec.evaluation import sequences
 
 WIDTH_METRICS = ("recall", "ndcg")
 """Metrics that are also logged at every width, at one k, so that the list stays short."""
@@ -156,7 +160,8 @@ def _board(what: Identity, params: Mapping[str, Any]) -> str:
 
 
 def final_metrics(values: Iterable[Value], rotated: bool = False) -> list[Metric]:
-    """Full-width metrics as ``recall_20``, narrower ones as ``recall_20_w16``.
+    """Full-width metrics as ``recall_20``, narrower ones as ``recall_20_w16``; ``cosine`` is one,
+    whatever the length of the list.
 
     The curve over widths is also one stepped metric, ``recall_20_by_width`` (step = width), which
     MLflow draws as it is. Those of rotated vectors end in ``_rotated``; at full width they are the
@@ -167,13 +172,18 @@ def final_metrics(values: Iterable[Value], rotated: bool = False) -> list[Metric
     full = max((w for _, _, w, _ in rows if w is not None), default=None)
     out: list[Metric] = []
     if not rotated:
-        out += [(f"{metric}_{k}", value, 0) for metric, k, w, value in rows if w == full]
+        whole = {_name(metric, k): value for metric, k, w, value in rows if w == full}
+        out += [(name, value, 0) for name, value in whole.items()]
     for metric, k, width, value in rows:
         if width is not None and metric in WIDTH_METRICS and k == WIDTH_K:
             out.append((f"{metric}_{k}_by_width{end}", value, width))
             if width != full:
                 out.append((f"{metric}_{k}_w{width}{end}", value, 0))
     return out
+
+
+def _name(metric: str, k: int) -> str:
+    return metric if metric == sequences.COSINE else f"{metric}_{k}"
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> list[Metric]:

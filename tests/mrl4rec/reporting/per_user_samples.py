@@ -18,7 +18,7 @@ def write(
     run: Run,
     values: Sequence[float] | np.ndarray,
     users: Sequence[int] | None = None,
-    extra: Mapping[str, Sequence[float]] | None = None,
+    extra: Mapping[str, Sequence[float | None]] | None = None,
 ) -> None:
     """Give a run's users these values in every metric, k and width it has."""
     column = np.asarray(values, dtype=np.float64)
@@ -34,6 +34,10 @@ def write(
         "width": pa.array(rows["width"], pa.int32()),
         "k": pa.array(rows["k"], pa.int32()),
         **{name: np.tile(column, len(places)) for name in PER_USER},
-        **{name: np.tile(np.asarray(v, float), len(places)) for name, v in (extra or {}).items()},
+        **{name: _column(v, len(places)) for name, v in (extra or {}).items()},
     }
     _write_per_user(settings.storage.per_user_file(run.dataset, run.stage_key), pa.table(table))
+
+
+def _column(values: Sequence[float | None], places: int) -> pa.Array:
+    return pa.array(np.tile(np.asarray(values, float), places), from_pandas=True)

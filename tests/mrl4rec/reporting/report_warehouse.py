@@ -37,6 +37,8 @@ class Model:
     """Stage key of its training; None: one of its own."""
     widths: tuple[int, ...] | None = None
     """Where it is evaluated; None: at those of its method."""
+    extra: Mapping[str, float] = field(default_factory=dict)
+    """Further metrics, the same at every k and width."""
     on_valid: float | None = None
     """What its learning curve comes near to; None: ``recall``."""
 
@@ -51,6 +53,8 @@ class Counts:
     valid: int = 1
     test: int = 2
     strategy: str = "random"
+    sequences: Mapping[str, Any] | None = None
+    """What the stage of sequences said, where these were split; None: pairs were."""
 
 
 def commit(
@@ -116,6 +120,10 @@ def dump(settings: Settings, dataset: str, counts: Counts = Counts()) -> None:
     folds = ["train"] * 5 + ["valid", "test", "test"]
     said = {"train": counts.train, "valid": counts.valid, "test": counts.test,
             "strategy": counts.strategy, "split_seed": 0, "test_users": 2}  # fmt: skip
+    if counts.sequences is not None:
+        said |= {"of": "sequences"}
+        made = stage("sequences", "sequences", "5" * 64, {}, counts.sequences)
+        outputs["sequences"] = commit(settings, dataset, "sequences", [], made)
     split = stage("split", "splits", "3" * 64, {**outputs, "interactions": version}, said)
     rows = [{**row, "fold": fold, "strategy": counts.strategy, "split_seed": 0}
             for row, fold in zip(rows, folds, strict=True)]  # fmt: skip
@@ -134,6 +142,11 @@ def results(settings: Settings, dataset: str, models: Sequence[Model]) -> list[d
              "protocol": model.protocol, "epoch": model.epoch, "run_id": None,
              "value": value(model.recall, metric, k, width)}
             for metric in METRICS for k in (10, 20, 50) for width in widths
+        ]  # fmt: skip
+        rows += [
+            {**row, "metric": metric, "value": value_}
+            for row in rows if row["metric"] == "recall"
+            for metric, value_ in model.extra.items()
         ]  # fmt: skip
         said = {"model": train, "split": "3" * 64, "users": 2}
         commit(settings, dataset, "results", rows, stage("evaluate", "results", key, {}, said))

@@ -527,6 +527,8 @@ def test_final_metrics_by_width() -> None:
         ("recall_20_by_width", 0.1, 4), ("recall_20_by_width", 0.2, 64),
     }  # fmt: skip
     assert final_metrics([("recall", 20, None, 0.5)]) == [("recall_20", 0.5, 0)]
+    cosine = [("cosine", k, 64, 0.4) for k in (10, 20)] + [("recall_unmasked", 20, 64, 0.6)]
+    assert final_metrics(cosine) == [("cosine", 0.4, 0), ("recall_unmasked_20", 0.6, 0)]
     assert set(final_metrics(values, rotated=True)) == {
         ("recall_20_w4_rotated", 0.1, 0),
         ("recall_20_by_width_rotated", 0.1, 4), ("recall_20_by_width_rotated", 0.2, 64),
