@@ -18,6 +18,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.data import split_files as author_form
 from mrl4rec.tables import SEQUENCE_SPLITS, SPLITS, versions
+from mrl4rec.tables.splits import FITTED
 from mrl4rec.transforms import sequences as events
 from mrl4rec.transforms import splits
 from mrl4rec.transforms.engine import Engine
@@ -94,6 +95,10 @@ def _split_events(
     if strategy in ("global_time", "since"):
         _need_times(engine, strategy, tables.uri("sequences"), "sequences")
     counts = events.split(engine, strategy, seed, share or 0, since)
+    if since is not None:
+        before = sum(counts[fold] for fold in FITTED)
+        after = counts["test"] + counts["test_history"]
+        _check_cut(engine, {"train": before, "valid": 0, "test": after}, since)
     for fold in ("valid", "test"):
         if not counts[fold]:
             raise UsageError(

@@ -23,6 +23,7 @@ MEASUREMENTS = {
     "ranking": "ranking:ranking",
     "ials": "ials:ials",
     "kcore": "tables:kcore",
+    "sequences": "tables:sequences",
     "ingest": "tables:ingest",
     "ingest-other": "tables:ingest_other",
     "spark": "tables:on_spark",

@@ -122,7 +122,7 @@ def smoke(tmp_path: Path, *names: str) -> None:
 
 
 def test_smoke(tmp_path: Path) -> None:
-    smoke(tmp_path, "ranking", "kcore")
+    smoke(tmp_path, "ranking", "kcore", "sequences")
 
 
 @pytest.mark.slow

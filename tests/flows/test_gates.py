@@ -19,7 +19,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from flows import gates
-from jobs import facts
+from jobs import facts, sequences, split
 from mrl4rec import training
 from mrl4rec.checks.gate import source_text
 from mrl4rec.core import stage
@@ -396,3 +396,49 @@ def test_the_latest_as_of_of_any_ingest_is_the_one_that_counts(
     now = replace(stages.ingest, version=2)
     assert gates.latest_as_of(DATASET, now, settings) == datetime.fromisoformat("2015-01-01T00:00Z")
     assert gates.latest_as_of(DATASET, stages.ingest, settings).year == 2014
+
+
+def with_sequences(settings: Settings, stages: Stages) -> tuple[Commit, Commit]:
+    """The sequences of the warehouse, and their split."""
+    made = sequences.run(DATASET, stages.ingest, stages.core, settings=settings)
+    found = split.run(
+        DATASET, stages.core, strategy="last_out", sequences=made, settings=settings
+    )  # fmt: skip
+    return made, found
+
+
+def test_the_gates_of_sequences_pass_once(settings: Settings, stages: Stages) -> None:
+    made, divided = with_sequences(settings, stages)
+    for check, commit in ((gates.check_sequences, made), (gates.check_split, divided)):
+        verdict = check(DATASET, commit, settings)
+        assert (verdict.passed, verdict.known) == (True, False)
+        assert verdict.evaluated == verdict.declared >= 6
+        assert check(DATASET, commit, settings).known
+
+
+EVENT = {"sequence_id": [19], "position": [5], "item_idx": [0], "reviewed_at": [warehouse.DAY]}
+
+
+def test_an_older_event_planted_into_sequences_stops_and_the_next_run_heals(
+    settings: Settings, stages: Stages
+) -> None:
+    made, _ = with_sequences(settings, stages)
+    warehouse.write(settings, "sequences", EVENT | {"user_id": ["u19"]})
+    with pytest.raises(GateFailed, match="in_order") as error:
+        gates.check_sequences(DATASET, made, settings)
+    assert "sequence_id=19, position=5" in str(error.value)
+    assert gates.check_sequences(DATASET, made, settings).passed
+    assert len(warehouse.rows(settings, "sequences")) == 100
+
+
+def test_an_event_trained_on_after_its_target_stops_and_the_next_run_heals(
+    settings: Settings, stages: Stages
+) -> None:
+    _, divided = with_sequences(settings, stages)
+    event = EVENT | {"fold": ["train"], "strategy": ["last_out"], "split_seed": [0]}
+    warehouse.write(settings, "sequence_splits", event)
+    with pytest.raises(GateFailed, match="no_future") as error:
+        gates.check_split(DATASET, divided, settings)
+    assert "events_kept" in str(error.value)
+    assert gates.check_split(DATASET, divided, settings).passed
+    assert len(warehouse.rows(settings, "sequence_splits")) == 100

@@ -86,7 +86,8 @@ def newest_rows(settings: Settings) -> dict[str, Rows]:
     for marker in MARKERS:
         commit = versions.newest_good(settings, DATASET, marker)
         assert commit is not None
-        for table in (marker, *versions.OUTPUTS[marker]):
+        others = [table for table in versions.OUTPUTS[marker] if table in commit.outputs]
+        for table in (marker, *others):
             version = commit.table_version(table)
             rows[table] = read(settings, table, version, AFTER["columns"][table])
     return rows

@@ -105,12 +105,14 @@ EARLY, LATE = (
 )
 
 
-def offenders(engine: Engine, suite: Suite, name: str, state: State) -> list[dict[str, Any]]:
+def offenders(
+    engine: Engine, suite: Suite, name: str, state: State, text: Mapping[str, str] = TEXT
+) -> list[dict[str, Any]]:
     """The rows that the listing of one expectation shows."""
     expectation = next(e for e in suite.expectations if e.name == name)
     query = expectation.offenders()
     assert query is not None
-    return facts.sample(bind(engine, state), fill(query, TEXT), rows=10)
+    return facts.sample(bind(engine, state), fill(query, text), rows=10)
 
 
 def listed(
@@ -118,13 +120,14 @@ def listed(
     suite: Suite,
     state: Callable[[], State],
     cases: Mapping[str, tuple[Sequence[Plant], Mapping[str, float]]],
+    text: Mapping[str, str] = TEXT,
 ) -> set[str]:
     """Expectations whose listing shows rows in the first case that breaks them; it must."""
     found = set()
     for expectation in suite.expectations:
         plants = next((p for p, wanted in cases.values() if expectation.name in wanted), None)
         if plants is not None and expectation.offenders() is not None:
-            rows = offenders(engine, suite, expectation.name, planted(state(), plants))
+            rows = offenders(engine, suite, expectation.name, planted(state(), plants), text)
             assert rows, expectation.name
             found.add(expectation.name)
     return found

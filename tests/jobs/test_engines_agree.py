@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from deltalake import DeltaTable
 from hostile_dumps import hostile_dumps
 
 from flows import gates
-from jobs import ingest, kcore, split
+from jobs import ingest, kcore, sequences, split
 from jobs.ingest import IngestRequest
 from mrl4rec.core.choices import STRATEGIES
 from mrl4rec.core.errors import Mrl4recError
@@ -40,10 +41,12 @@ from tests.mrl4rec.formats.cases import CASES
 from tests.mrl4rec.formats.odd_values import T, csv_lines, json_lines, literal_lines
 
 AS_OF = datetime(2020, 1, 1, tzinfo=UTC)
+SINCE = datetime(2012, 1, 1, tzinfo=UTC)
 Options = Mapping[str, str]
 TABLES = {
     "ingest": ("reviews", "quarantine", "sources"),
     "kcore": ("users", "items", "interactions"),
+    "sequences": ("sequences",),
     "split": ("splits",),
 }
 
@@ -56,13 +59,33 @@ class Both:
     spark: Settings
     compared: dict[str, int] = field(default_factory=lambda: {"inputs": 0, "digests": 0})
 
+    def same_sequences(self, strategies: Sequence[str], **options: Any) -> None:
+        """The same of the sequences of the newest core, and of their splits."""
+        made: dict[Path, Commit] = {}
+
+        def order(settings: Settings) -> Commit:
+            taken, core = newest(settings, "sources"), newest(settings, "interactions")
+            made[settings.warehouse] = sequences.run("d", taken, core, settings=settings, **options)
+            return made[settings.warehouse]
+
+        def divide(settings: Settings, strategy: str) -> Commit:
+            of = newest(settings, "interactions"), made[settings.warehouse]
+            more: dict[str, Any] = {"since": SINCE} if strategy == "since" else {}
+            return split.run("d", of[0], strategy=strategy, split_seed=3, sequences=of[1],
+                             settings=settings, **more)  # fmt: skip
+
+        self.same(order)
+        for strategy in strategies:
+            self.same(partial(divide, strategy=strategy))
+
     def same(self, run: Callable[[Settings], Commit]) -> Commit:
         """Run a stage on both: their commits and tables must be the same."""
         one, other = run(self.duckdb), run(self.spark)
         assert not one.found
         assert not other.found
         assert (one.key, one.summary) == (other.key, other.summary)
-        for table in TABLES[one.stage]:
+        events = ("sequence_splits",) if one.summary.get("of") == "sequences" else ()
+        for table in (*TABLES[one.stage], *events):
             assert rows_digest(self.duckdb, table, one) == rows_digest(self.spark, table, other), (
                 table
             )
@@ -277,9 +300,8 @@ def check_planted(both: Both, folder: Path, reviews: int, strategies: Sequence[s
     both.same(take_in([late]))
     both.compared["inputs"] += 2
     both.same(lambda settings: kcore.run("d", newest(settings, "sources"), k=5, settings=settings))
-    since = datetime(2012, 1, 1, tzinfo=UTC)
     for strategy in strategies:
-        more: dict[str, Any] = {"since": since} if strategy == "since" else {}
+        more: dict[str, Any] = {"since": SINCE} if strategy == "since" else {}
 
         def divide(settings: Settings, strategy: str = strategy, more: Any = more) -> Commit:
             core = newest(settings, "interactions")
@@ -289,7 +311,9 @@ def check_planted(both: Both, folder: Path, reviews: int, strategies: Sequence[s
 
 
 def test_a_planted_dump_in_two_parts_and_every_strategy(both: Both, tmp_path: Path) -> None:
-    check_planted(both, tmp_path, 20_000, [s for s in STRATEGIES if s != "predefined"])
+    pairs = [s for s in STRATEGIES if s not in ("predefined", "by_user")]
+    check_planted(both, tmp_path, 20_000, pairs)
+    both.same_sequences(["last_out", "since"], max_length=9)
 
 
 @pytest.mark.slow
@@ -337,6 +361,14 @@ def test_sessions_keep_their_repeats(both: Both, tmp_path: Path) -> None:
     assert core.summary["interactions"] == 4 + 4 + 1 + 2
     for settings in (both.duckdb, both.spark):
         assert gates.check_reviews("d", newest(settings, "sources"), settings).passed
+
+
+def test_lists_in_their_order(both: Both, tmp_path: Path) -> None:
+    lines = [[(n * m) % 7 for m in range(1 + n % 6)] for n in range(60)]
+    (tmp_path / "lists.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    both.same(take_in([tmp_path / "lists.jsonl"]))
+    both.same(lambda s: kcore.run("d", newest(s, "sources"), k=0, settings=s))
+    both.same_sequences(["by_user"])
 
 
 def test_the_authors_lists_and_their_own_split(both: Both, tmp_path: Path) -> None:

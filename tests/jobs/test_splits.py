@@ -28,7 +28,7 @@ from mrl4rec.transforms import splits
 from mrl4rec.transforms.engine import Engine
 from mrl4rec.transforms.opening import open_engine
 
-HASHED = [s for s in STRATEGIES if s != "predefined"]
+HASHED = [s for s in STRATEGIES if s not in ("predefined", "by_user")]
 SHARE = 0.2
 CUT = datetime(2011, 2, 11, tzinfo=UTC)
 """Day 15,016: the last four of the twenty are test."""

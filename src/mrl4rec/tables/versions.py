@@ -25,10 +25,10 @@ from mrl4rec.tables.table import DELTA_PROPERTIES
 OUTPUTS = {
     "sources": ("reviews", "quarantine"),
     "interactions": ("users", "items"),
-    "splits": (),
+    "splits": ("sequence_splits",),
     "sequences": (),
 }
-"""The other tables of the stage that each marker stands for."""
+"""The other tables of the stage that each marker stands for; a commit need not have all of them."""
 
 
 def newest_good(settings: Settings, dataset: str, marker: str) -> Commit | None:
@@ -79,7 +79,7 @@ def restore(settings: Settings, dataset: str, marker: str, commit: Commit | None
             continue
         if commit is None:
             _empty(delta, table)
-        else:
+        elif table == marker or table in commit.outputs:
             _go_back(delta, commit.table_version(table))
 
 

@@ -1,4 +1,4 @@
-"""Tables: the k-core and the reading of a dump, against Polars and DuckDB, and on Spark."""
+"""Tables: k-core, sequences and the reading of a dump, against Polars and DuckDB, and on Spark."""
 
 from __future__ import annotations
 
@@ -35,6 +35,20 @@ def kcore(context: Context) -> Iterator[Row]:
 
     what = "Polars, in memory from the same files, not written"
     yield from _two_sizes("kcore", context, work, ours, [(what, polars, (4.0, 3.0))])
+
+
+def sequences(context: Context) -> Iterator[Row]:
+    """From the reviews of all users and items to sequences in Delta, the process as a whole."""
+    rows = context.sizes[-1]
+    warehouse = context.reviews(rows)
+    for name in ("users", "items", "interactions", "sequences"):
+        shutil.rmtree(warehouse / "planted" / name, ignore_errors=True)
+    env = {"MRL4REC_WAREHOUSE": str(warehouse)}
+    child.python("-m", "jobs.kcore", "--dataset", "planted", "--kcore", "0", env=env)
+    outcome = child.python("-m", "jobs.sequences", "--dataset", "planted", env=env)
+    events = outcome.answer()["events"]
+    work = f"sequences of {events:,} reviews, from Delta to Delta"
+    yield row("sequences", work, ({"seconds": outcome.seconds}, outcome), Target("seconds", 60))
 
 
 def ingest(context: Context) -> Iterator[Row]:
