@@ -1,4 +1,4 @@
-"""``mrl4rec recommend``: one user's list, looked up or computed."""
+"""``mrl4rec recommend``: the list of a user or a history, looked up or computed."""
 
 from __future__ import annotations
 
@@ -17,35 +17,54 @@ with lazy.imports():
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
-    """The user, and the form of the list."""
+    """The user or the history, and the form of the list."""
     add = command.add_argument
     champion.add_dataset(command)
     add("--model", metavar="MODEL", help=f"{champion.A_MODEL}; unset: the model in service")
-    add("--user", required=True, metavar="ID", help="the dump's user id")
+    who = command.add_mutually_exclusive_group(required=True)
+    who.add_argument("--user", metavar="ID", help="the dump's user id")
+    who.add_argument(
+        "--history",
+        metavar="ITEM,ITEM,…",
+        help="the dump's item ids, oldest first, for models that score by what a user had",
+    )
     add("--n", type=champion.positive, help="items; unset: as many as the table has")
     add("--width", type=champion.positive, help="first so many dimensions; unset: all")
 
 
 def run(arguments: argparse.Namespace) -> Any:
-    """One user's list."""
+    """The list."""
     settings = Settings()
     dataset = champion.dataset_of(settings, arguments.dataset)
     key = models.find(settings, arguments.model, dataset).key if arguments.model else None
-    found = personal.for_user(
-        settings, dataset, arguments.user, arguments.n, arguments.width, model=key
-    )
+    form = (arguments.n, arguments.width)
+    if arguments.history is None:
+        found = personal.for_user(settings, dataset, arguments.user, *form, model=key)
+    else:
+        items = [item.strip() for item in arguments.history.split(",") if item.strip()]
+        found = personal.for_history(settings, dataset, items, *form, model=key)
     if arguments.json:
         return asdict(found)
     model = ledger.short(found.model)
-    print(f"for {found.user_id}, by {found.by} of {model}, from the {found.source}")
+    whom = "this history" if found.user_id is None else found.user_id
+    print(f"for {whom}, by {found.by} of {model}, from the {found.source}")
     scores = [None if row["score"] is None else f"{row['score']:.4f}" for row in found.rows]
     console.table(
         "" if found.width is None else f"width {found.width}",
         ["rank", "item", "score"],
         [[r["rank"], r["item_id"], score] for r, score in zip(found.rows, scores, strict=True)],
     )
-    if not found.known:
+    if found.user_id is None:
+        _tell_of_history(found)
+    elif not found.known:
         print("nobody of this id is among the users: this is what most people took")
     elif found.by == "popularity":
         print("the model has seen nothing of this user: this is what most people took")
     return None
+
+
+def _tell_of_history(found: Any) -> None:
+    if found.left_out:
+        print(f"{found.left_out} items of the history are not known to the model and were left out")
+    if not found.known:
+        print("the history has no item that the model knows: this is what most people took")

@@ -16,6 +16,7 @@ import pytest
 
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
+from mrl4rec.models import resolve
 from mrl4rec.serving.registry import change, ledger
 from mrl4rec.serving.registry.agree import bring_into_agreement
 from mrl4rec.serving.registry.aliases import TAG_KEY, Aliases, name_of
@@ -23,6 +24,7 @@ from mrl4rec.serving.registry.ledger import Entry
 from mrl4rec.tracking.push import client
 from tests.flows.dumps import mrl4rec
 from tests.flows.parsed import answer, parsed
+from tests.mrl4rec.models.sequential.sequence_samples import untrained
 from tests.mrl4rec.serving import registry_samples as world
 
 DATASET = world.DATASET
@@ -86,6 +88,27 @@ def test_a_story_from_the_command_line(ask: Ask) -> None:
     assert swept == {"users": 0, "items": 0, "interactions": 0, "recommendations": 1}
     assert {r["table"]: r["files"] for r in ask("vacuum", "--keep-days", "0")} == swept
     assert ask("registry")["ok"]
+
+
+def test_a_history_from_the_command_line(
+    ask: Ask, store: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = [[2, 0], [4, 2], [], [0, 2, 3], [3, 2, 1, 0], [0, 1, 2, 3]]
+    method = resolve("ComiRec-SA").changed(dim=8)
+    said = {"method": method.as_dict(), "method_name": method.name}
+    world.model(store, "c", untrained("ComiRec-SA", lists, 5), **said)
+    assert ask("promote", "ccc", "--why", "in order", "--n", "3")["champion"] == "c" * 64
+    found = ask("recommend", "--history", "i2, i0", "--n", "3")
+    assert (found["user_id"], found["by"], found["left_out"]) == (None, "model", 0)
+    assert {row["item_id"] for row in found["rows"]} == {"i1", "i3", "i4"}
+    of_user = ask("recommend", "--user", "a", "--n", "3")
+    assert (of_user["source"], of_user["by"]) == ("table", "model")
+    answer("recommend", "--history", "x")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "1 items of the history" in text
+    assert "popularity" in text
+    with pytest.raises(UsageError, match="reads no histories"):
+        ask("recommend", "--history", "i2", "--model", "aaa")
 
 
 def test_tables_for_people(ask: Ask, capsys: pytest.CaptureFixture[str]) -> None:

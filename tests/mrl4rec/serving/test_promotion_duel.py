@@ -12,15 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrl4rec.core.errors import Mrl4recError, UsageError
-from mrl4rec.data.interactions import Interactions, from_pairs
+from mrl4rec.data.interactions import Interactions, from_pairs, from_sequences
+from mrl4rec.data.sequences import Sequences, histories
 from mrl4rec.evaluation.ranking import evaluate, topk
 from mrl4rec.evaluation.slices import POPULARITY, by_activity, by_popularity
 from mrl4rec.kernels.csr import csr
 from mrl4rec.models.model_folder import Loaded
-from mrl4rec.models.scorers import CountModel, FactorModel
+from mrl4rec.models.scorers import CountModel, FactorModel, ItemItemModel
 from mrl4rec.serving.promotion.duel import duel, shared_widths
 from mrl4rec.serving.promotion.per_user import METRICS, SLICED, read
-from tests.mrl4rec.models.model_samples import real_factors, sparse
+from tests.mrl4rec.models.model_samples import real_factors, rows, sparse
+from tests.mrl4rec.models.sequential.sequence_samples import untrained
 from tests.mrl4rec.serving.duel_samples import duel_of, loaded, side
 
 TRAIN = [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
@@ -241,3 +243,66 @@ def test_what_is_no_duel_is_refused() -> None:
         duel([one], [two], nobody)
     with pytest.raises(Mrl4recError, match="80 users × 60 items"):
         duel([one], [two], window())
+
+
+def in_order() -> Interactions:
+    """User 0 has 0, 1, then 2; user 1 has 1, 0, then 3 and 0 again; user 2 has no target."""
+    rows = histories([[0, 1, 2], [1, 0, 3, 0], [0, 3]], 5)
+    folds = np.array([0, 0, 2, 0, 0, 2, 2, 0, 0], dtype=np.int8)
+    return from_sequences(Sequences(rows, folds))
+
+
+def follows(data: Interactions, n_items: int = 5) -> Loaded:
+    """After 1 comes 2, after 0 comes 3, after anything else 4; all events read, targets too."""
+    weights = np.zeros((n_items, n_items), np.float32)
+    weights[:, -1] = 1
+    weights[0, 3], weights[1, 2] = 2, 2
+    assert data.sequences is not None
+    events = data.sequences.events.within(n_items)
+    model = ItemItemModel(weights, events.newest(1).csr(), last=1)
+    return loaded(model, rows([0, 1, 2], [0, 1, 3], [0, 3], n_items=n_items))
+
+
+def test_histories_end_where_the_window_begins() -> None:
+    data = in_order()
+    found = duel([follows(data)], [follows(data)], data)
+    assert found.users_E.tolist() == [0, 1]
+    assert found.champion.ndcg_ESW[:, 0, 0].tolist() == [1, 1]
+    assert found.history_E.tolist() == [2, 2]
+
+
+def test_a_sequential_model_reads_the_histories_before_the_window() -> None:
+    data = in_order()
+    assert data.sequences is not None
+    before = data.sequences.before("test")
+    known = rows([0, 1, 2], [0, 1, 3], [0, 3], n_items=5)
+    mine = untrained("ComiRec-SA", [[4], [4]], 5)  # of then: other histories, one user less
+    now = loaded(mine.bound(before), known)
+    then = loaded(mine, csr(np.array([0, 1]), np.array([4, 4]), 2, 5))._replace(seen=known)
+    found = duel([then], [now], data)
+    assert found.widths == (None, 4)
+    np.testing.assert_array_equal(found.champion.ndcg_ESW, found.challenger.ndcg_ESW)
+
+
+def test_items_that_a_model_does_not_know_are_no_part_of_its_histories() -> None:
+    rows_ = histories([[0, 1, 4, 2]], 5)
+    data = from_sequences(Sequences(rows_, np.array([0, 0, 0, 2], dtype=np.int8)))
+    known = rows([0, 1, 2], n_items=4)
+    weights = np.zeros((4, 4), np.float32)
+    weights[1, 2] = 1
+    model = ItemItemModel(weights, rows([1], n_items=4), last=1)
+    found = duel([loaded(model, known)], [loaded(model, known)], data)
+    assert found.champion.ndcg_ESW[:, 0, 0].tolist() == [1]
+
+
+def test_a_model_of_sequences_is_not_judged_on_a_split_of_pairs() -> None:
+    reading = [
+        loaded(
+            untrained("ComiRec-SA", [[0], [0, 1], [2], [3]], 5), rows([], [], [], [], n_items=5)
+        ),
+        follows(in_order()),
+    ]
+    for model in reading:
+        with pytest.raises(UsageError, match="reads sequences") as refused:
+            duel([by_order(4, 3, 2, 1, 0)], [model], window())
+        assert "--sequences" in str(refused.value.todo)

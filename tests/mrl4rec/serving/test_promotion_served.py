@@ -14,9 +14,16 @@ from hypothesis import strategies as st
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.evaluation.ranking import evaluate, recommend, topk
 from mrl4rec.kernels.csr import Csr, csr
-from mrl4rec.models.scorers import CountModel, FactorModel
+from mrl4rec.models.scorers import CountModel, FactorModel, InterestModel, ItemItemModel
 from mrl4rec.serving.promotion.served import Served
-from tests.mrl4rec.models.model_samples import kinds, real_factors, rows, sparse
+from tests.mrl4rec.models.model_samples import (
+    kinds,
+    real_factors,
+    rows,
+    sparse,
+    whole_interests,
+)
+from tests.mrl4rec.models.sequential.sequence_samples import looked, untrained
 from tests.mrl4rec.serving.duel_samples import loaded
 
 
@@ -77,10 +84,11 @@ def test_lists_equal_a_naive_ranking(
     offered = np.ones(present[1], bool) if all_offered else rng.random(present[1]) < 0.8
     pop = CountModel(np.bincount(seen.indices, minlength=items), users)
     made = kinds(rng, users, items, seen)
-    for model in [*made[:3], pop, made[4]]:
+    several = whole_interests(rng, users, items)
+    for model in [*made[:3], pop, made[4], several]:
         served = Served(loaded(model, seen), *present, None if all_offered else offered)
         assert (served.n_users, served.n_items, served.kind) == (*present, model.kind)
-        for width in (None, 2) if isinstance(model, FactorModel) else (None,):
+        for width in (None, 2) if isinstance(model, FactorModel | InterestModel) else (None,):
             found, _ = recommend(served, np.arange(present[0]), masked, k, width, device=device)
             assert found.tolist() == naive(model, seen, masked, k, width, offered), model.kind
 
@@ -120,6 +128,42 @@ def test_who_knows_everybody_and_everything_is_not_copied() -> None:
     model = real_factors(rng, 2, 3, 4)
     assert Served(loaded(model, seen), 2, 3).plain is model
     assert Served(loaded(model, seen), 2, 4).plain is not model
+
+
+HISTORIES = [[0, 1], [2, 5], [], [3, 4, 3], [4]]
+"""Of the first five users; user 4 was not trained on."""
+
+
+@pytest.mark.parametrize("name", ["YouTubeDNN", "ComiRec-SA", "normalised"])
+def test_a_sequential_model_serves_those_with_a_history(name: str) -> None:
+    rng = np.random.default_rng(3)
+    vectors = [rng.normal(size=shape).astype(np.float32) for shape in ((5, 3, 8), (6, 8))]
+    if name == "normalised":  # user 2 has a history too
+        model = looked(*vectors, normalised=True, widths=(4, 8))
+    else:
+        model = untrained(name, HISTORIES, 6)
+    known = np.flatnonzero(model.histories.lengths > 0)
+    seen = rows(*(sorted({*row}) for row in HISTORIES[:4]), [], n_items=6)
+    served = Served(loaded(model, seen), 7, 9)
+    masked, own = wider(seen, 7, 9), seen
+    for width in (4, None):
+        items, scores = recommend(model, known, own, 6, width)
+        found = recommend(served, known, masked, 6, width)
+        there = items >= 0
+        np.testing.assert_array_equal(found[0][there], items[there])
+        np.testing.assert_array_equal(found[1][there], scores[there])
+        assert (found[0][~there] >= 6).all()  # items it does not know come last
+    strangers = np.setdiff1d(np.arange(7), known)
+    popular = CountModel(np.bincount(seen.indices, minlength=9), 7)
+    want, _ = recommend(popular, strangers, masked, 6)
+    assert recommend(served, strangers, masked, 6)[0].tolist() == want.tolist()
+
+
+def test_an_item_item_model_serves_those_whose_history_it_has() -> None:
+    weights = np.arange(9, dtype=np.float32).reshape(3, 3)
+    model = ItemItemModel(weights, rows([0], [2], [], n_items=3))
+    served = Served(loaded(model, rows([0], [], [1], n_items=3)), 3, 3)
+    assert served.known_U.tolist() == [True, True, False]
 
 
 def test_large_scores_stay_above_the_unknown_and_all_are_finite() -> None:

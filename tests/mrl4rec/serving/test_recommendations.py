@@ -18,13 +18,16 @@ from hypothesis import strategies as st
 from mrl4rec.core import stage
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
+from mrl4rec.evaluation.ranking import recommend
 from mrl4rec.evaluation.ranking.topk import tie_order
+from mrl4rec.models import resolve
 from mrl4rec.models.scorers import CountModel
 from mrl4rec.serving.registry import ledger, lists, personal, recommendations
 from mrl4rec.serving.registry.ledger import Entry
 from mrl4rec.serving.registry.lists import Shape
 from mrl4rec.tables import RECOMMENDATIONS
 from tests.mrl4rec.models import model_samples
+from tests.mrl4rec.models.sequential.sequence_samples import untrained
 from tests.mrl4rec.serving import registry_samples as world
 
 DATASET = world.DATASET
@@ -319,6 +322,59 @@ def test_what_cannot_be_answered_is_said(settings: Settings) -> None:
     world.folder(settings, key).rename(settings.warehouse / "elsewhere")
     with pytest.raises(recommendations.ModelAmiss, match=r"model\.json is missing"):
         personal.for_user(settings, DATASET, "a")
+
+
+HAD = [[2, 0], [4, 2], [], [0, 2, 3], [3, 2, 1, 0], [0, 1, 2, 3]]
+"""The model's six users, in order."""
+
+
+def in_order(settings: Settings, name: str, letter: str = "c") -> str:
+    """A sequential model of the first users and items; its stage key."""
+    method = resolve(name).changed(dim=8)
+    said = {"method": method.as_dict(), "method_name": name}
+    return world.model(settings, letter, untrained(name, HAD, 5), **said)
+
+
+@pytest.mark.parametrize("name", ["YouTubeDNN", "ComiRec-SA"])
+def test_a_sequential_model_has_lists_for_everybody(settings: Settings, name: str) -> None:
+    world.core(settings)
+    key = in_order(settings, name)
+    in_service(settings, key)
+    commit = made(settings, key, Shape(6, (4,)))
+    assert (commit.summary["dim"], commit.summary["by_popularity"]) == (8, 3)
+    model, loaded = untrained(name, HAD, 5), recommendations.load(world.folder(settings, key))
+    known = [0, 1, 3, 4, 5]
+    for width in (None, 4):
+        items, scores = recommend(model, np.array(known), loaded.consumed, 6, width)
+        found = world.lists(settings, width)
+        for row, user in enumerate(known):
+            pairs = zip(items[row].tolist(), scores[row].tolist(), strict=True)
+            own = [(f"i{item}", score) for item, score in pairs]
+            # user 0 has had i4 since; i5 is newer than the model
+            own = [pair for pair in own if pair[0] != "i-1" and (user, pair[0]) != (0, "i4")]
+            assert found[world.USERS[user]] == [*own, ("i5", None)]
+            by_key = personal.for_user(settings, DATASET, world.USERS[user], 7, width, model=key)
+            assert (by_key.source, listed(by_key)) == ("model", found[world.USERS[user]])
+        assert found["h"][0] == world.FULL["h"][0]
+
+
+def test_a_list_for_a_history(settings: Settings) -> None:
+    world.core(settings)
+    key = in_order(settings, "ComiRec-SA")
+    in_service(settings, key)
+    answer = personal.for_history(settings, DATASET, ["i2", "i0"], 3)
+    assert (answer.user_id, answer.by, answer.known, answer.left_out) == (None, "model", True, 0)
+    items, scores = recommend(untrained("ComiRec-SA", HAD, 5), np.array([0]), world.seen(), 3)
+    assert listed(answer) == [(f"i{i}", s) for i, s in zip(items[0], scores[0], strict=True)]
+    some = personal.for_history(settings, DATASET, ["i5", "i2", "x", "i0"], 3)
+    assert (some.left_out, listed(some)) == (2, listed(answer))
+    for items_ in (["x"], []):
+        none = personal.for_history(settings, DATASET, items_, 2, width=4)
+        assert (none.by, none.known, listed(none)) == ("popularity", False, [("i2", 5), ("i0", 4)])
+    with pytest.raises(UsageError, match=r"(?s)width 9 is not possible.*1 … 8"):
+        personal.for_history(settings, DATASET, ["i2"], width=9)
+    with pytest.raises(UsageError, match="reads no histories"):
+        personal.for_history(settings, DATASET, ["i2"], model=world.model(settings))
 
 
 PAIR = st.tuples(st.integers(0, 5), st.integers(0, 7))

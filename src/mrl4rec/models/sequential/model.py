@@ -88,6 +88,10 @@ class SequenceModel:
         """The same model for other users, or for the same at another time."""
         return replace(self, histories=histories)
 
+    def alone(self, users_B: NDArray[np.integer]) -> SequenceModel:
+        """The same model in which only these users have their histories: cheap to ask for them."""
+        return self.bound(self.histories.alone(users_B))
+
     def encode(self, histories: Histories) -> Floats:
         """(B, K, d) the vectors that these histories give, each read alone."""
         net = self._net

@@ -17,15 +17,19 @@ from numpy.typing import NDArray
 
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.data.interactions import Interactions
+from mrl4rec.data.sequences import Histories
 from mrl4rec.evaluation.ranking.metrics import PER_USER, per_user
 from mrl4rec.evaluation.ranking.search import search
 from mrl4rec.evaluation.ranking.topk import Query, columns
 from mrl4rec.evaluation.slices import POPULARITY, truth_by_popularity
 from mrl4rec.kernels.csr import Csr
+from mrl4rec.models.histories import bound, reads, reads_order
 from mrl4rec.models.model_folder import Loaded
 from mrl4rec.models.scorers import FactorModel, Scorer
+from mrl4rec.models.sequential.model import SequenceModel
 from mrl4rec.serving.promotion.per_user import METRICS, Duel, K, Recipe, Side, Values
 from mrl4rec.serving.promotion.served import Served
+from mrl4rec.tables.splits import BEFORE
 
 NDCG, RECALL = (PER_USER.index(name.partition("@")[0]) for name in METRICS)
 
@@ -41,12 +45,15 @@ def duel(
 ) -> Duel:
     """Rank both sides, each one or several seeds of one recipe, for all users with test pairs.
 
-    ``data`` is the judged split: train and valid lie before the window and are left out of the
-    lists, test is the window. Raises UsageError where a side has no model or mixes recipes,
-    Mrl4recError where nobody has test pairs or a model has more users or items than the data.
+    ``data`` is the judged split: train, valid and histories lie before the window and are left out
+    of the lists, test is the window. In a split of sequences, models that score by histories read
+    those that end where the window begins. Raises UsageError where a side has no model or mixes
+    recipes, or where a model reads sequences and the split has none, Mrl4recError where nobody has
+    test pairs or a model has more users or items than the data.
     """
-    sides = (champions, challengers)
-    recipes = [_recipe(side) for side in sides]
+    recipes = [_recipe(side) for side in (champions, challengers)]
+    before = data.sequences.before("test") if data.sequences else None
+    sides = [[_bound(one, before) for one in side] for side in (champions, challengers)]
     field = Field.of(data, shared_widths([*champions, *challengers]))
     found = [
         Side(recipe, *_stacked([field.rank(one, device, memory_mb, n_threads) for one in side]))
@@ -57,10 +64,25 @@ def duel(
     return Duel(data.split_key, users, history, field.widths, *found)
 
 
+def _bound(loaded: Loaded, before: Histories | None) -> Loaded:
+    """The model with the histories before the window, of items that it knows."""
+    model = loaded.model
+    if before is not None and reads(model):
+        return loaded._replace(model=bound(model, before.within(model.n_items)))
+    if reads_order(model):
+        raise UsageError(
+            f"{loaded.card.method_name} reads sequences, and the window is of a split of pairs",
+            where=f"model {loaded.card.stage_key[:12]}",
+            todo="judge it on a split of sequences: mrl4rec split --sequences --split since",
+        )
+    return loaded
+
+
 def shared_widths(models: Sequence[Loaded]) -> tuple[int | None, ...]:
     """None, the whole model, and the widths that all models have, without the whole of all."""
     shared = set.intersection(*({w for w in one.model.widths if w} for one in models))
-    whole = {one.model.dim for one in models if isinstance(one.model, FactorModel)}
+    vectors = (FactorModel, SequenceModel)
+    whole = {one.model.dim for one in models if isinstance(one.model, vectors)}
     return (None, *sorted(width for width in shared if {width} != whole))
 
 
@@ -78,7 +100,7 @@ class Field:
 
     @staticmethod
     def of(data: Interactions, widths: tuple[int | None, ...]) -> Field:
-        seen, truth = data.csr("train", "valid"), data.csr("test")
+        seen, truth = data.csr(*BEFORE["test"]), data.csr("test")
         users = np.flatnonzero(truth.degrees > 0)
         if not len(users):
             raise Mrl4recError(

@@ -36,7 +36,7 @@ class Recipe:
     method: str
     levels: tuple[int, ...] | None
     kind: str
-    """``factors``, ``mixture``, ``item_item`` or ``counts``."""
+    """``factors``, ``mixture``, ``sequential``, ``item_item`` or ``counts``."""
     models: tuple[str, ...]
     """Stage key of each model."""
     seeds: tuple[int | None, ...]

@@ -1,14 +1,15 @@
 """A trained model as it serves the people of today, those it knows and those it does not.
 
 Ids are append-only, so the users and items of a model are the first of the present ones. A user it
-has no training pair of gets the popularity list of its own training pairs; an item it has no
-training pair of ranks below every item it knows, in the order of ties.
+has no training pair of (or no history, if it scores by those) gets the popularity list of its own
+training pairs; an item it has no training pair of ranks below every item it knows, in the order of
+ties. A sequential model has the histories it is bound to: as loaded, those of its folder.
 
-Both are said by two numbers in front of every vector (factors) or two rows below the matrix
-(item-item), so that the result is again a model of a kind that the compiled searches know. What
-they add to the score of a known user and item is exactly 0: that score keeps its bits.
+Both are said by two numbers in front of every vector (factors, interests) or two rows below the
+matrix (item-item), so that the result is again a model of a kind that the compiled searches know.
+What they add to the score of a known user and item is exactly 0: that score keeps its bits.
 
-Shapes: U present users, I present items, d dimensions.
+Shapes: U present users, I present items, K vectors a user, d dimensions.
 """
 
 from __future__ import annotations
@@ -20,16 +21,20 @@ from numpy.typing import NDArray
 
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.evaluation.ranking.topk import plain
 from mrl4rec.kernels.csr import csr
+from mrl4rec.models.histories import known_users
 from mrl4rec.models.model_folder import Loaded
 from mrl4rec.models.scorers import (
     CountModel,
     FactorModel,
     Floats,
+    InterestModel,
     ItemItemModel,
     MixtureModel,
     Scorer,
 )
+from mrl4rec.models.scorers.interests import unit
 
 with lazy.imports():
     from scipy import sparse
@@ -68,8 +73,8 @@ class Served:
         """Training pairs of each item that is offered."""
         if offered is not None:
             self.pairs_I[~offered] = 0
-        self.known_U = padded(seen.degrees, n_users) > 0
-        self.plain = self._plain(model)
+        self.known_U = padded(known_users(model, seen), n_users)
+        self.plain = self._plain(plain(model))
 
     @property
     def n_users(self) -> int:
@@ -106,6 +111,8 @@ class Served:
             )
         if isinstance(model, FactorModel):
             return _factors(model, self.known_U, self.pairs_I)
+        if isinstance(model, InterestModel):
+            return _interests(model, self.known_U, self.pairs_I)
         if isinstance(model, ItemItemModel):
             return _item_item(model, self.known_U, self.pairs_I)
         if isinstance(model, MixtureModel):
@@ -124,6 +131,33 @@ class LedFactors(FactorModel):
     def width(self, width: int | None) -> int:
         """A width as a number of dimensions of the vectors held; UsageError outside 1 … d."""
         return LEAD + super().width(width)
+
+
+class LedInterests(InterestModel):
+    """Several vectors a user with ``LEAD`` numbers in front that every width keeps."""
+
+    @property
+    def dim(self) -> int:
+        """Full width d, without the numbers in front."""
+        return super().dim - LEAD
+
+    def width(self, width: int | None) -> int:
+        """A width as a number of dimensions of the vectors held; UsageError outside 1 … d."""
+        return LEAD + super().width(width)
+
+    def cut(self, width: int | None) -> InterestModel:
+        """The model of the first ``width`` numbers held, those in front among them."""
+        users, items = self.user_interests[:, :, :width], self.item_vectors[:, :width]
+        if self.normalised:
+            users, items = (
+                np.concatenate([side[..., :LEAD], unit(side[..., LEAD:])], axis=-1)
+                for side in (users, items)
+            )
+        return InterestModel(users, items)
+
+    def scores(self, users_B: NDArray[np.integer], width: int | None = None) -> Floats:
+        """(B, I) largest inner products of the first ``width`` dimensions."""
+        return self.cut(self.width(width)).scores(users_B)
 
 
 class LedRows:
@@ -148,18 +182,37 @@ class LedRows:
 
 
 def _factors(model: FactorModel, known_U: NDArray[np.bool_], pairs_I: NDArray[Any]) -> LedFactors:
+    """The vectors, led."""
+    vectors = _led(model.user_vectors[:, None], model.item_vectors, known_U, pairs_I)
+    return LedFactors(vectors[0][:, 0], vectors[1], widths=model.widths)
+
+
+def _interests(
+    model: InterestModel, known_U: NDArray[np.bool_], pairs_I: NDArray[Any]
+) -> LedInterests:
+    """The vectors, led; all vectors of a user alike, so that the largest product is led too."""
+    if model.pooling != "max":
+        raise Mrl4recError("a model that sums over a user's vectors cannot be served")
+    vectors = _led(model.user_interests, model.item_vectors, known_U, pairs_I)
+    return LedInterests(*vectors, widths=model.widths, normalised=model.normalised)
+
+
+def _led(
+    users_UKd: Floats, items_Id: Floats, known_U: NDArray[np.bool_], pairs_I: NDArray[Any]
+) -> tuple[Floats, Floats]:
     """score = popular_u · pairs_i − unknown_i · low + <u, i>, with vectors of 0 for the unknown."""
-    users = np.zeros((len(known_U), LEAD + model.dim), dtype=np.float32)
-    items = np.zeros((len(pairs_I), LEAD + model.dim), dtype=np.float32)
-    users[: model.n_users, LEAD:] = model.user_vectors
-    items[: model.n_items, LEAD:] = model.item_vectors
+    n_users, interests, dim = users_UKd.shape
+    users = np.zeros((len(known_U), interests, LEAD + dim), dtype=np.float32)
+    items = np.zeros((len(pairs_I), LEAD + dim), dtype=np.float32)
+    users[:n_users, :, LEAD:] = users_UKd
+    items[: len(items_Id), LEAD:] = items_Id
     users[~known_U] = 0
     items[pairs_I == 0] = 0
-    largest = _largest(users) * _largest(items) * model.dim
-    users[:, 0], users[:, 1] = ~known_U, 1
+    largest = _largest(users) * _largest(items) * dim
+    users[:, :, 0], users[:, :, 1] = ~known_U[:, None], 1
     items[:, 0] = pairs_I
     items[pairs_I == 0, 1] = -_low(largest, pairs_I)
-    return LedFactors(users, items, widths=model.widths)
+    return users, items
 
 
 def _item_item(

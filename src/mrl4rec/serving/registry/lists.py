@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mrl4rec.core.errors import UsageError
+from mrl4rec.evaluation.cut import WITH_VECTORS
 from mrl4rec.evaluation.ranking import topk
 from mrl4rec.evaluation.ranking.search import search
 from mrl4rec.kernels.csr import Csr
@@ -49,7 +50,7 @@ class Shape:
 
 def dim(card: ModelCard) -> int:
     """Dimensions of a model's vectors; 0 for one without."""
-    return card.shapes["user_vectors"][1] if card.kind == "factors" else 0
+    return card.shapes["item_vectors"][1] if card.kind in WITH_VECTORS else 0
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ class People:
 class Lists:
     """One model's lists of the people there are.
 
-    A user the model has no training pair of gets what most people took. What a user has had, as its
-    folder or the pairs of now have it, is left out. Items the model does not know come
-    last, without a score. Raises UsageError where a width is impossible, Mrl4recError where the
-    model has more users or items than there are.
+    A user the model has no training pair of (or no history) gets what most people took. What a
+    user has had, as its folder or the pairs of now have it, is left out. Items the model does not
+    know come last, without a score. Raises UsageError where a width is impossible, Mrl4recError
+    where the model has more users or items than there are.
     """
 
     def __init__(
