@@ -11,7 +11,7 @@ from mrl4rec.core import lazy
 with lazy.imports():
     from mrl4rec.data import catalog
 
-COLUMNS = ["name", "title", "kcore", "split", "licence"]
+COLUMNS = ["name", "title", "kcore", "split", "sequence_split", "licence"]
 
 
 def add_options(command: argparse.ArgumentParser) -> None:

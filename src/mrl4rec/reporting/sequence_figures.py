@@ -61,12 +61,13 @@ def diversity(groups: Sequence[Group]) -> Any:
         return None
     metric, k = headline([run for group in groups for run in group.runs])
     figure, axes = panel()
-    look_of = looks([group for _, group, _, _ in points])
+    look_of, labels = looks(groups), [group.label for _, group, _, _ in points]
     for count, group, cosine, value in points:
         look = {**look_of[group.name], "linestyle": "none"}
         axes.errorbar(
             cosine.mean, value.mean, xerr=cosine.sd, yerr=value.sd, capsize=2, elinewidth=0.8,
-            label=f"{group.name}, K {count}", **look,
+            label=f"{group.label if labels.count(group.label) == 1 else group.name}, K {count}",
+            **look,
         )  # fmt: skip
     axes.margins(0.1)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
