@@ -12,7 +12,7 @@ import pytest
 from mrl4rec import reporting as report
 from mrl4rec.core.settings import Settings
 from mrl4rec.models import resolve
-from mrl4rec.reporting import answers, claims, command, markdown, reconstructed, sequence_views
+from mrl4rec.reporting import answers, caveats, claims, command, markdown, sequence_views
 from mrl4rec.reporting.comparable import heats
 from mrl4rec.reporting.contest import contests
 from mrl4rec.reporting.per_user import Place
@@ -26,6 +26,7 @@ MADE = {"events": 9, "sequences": 4, "longest": 3, "repeated": 0, "repeats": Fal
         "max_length": 50}  # fmt: skip
 OF_SEQUENCES = Counts(strategy="by_user", sequences=MADE)
 FREE = {"recall_unmasked": 0.4, "ndcg_unmasked": 0.3, "hr_unmasked": 0.5, "ndcg_hits_unmasked": 0.6}
+CAVEAT = resolve("MTMI").caveat
 USERS = 40
 
 
@@ -94,10 +95,10 @@ def test_the_page_has_a_part_for_sequences(settings: Settings, tmp_path: Path) -
     for figure in ("by-interests", "diversity", "masked"):
         assert f'id="shop-0-clean-{figure}' in html
     assert 'id="shop-0-clean-questions"' in html
-    assert reconstructed.NOTE in html
+    assert CAVEAT in html
     text = markdown.write(settings, ["shop"], tmp_path / "page.md").read_text()
     assert sequence_views.MERGED in text
-    assert reconstructed.NOTE in text
+    assert CAVEAT in text
     drawn = report.plots(settings, ["shop"], tmp_path / "plots")
     assert {"by_interests.png", "diversity.png", "masked.png"} <= {path.name for path in drawn}
 
@@ -106,7 +107,7 @@ def test_pairs_have_no_such_part(settings: Settings, tmp_path: Path) -> None:
     build(settings, Counts(), (Model("Pop", 0.02), Model("EASE", 0.03)))
     html = report.build(settings, ["shop"], tmp_path / "page.html").read_text()
     assert "clean-sequences" not in html
-    assert reconstructed.SIGN not in html
+    assert caveats.SIGN not in html
 
 
 def test_questions_are_answered_by_paired_tests(settings: Settings) -> None:
@@ -125,7 +126,7 @@ def test_questions_are_answered_by_paired_tests(settings: Settings) -> None:
     board = io.StringIO()
     report.print_leaderboard(report.leaderboard(settings, "shop"), board)
     assert "by_user of sequences" in board.getvalue()
-    assert reconstructed.NOTE[:40] in board.getvalue()
+    assert CAVEAT[:40] in board.getvalue()
 
 
 def test_unmasked_values_are_compared_of_the_users_who_have_them(settings: Settings) -> None:

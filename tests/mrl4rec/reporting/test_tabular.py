@@ -126,9 +126,7 @@ def test_what_is_not_significantly_different_from_the_best_is_marked(
     assert [line.split(" | ")[0] for line in lines] == ["| BPR"]
     latex = report.as_latex(rows, settings)
     check_latex(latex)
-    assert [r.split(" & ")[0] for r in latex.splitlines() if r.count("dagger") == 6] == [
-        "BPR"
-    ]
+    assert [r.split(" & ")[0] for r in latex.splitlines() if r.count("dagger") == 6] == ["BPR"]
     assert "dagger" in latex.partition(r"\end{tabular}")[0].partition(r"\caption")[2]
 
 
