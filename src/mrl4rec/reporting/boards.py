@@ -49,8 +49,8 @@ SECTIONS = (
     Section("significance", "Significance", "Means with 95 % intervals over users. Rows joined by "
             "a bar at the right are not significantly different (sign-flip test of every pair, "
             "user by user, a user's mean over seeds; corrected after Holm, 5 %).", ("standing",)),
-    Section("users", "By user", "How the metric is distributed over users; on a split of pairs also "
-            "its mean over users with so many training pairs.", ("per_user", "by_activity")),
+    Section("users", "By user", "How the metric is distributed over users; on a split of pairs "
+            "also its mean over users with so many training pairs.", ("per_user", "by_activity")),
     Section("items", "By item popularity", "The metric on test items of one group alone: thirds of "
             "all training pairs, from the most popular items (head) down, and items without "
             "training pairs (new).", ("by_popularity",)),
