@@ -55,7 +55,17 @@ def test_which_take_levels_and_seeds() -> None:
     assert {name for name, m in METHODS.items() if m.has_levels} == {
         "BPR-M", "MRL-D", "MRL-M", "LHANS",
     }  # fmt: skip
-    fixed = {"Pop", "RecentPop", "EASE", "ItemCF", "RP3beta", "SLIM", "EASE-SVD"}
+    fixed = {
+        "Pop",
+        "RecentPop",
+        "EASE",
+        "ItemCF",
+        "RP3beta",
+        "SLIM",
+        "EASE-SVD",
+        "LastItem",
+        "SeqRules",
+    }
     assert {name for name, m in METHODS.items() if m.deterministic} == fixed
     assert {name for name, m in METHODS.items() if m.closed_form} == fixed | {"iALS", "iALS-wide"}
 
