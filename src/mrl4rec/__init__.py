@@ -18,8 +18,10 @@ if TYPE_CHECKING:
         EASE,
         IALS,
         MRL,
+        MTMI,
         Dataset,
         Model,
+        SASRec,
         Warehouse,
         compare,
         evaluate,
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
         to_latex,
     )
 
-__all__ = ["BPR", "DNS", "EASE", "IALS", "MRL", "Dataset", "Model", "Warehouse", "compare",
-           "evaluate", "leaderboard", "load", "methods", "to_latex"]  # fmt: skip
+__all__ = ["BPR", "DNS", "EASE", "IALS", "MRL", "MTMI", "Dataset", "Model", "SASRec", "Warehouse",
+           "compare", "evaluate", "leaderboard", "load", "methods", "to_latex"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

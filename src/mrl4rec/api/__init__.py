@@ -18,7 +18,7 @@ Arrow; frames that come back are pandas.
 from mrl4rec.api.board import leaderboard, to_latex
 from mrl4rec.api.data import Dataset
 from mrl4rec.api.judge import compare, evaluate
-from mrl4rec.api.model import BPR, DNS, EASE, IALS, MRL, Model, methods
+from mrl4rec.api.model import BPR, DNS, EASE, IALS, MRL, MTMI, Model, SASRec, methods
 from mrl4rec.api.warehouse import Warehouse, load
 
 __all__ = [
@@ -27,8 +27,10 @@ __all__ = [
     "EASE",
     "IALS",
     "MRL",
+    "MTMI",
     "Dataset",
     "Model",
+    "SASRec",
     "Warehouse",
     "compare",
     "evaluate",

@@ -15,15 +15,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mrl4rec.core.choices import STRATEGIES
+from mrl4rec.core.choices import OF_SEQUENCES, STRATEGIES
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
 from mrl4rec.data import catalog, downloads
+from mrl4rec.data import sequences as ordered
 from mrl4rec.data.interactions import Interactions, of_table
 from mrl4rec.formats import reader
 from mrl4rec.formats.options import ReadOptions
 from mrl4rec.tables import ITEMS, USERS
+from mrl4rec.tables.splits import BEFORE
 from mrl4rec.transforms import kcore, splits
+from mrl4rec.transforms import sequences as in_order
 from mrl4rec.transforms.opening import open_engine
 
 if TYPE_CHECKING:
@@ -127,17 +130,22 @@ class Dataset:
         seed: int = 0,
         test_share: float = 0.2,
         since: datetime | None = None,
+        sequences: bool = False,
     ) -> tuple[Interactions, Interactions]:
         """Pairs to train on (folds train and valid, by which epochs are chosen) and to test on.
 
         ``random``, ``per_user_random``, ``last_out``, ``global_time``, or ``since`` a moment: the
-        folds of `mrl4rec run --split`, by a hash of (seed, user, item). Raises UsageError for an
-        unknown strategy, where pairs lack the times that it needs, and where no pair is left.
+        folds of `mrl4rec run --split`, by a hash of (seed, user, item). With ``sequences`` each
+        user's items in order, repeats among them, are split, as methods that read sequences need;
+        ``by_user`` does that alone, and trains on some users and tests on others. Raises UsageError
+        for an unknown strategy, where pairs lack the times that it needs, and where no pair is
+        left.
         """
-        _check(strategy, test_share, since)
-        if strategy in NEED_TIMES and self.reviews["reviewed_at"].null_count:
+        sequences = sequences or strategy == "by_user"
+        _check(strategy, test_share, since, sequences)
+        if (sequences or strategy in NEED_TIMES) and self.reviews["reviewed_at"].null_count:
             raise UsageError(
-                f"the split {strategy!r} needs a time for every pair",
+                f"the split {strategy!r}{' of sequences' * sequences} needs a time for every pair",
                 where=f"{self.reviews['reviewed_at'].null_count} of {len(self)} rows have none",
                 todo="name the column: Dataset.from_frame(…, time=…), or split('random')",
             )
@@ -151,7 +159,11 @@ class Dataset:
                 )
             for name in ("interactions", "users", "items"):
                 engine.define(name, f"SELECT * FROM core_{name}")
-            splits.build(engine, strategy, seed, test_share, since)
+            events = None
+            if sequences:
+                events = self._events(engine, strategy, seed, test_share, since)
+            else:
+                splits.build(engine, strategy, seed, test_share, since)
             pairs = engine.query("SELECT * FROM folded")
             ids = [
                 engine.query(f"SELECT {side}_id FROM {side}s ORDER BY {side}_idx")[f"{side}_id"]
@@ -159,7 +171,28 @@ class Dataset:
             ]
         user_ids, item_ids = (column.to_numpy() for column in ids)
         whole = of_table(pairs, user_ids, item_ids, "", SOURCE)
-        return whole.only("train", "valid"), whole.only("test")
+        train, test = whole.only(*BEFORE["test"]), whole.only("test")
+        if events is None:
+            return train, test
+        rows = ordered.of_table(events, whole.n_users, whole.n_items, SOURCE)
+        known = rows.kept(*BEFORE["test"])
+        return replace(train, sequences=known), replace(test, sequences=rows)
+
+    def _events(
+        self, engine: Any, strategy: str, seed: int, test_share: float, since: datetime | None
+    ) -> pa.Table:
+        """Every event with its fold; the pairs of the engine get theirs from it."""
+        in_order.build(engine, min_rating=self.min_rating, repeats=True, max_length=None)
+        engine.define("sequences", in_order.TABLE)
+        counts = in_order.split(engine, strategy, seed, test_share, since)
+        if not counts["valid"] or not counts["test"]:
+            raise UsageError(
+                "no sequence is long enough to have new targets in both valid and test",
+                where=f"split({strategy!r})",
+                todo="bring longer histories (core(0)), or take another split",
+            )
+        events: pa.Table = engine.query("SELECT * FROM event_folds")
+        return events
 
     def _add(self, engine: Any) -> None:
         times = pc.cast(self.reviews["reviewed_at"], pa.int64())
@@ -181,8 +214,14 @@ def _engine() -> Iterator[Any]:
             yield engine
 
 
-def _check(strategy: str, test_share: float, since: datetime | None) -> None:
+def _check(strategy: str, test_share: float, since: datetime | None, sequences: bool) -> None:
     known = [name for name in STRATEGIES if name != "predefined"]
+    if sequences and strategy in known and strategy not in OF_SEQUENCES:
+        raise UsageError(
+            f"the split {strategy!r} is of pairs, and sequences are to be split",
+            where="sequences",
+            todo=nearest(strategy, OF_SEQUENCES),
+        )
     if strategy not in known:
         raise UsageError(f"unknown split {strategy!r}", todo=nearest(strategy, known))
     if not 0 < test_share < 1:

@@ -10,7 +10,7 @@ import pandas as pd
 from mrl4rec.api.model import Model
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.data.interactions import Interactions
-from mrl4rec.evaluation import ranking
+from mrl4rec.evaluation import ranking, sequences
 from mrl4rec.evaluation.ranking import significance
 from mrl4rec.evaluation.ranking.bootstrap import resampled_means
 from mrl4rec.evaluation.ranking.metrics import PER_USER
@@ -110,9 +110,17 @@ def per_user(
                 "the model was trained on other users and items than these pairs are of",
                 todo="test on the second part of the split whose first part it was trained on",
             )
-    return ranking.evaluate(
-        found.model, found.seen, test.csr("test"), ks=ks, widths=widths, metrics=metrics
-    )
+    ready, seen, truth = found.model, found.seen, test.csr("test")
+    if test.sequences is not None:  # what users had when their targets came, read and masked
+        ready = sequences.bound(ready, test, "test")
+        seen = test.sequences.before("test").csr()
+        if not model.method.folds_in and not (found.seen.degrees[truth.degrees > 0]).any():
+            raise UsageError(
+                f"{model.method.name} learns a vector of each user, and none of the users of this "
+                "split's test was trained on",
+                todo="take a method that reads histories (SASRec, LastItem, EASE), or last_out",
+            )
+    return ranking.evaluate(ready, seen, truth, ks=ks, widths=widths, metrics=metrics)
 
 
 def intervals(measured: ranking.Evaluation) -> dict[Place, tuple[float, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
@@ -19,10 +20,12 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.evaluation import ranking
+from mrl4rec.evaluation.from_history import HistoryLists
 from mrl4rec.models import METHODS, Method, Trained, from_dict, model_folder, parse_levels, resolve
 from mrl4rec.models.rotation import rotate
 from mrl4rec.models.samplers import Dns, Negatives, PerLevel
 from mrl4rec.models.scorers import FactorModel, Floats, ItemItemModel, Scorer
+from mrl4rec.models.sequential.model import SequenceModel
 
 DATASET = "frame"
 """What model cards call the data set of pairs that came from no table."""
@@ -81,6 +84,12 @@ class Model:
                 f"a model is not fitted on a {type(train).__name__}",
                 todo="give the first part of a split: train, test = data.split()",
             )
+        if self.method.consumes == "sequences" and train.sequences is None:
+            raise UsageError(
+                f"{self.method.name} reads sequences, and these are pairs",
+                todo="split each user's items in their order: data.split('last_out', "
+                "sequences=True), or data.split('by_user')",
+            )
         with tempfile.TemporaryDirectory(prefix="mrl4rec-") as folder:
             settings = Settings(warehouse=Path(folder))
             split = Commit("split", train.digest(), "splits", 0, {})
@@ -99,21 +108,41 @@ class Model:
         return self.loaded.model.widths
 
     def recommend(
-        self, users: Sequence[str] | str, n: int = 10, *, width: int | None = None
-    ) -> pd.DataFrame:
+        self, users: Sequence[str] | str | None = None, n: int = 10, *, width: int | None = None,
+        histories: Sequence[Sequence[str]] | None = None,
+    ) -> pd.DataFrame:  # fmt: skip
         """The best ``n`` items of each user, without those it is known to have had.
 
         These are the pairs that ``fit`` was given, and in a model of a warehouse the held-out ones
-        too.
+        too. ``histories`` instead of users are lists of items, oldest first, of anybody, for models
+        that score by what a user had: unknown items are left out with a warning, and a history
+        without a known item gets the most popular items.
 
-        Returns user, rank (from 1), item, score. ``width`` takes the first so many dimensions.
-        Raises UsageError for users it was not trained on.
+        Returns user (or history: its place, from 0), rank (from 1), item, score. ``width`` takes
+        the first so many dimensions. Raises UsageError for users it was not trained on, and for
+        histories where the model reads none.
         """
-        found = self.loaded
-        users = _listed(users)
+        if (users is None) == (histories is None):
+            raise UsageError("recommend takes users or histories", todo="give one of the two")
+        if histories is not None:
+            return self._of_histories([_listed(history) for history in histories], n, width)
+        assert users is not None
+        found, users = self.loaded, _listed(users)
         rows = _rows(found.ids.user_ids, users, "user")
         items, scores = ranking.recommend(found.model, rows, found.consumed, n, width)
         return _frame(users, found.ids.item_ids, items, scores, ("user", "item"))
+
+    def _of_histories(self, rows: list[list[str]], n: int, width: int | None) -> pd.DataFrame:
+        found = HistoryLists(self.loaded).recommend(rows, n, width)
+        if found.left_out_B.any():
+            which = np.flatnonzero(found.left_out_B).tolist()
+            warnings.warn(
+                f"{found.left_out_B.sum()} items are unknown and were left out of histories "
+                f"{', '.join(map(str, which[:5]))}{' …' * (len(which) > 5)}",
+                stacklevel=3,
+            )
+        ids, columns = self.loaded.ids.item_ids, ("history", "item")
+        return _frame(range(len(rows)), ids, found.items_BN, found.scores_BN, columns)
 
     def similar_items(
         self, items: Sequence[str] | str, n: int = 10, *, width: int | None = None
@@ -213,6 +242,16 @@ def IALS(**given: Any) -> Model:
     return Model("iALS", **given)
 
 
+def SASRec(**given: Any) -> Model:
+    """SASRec (Kang and McAuley 2018), full softmax: reads sequences. ``dim``, ``length``, …"""
+    return Model("SASRec", **given)
+
+
+def MTMI(interests: int = 4, **given: Any) -> Model:
+    """A reconstruction of MTMI (arXiv 2403.05122): several vectors a user, from sequences."""
+    return Model("MTMI", interests=interests, **given)
+
+
 def DNS(n: int = 16) -> Negatives:
     """Dynamic negative sampling: of ``n`` drawn negatives the one with the highest score."""
     return Dns(n)
@@ -235,7 +274,7 @@ def _rows(known: NDArray[np.object_], names: Sequence[str], kind: str) -> NDArra
 
 
 def _frame(
-    names: Sequence[str],
+    names: Sequence[str] | range,
     ids: NDArray[Any],
     rows_BN: NDArray[Any],
     scores_BN: Floats,
@@ -256,6 +295,9 @@ def _frame(
 
 def _likeness(model: Scorer, rows_B: NDArray[np.int64], width: int | None) -> Floats:
     """(B, I) how near every item is to these."""
+    if isinstance(model, SequenceModel):
+        none = np.zeros((0, model.dim), dtype=np.float32)
+        model = FactorModel(none, model.item_vectors, widths=model.widths)
     if isinstance(model, FactorModel):
         vectors_Id = model.item_vectors[:, : model.width(width)]
         lengths_I = np.linalg.norm(vectors_Id, axis=1)

@@ -116,6 +116,11 @@ class Sequences:
         """The events in these folds."""
         return self._kept(self.in_folds(*folds))
 
+    def kept(self, *folds: str) -> Sequences:
+        """The same without the events of other folds."""
+        chosen = self.in_folds(*folds)
+        return Sequences(self._kept(chosen), self.fold_E[chosen])
+
     def before(self, fold: str) -> Histories:
         """What the users with targets in ``fold`` had before the first of them; of others
         nothing.

@@ -245,6 +245,10 @@ def test_a_data_set_of_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (lambda: mr.EASE(lam=-3.0), "lam"),
         (lambda: mr.EASE().recommend(["u1"]), "EASE"),
         (lambda: mr.Dataset.from_catalog("ml-100"), "ml-100k"),
+        (lambda: dataset().split("random", sequences=True), "random"),
+        (lambda: mr.SASRec().fit(dataset().split("last_out")[0]), "SASRec"),
+        (lambda: mr.EASE().recommend(), "histories"),
+        (lambda: mr.EASE().recommend(histories=[["i 1"]]), "EASE"),
         (lambda: mr.leaderboard({}, dataset().split()[1]), "model"),
     ],
 )
@@ -283,7 +287,7 @@ def test_every_line_of_the_page_runs(
     """On a frame of the page's columns, with fewer epochs."""
     text = (Path(__file__).parents[3] / "docs" / "python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     monkeypatch.chdir(tmp_path)
     names = {"who": "user_id", "what": "item_id", "at": "timestamp"}
     rows = frame().rename(columns=names).replace({"u0": "196", "u1": "186", "i 0": "50"})
