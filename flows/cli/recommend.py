@@ -65,6 +65,6 @@ def run(arguments: argparse.Namespace) -> Any:
 
 def _tell_of_history(found: Any) -> None:
     if found.left_out:
-        print(f"{found.left_out} items of the history are not known to the model and were left out")
+        print(f"items of the history that the model does not know, left out: {found.left_out}")
     if not found.known:
         print("the history has no item that the model knows: this is what most people took")

@@ -107,6 +107,14 @@ def recipes(stages: Stages, champion: Champion | None) -> tuple[Recipe, ...]:
     return (Recipe(method, parse_levels(default_levels(method.dim), method.dim)),)
 
 
+def read_sequences(stages: Stages, champion: Champion | None) -> bool:
+    """Whether one of those that are compared reads sequences: then all are judged on a split of
+    them.
+    """
+    both = [*recipes(stages, champion), *([champion.recipe] if champion is not None else [])]
+    return any(recipe.method.consumes == "sequences" for recipe in both)
+
+
 def train(stages: Stages, champion: Champion | None, window: Window) -> Field:
     """Train every contender on what is before the window, and choose on valid."""
     asked = recipes(stages, champion)

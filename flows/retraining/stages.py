@@ -63,8 +63,11 @@ class Stages(Pipeline):
             self.settings, self.dataset, "interactions"
         )
 
-    def split_since(self, ingest: Commit, core: Commit, since: datetime) -> Commit:
+    def split_since(
+        self, ingest: Commit, core: Commit, since: datetime, *, of_sequences: bool
+    ) -> Commit:
         """Everything from ``since`` on is test; the stages of PyTorch go on from this split."""
+        sequences = self._sequences(ingest, core) if of_sequences else None
         split: Commit = self._locked(
             "split",
             split_job.run,
@@ -72,10 +75,11 @@ class Stages(Pipeline):
             core,
             strategy="since",
             since=since,
+            sequences=sequences,
             settings=self.settings,
         )
         self.step("gate split", gates.check_split, self.dataset, split, self.settings)
-        self._prepared = Prepared(ingest, core, split)
+        self._prepared = Prepared(ingest, core, split, sequences)
         return split
 
     # ---------------------------------------------------------------- PyTorch stages

@@ -105,7 +105,7 @@ def test_a_history_from_the_command_line(
     assert (of_user["source"], of_user["by"]) == ("table", "model")
     answer("recommend", "--history", "x")
     text = " ".join(capsys.readouterr().out.split())
-    assert "1 items of the history" in text
+    assert "left out: 1" in text
     assert "popularity" in text
     with pytest.raises(UsageError, match="reads no histories"):
         ask("recommend", "--history", "i2", "--model", "aaa")

@@ -68,7 +68,7 @@ def fitting(folder: Path, method: Trained, dim: int) -> ModelCard:
     """
     card = model_folder.read_card(folder)
     if card.kind != "factors":
-        differs = [f"it is of kind {card.kind} and has no vectors"]
+        differs = [f"it is of kind {card.kind} and has no vectors of users"]
     else:
         pairs = (
             ("model", card.method.get("model"), method.model),

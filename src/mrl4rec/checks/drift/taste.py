@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mrl4rec.core.hashing import chain, chain_array
 from mrl4rec.kernels.csr import Csr, csr
 from mrl4rec.models.model_folder import Loaded
-from mrl4rec.models.scorers import FactorModel, Scorer
+from mrl4rec.models.scorers import FactorModel, ItemItemModel, Scorer
 
 MOST_PAIRS = 20_000
 """More than so many are drawn from, by hash."""
@@ -56,10 +56,11 @@ class Taste:
 def taste(rows: pa.Table, champion: Loaded, seed: int = 0) -> Taste | None:
     """The champion's AUC on the new pairs of ``rows`` (user_id, item_id).
 
-    None where nothing can be said: it knows no pair, or it tells no user from another.
+    None where nothing can be said: it knows no pair, it tells no user from another, or it looks at
+    a user's last item alone, which says little of what comes some items later.
     """
     model, _, ids, seen, _ = champion
-    if model.kind == "counts":
+    if model.kind == "counts" or (isinstance(model, ItemItemModel) and model.last > 0):
         return None
     users_P, items_P = _known_pairs(rows, ids.user_ids, ids.item_ids, seen)
     if not len(users_P):
