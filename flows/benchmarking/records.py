@@ -175,6 +175,7 @@ class Benchmark:
         if made is None:
             return {}
         return {
+            "split": self.split.summary["strategy"],
             "sequences": True,
             "drop_repeats": not made.summary["repeats"],
             "max_length": made.summary["max_length"],
