@@ -219,6 +219,7 @@ class Pipeline:
             core,
             repeats=not request.drop_repeats,
             max_length=request.max_length,
+            ties=request.ties or "hash",
             settings=self.settings,
         )
         self.step("gate sequences", gates.check_sequences, request.dataset, found, self.settings)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from jobs import common
 from jobs import sources as source_rows
 from mrl4rec.core import stage
+from mrl4rec.core.choices import TIES
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
@@ -31,12 +33,14 @@ def run(
     *,
     repeats: bool = True,
     max_length: int | None = None,
+    ties: str = "hash",
     settings: Settings,
 ) -> Commit:
     """The events of each user of ``core`` in order, from the warehouse if they are there already.
 
     ``ingest`` is what the core was made from. Without ``repeats`` an item of a sequence stays where
-    it was first; ``max_length`` keeps the newest events of each. Raises UsageError where reviews
+    it was first; ``max_length`` keeps the newest events of each; ``ties`` says how equal times are
+    ordered, by ``hash`` or as in the ``file``. Raises UsageError where reviews
     have neither a time nor a place in a list, Mrl4recError where another run committed meanwhile.
     """
     if max_length is not None and max_length < 2:
@@ -45,7 +49,9 @@ def run(
             where="--max-length",
             todo="2 or more",
         )
-    params = {"repeats": repeats, "max_length": max_length}
+    params: dict[str, Any] = {"repeats": repeats, "max_length": max_length}
+    if ties != "hash":
+        params["ties"] = ties
     key = stage.stage_key(STAGE, CODE, {"ingest": ingest.key, "kcore": core.key}, params)
     tables = common.Tables(settings, dataset)
     found = stage.find(tables.uri(MARKER), MARKER, key)
@@ -70,6 +76,7 @@ def run(
         counts = sequences.build(
             engine, min_rating=core.summary.get("min_rating"), repeats=repeats,
             max_length=max_length,
+            ties=ties,
         )  # fmt: skip
         commit = Commit(STAGE, key, MARKER, -1, inputs, {**counts, **params})
         return tables.finish(engine, SEQUENCES, sequences.TABLE, commit)
@@ -87,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--no-repeats", action="store_false", dest="repeats")
     parser.add_argument("--max-length", type=int)
+    parser.add_argument("--ties", choices=TIES, default="hash")
     options, dataset, settings = common.parse(parser, argv)
     core = common.newest(settings, dataset, "interactions", f"{dataset!r} has no k-core yet")
     ingest = common.newest(

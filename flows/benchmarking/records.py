@@ -179,6 +179,7 @@ class Benchmark:
             "sequences": True,
             "drop_repeats": not made.summary["repeats"],
             "max_length": made.summary["max_length"],
+            "ties": made.summary.get("ties", "hash"),
         }
 
     def _dataset_ref(self) -> DatasetRef:

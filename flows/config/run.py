@@ -16,7 +16,7 @@ from flows.config import presets
 from flows.config.base import READ_FIELDS, Cli, DataConfig, check_seeds, utc
 from flows.config.presets import DEFAULT_LEVELS, DEFAULT_METHODS
 from mrl4rec.core import lazy
-from mrl4rec.core.choices import Engine, Protocol, Strategy
+from mrl4rec.core.choices import Engine, Protocol, Strategy, Ties
 from mrl4rec.core.errors import UsageError, nearest
 
 with lazy.imports():
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_DATASET = "ml-100k"
 """Of the catalogue: what runs where neither data set nor source is named."""
 CUTOFFS = (10, 20, 50)
-LATER = ("optional", "more_seeds", "sequences", "drop_repeats", "max_length", "since", "widths",
+LATER = ("optional", "more_seeds", "sequences", "drop_repeats", "max_length", "ties", "since", "widths",
          "rotate", *READ_FIELDS[1:])  # fmt: skip
 """Options that are newer than the first benchmarks, whose parameters do not hold them."""
 NOT_OF_THE_RESULT = ("preset", "data_engine")
@@ -83,6 +83,11 @@ class SplitConfig(DataConfig):
     max_length: int | None = Field(
         None, ge=2, description="of sequences: keep so many of the newest events; unset: all"
     )
+    ties: Ties | None = Field(
+        None,
+        description="of sequences: the order of equal times; hash: by a hash of user and item; "
+        "file: as in the dump, which most published figures of MovieLens have; unset: hash",
+    )
 
     @model_validator(mode="after")
     def _check_split(self) -> Self:
@@ -100,8 +105,8 @@ class SplitConfig(DataConfig):
     @property
     def of_sequences(self) -> bool:
         """Whether sequences are to be split, and not pairs."""
-        asked = self.sequences or self.drop_repeats or self.max_length is not None
-        return asked or self.split == "by_user"
+        asked = self.sequences or self.drop_repeats or self.max_length or self.ties
+        return bool(asked) or self.split == "by_user"
 
     def since_time(self) -> datetime | None:
         """``since`` as a time in UTC."""

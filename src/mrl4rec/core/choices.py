@@ -20,5 +20,8 @@ DEVICES: tuple[str, ...] = get_args(Device)
 ENGINES: tuple[str, ...] = get_args(Engine)
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
+Ties = Literal["hash", "file"]
+"""How the events of a user with equal times are ordered."""
+TIES: tuple[str, ...] = get_args(Ties)
 OF_SEQUENCES = ("last_out", "by_user", "global_time", "since")
 """Strategies that can split sequences; ``by_user`` splits nothing else."""

@@ -91,7 +91,10 @@ def _data(settings: Settings, context: Context, relative: bool) -> list[str]:
 def _sequences(context: Context) -> list[str]:
     made = context.sequences.summary if context.sequences else {}
     words = ["--sequences"] + (["--drop-repeats"] if made.get("repeats") is False else [])
-    return words + (["--max-length", str(made["max_length"])] if made.get("max_length") else [])
+    for name in ("max_length", "ties"):
+        if made.get(name):
+            words += [f"--{name.replace('_', '-')}", str(made[name])]
+    return words
 
 
 def _models(runs: Sequence[Run]) -> list[str]:

@@ -51,6 +51,8 @@ class Context:
             parts.append("without repeats")
         if made.get("max_length"):
             parts.append(f"the newest {made['max_length']} events")
+        if made.get("ties"):
+            parts.append(f"ties by {made['ties']}")
         return ", ".join([*parts, *([f"seed {seed}"] if seed else [])])
 
     @property

@@ -1,7 +1,7 @@
 """Sequences of events and their splits as SQL that DuckDB and Spark run alike.
 
 A user's events stand in the order of time; equal times in the order of the ``tie`` hash of
-``splits.hashed`` with seed 0, then of the item's id. The events of a list without times stand as in
+``splits.hashed`` with seed 0, then of the item's id (or, where that is asked for, of the file). The events of a list without times stand as in
 its file. What a strategy decides hangs on external ids, times, order, seed and share only.
 
 - ``last_out``: each user's last event is test, the one before it valid, where there are three.
@@ -39,25 +39,33 @@ USER_SHARE = 0.8
 
 
 def build(
-    engine: Engine, *, min_rating: float | None, repeats: bool, max_length: int | None
+    engine: Engine,
+    *,
+    min_rating: float | None,
+    repeats: bool,
+    max_length: int | None,
+    ties: str = "hash",
 ) -> dict[str, int]:
     """Make ``ordered`` (the columns of the table ``sequences``) of ``reviews``, ``users``,
     ``items`` and ``interactions``; ``untimed`` are the sources whose order is that of the file.
 
     Without ``repeats`` an item stays where it was first. ``max_length`` keeps the newest events.
+    ``ties`` of ``file`` leaves equal times in the order of their source, sources by digest.
     Returns counts of ``events``, ``sequences``, and events that were ``repeated`` and ``cut``.
     """
     rated = "" if min_rating is None else f"WHERE rating >= {sql_double(min_rating)}"
     tie = hashed(0, "tie")
+    by_file = "true" if ties == "file" else "r.reviewed_at IS NULL"
     engine.materialise("events", f"""
         SELECT u.user_idx AS sequence_id, i.item_idx, r.reviewed_at,
-          CASE WHEN r.reviewed_at IS NULL THEN r.record_no END AS place,
-          r.user_id, r.item_id, r.source_sha256
+          CASE WHEN {by_file} THEN r.source_sha256 END AS source,
+          CASE WHEN {by_file} THEN r.record_no END AS place, r.user_id, r.item_id
         FROM (SELECT * FROM reviews {rated}) AS r
           JOIN users AS u ON r.user_id = u.user_id JOIN items AS i ON r.item_id = i.item_id
           SEMI JOIN interactions AS p ON u.user_idx = p.user_idx AND i.item_idx = p.item_idx
         """)  # fmt: skip
-    order = f"reviewed_at NULLS FIRST, place NULLS FIRST, {tie}, item_id"
+    places = "source NULLS FIRST, place NULLS FIRST"
+    order = f"reviewed_at NULLS FIRST, {places}, {tie}, item_id"
     rows = f"""SELECT *, row_number() OVER (PARTITION BY sequence_id ORDER BY {order}) AS nth
         FROM events"""
     all_events = engine.query("SELECT count(*) AS n FROM events")["n"][0].as_py()
@@ -70,7 +78,7 @@ def build(
           row_number() OVER (PARTITION BY sequence_id ORDER BY nth) - 1 AS position
         FROM (
           SELECT *, row_number() OVER (PARTITION BY sequence_id ORDER BY nth DESC) AS back,
-            CASE WHEN place IS NULL THEN user_id END AS named
+            CASE WHEN reviewed_at IS NOT NULL THEN user_id END AS named
           FROM ({rows}) AS r) AS b
         WHERE back <= {longest}""")  # fmt: skip
     once = "count(DISTINCT CAST(sequence_id AS BIGINT) * 4294967296 + item_idx)"
