@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 DEFAULT_DATASET = "ml-100k"
 """Of the catalogue: what runs where neither data set nor source is named."""
 CUTOFFS = (10, 20, 50)
-LATER = ("optional", "more_seeds", "sequences", "drop_repeats", "max_length", "ties", "since", "widths",
-         "rotate", *READ_FIELDS[1:])  # fmt: skip
+LATER = ("optional", "more_seeds", "sequences", "drop_repeats", "max_length", "ties", "since",
+         "widths", "rotate", *READ_FIELDS[1:])  # fmt: skip
 """Options that are newer than the first benchmarks, whose parameters do not hold them."""
 NOT_OF_THE_RESULT = ("preset", "data_engine")
 

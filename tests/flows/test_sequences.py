@@ -55,5 +55,6 @@ def test_what_the_data_cannot_serve_is_refused_or_left_out(
     # The catalogue's split of sequences is named beside the options that made them.
     bench = Benchmark(made, Tracker(settings), settings)
     assert bench._of_sequences() == {
-        "split": "by_user", "sequences": True, "drop_repeats": False, "max_length": 10
+        "split": "by_user", "sequences": True, "drop_repeats": False, "max_length": 10,
+        "ties": "hash",
     }  # fmt: skip

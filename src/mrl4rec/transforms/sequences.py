@@ -1,8 +1,9 @@
 """Sequences of events and their splits as SQL that DuckDB and Spark run alike.
 
 A user's events stand in the order of time; equal times in the order of the ``tie`` hash of
-``splits.hashed`` with seed 0, then of the item's id (or, where that is asked for, of the file). The events of a list without times stand as in
-its file. What a strategy decides hangs on external ids, times, order, seed and share only.
+``splits.hashed`` with seed 0, then of the item's id (or, where that is asked for, of the file). The
+events of a list without times stand as in its file. What a strategy decides hangs on external ids,
+times, order, seed and share only.
 
 - ``last_out``: each user's last event is test, the one before it valid, where there are three.
 - ``by_user``: 80 % of the users train; of the others, half valid and half test by the hash
