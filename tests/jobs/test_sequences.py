@@ -131,9 +131,11 @@ def test_the_stage_is_found_again_and_a_changed_option_is_another_key(settings: 
     again = sequences.run("d", taken, core, settings=settings)
     assert (again.found, again.key, again.version) == (True, made.key, made.version)
     others = [sequences.run("d", taken, core, settings=settings, **options)
-              for options in ({"repeats": False}, {"max_length": 2})]  # fmt: skip
-    assert len({made.key, *(other.key for other in others)}) == 3
-    assert [rows_of(settings, core, other)["a"] for other in others] == [["y", "x"], ["x", "x"]]
+              for options in ({"repeats": False}, {"max_length": 2}, {"ties": "file"})]  # fmt: skip
+    assert len({made.key, *(other.key for other in others)}) == 4
+    kept = [rows_of(settings, core, other)["a"] for other in others]
+    assert kept == [["y", "x"], ["x", "x"], ["y", "x", "x"]]
+    assert rows_of(settings, core, others[2])["b"] == ["z", "y", "x"]  # y stands before x in ROWS
     first = sequences.run("d", taken, core, settings=settings)
     assert first.found
     assert rows_of(settings, core, first)["a"] == ["y", "x", "x"]
