@@ -131,7 +131,10 @@ class Sequential(Trained):
     interests: int = value(1, "K: vectors a user", low=1, high=64)
     least: int = value(1, "items that must come before a target in training", low=1)
     nested: int = value(
-        0, "1: every level has a loss and negatives of its own; 0: the full width alone", low=0,
+        0,
+        "1: every level has a loss and negatives of its own, which share the number out; 0: the "
+        "full width alone",
+        low=0,
         high=1,
     )  # fmt: skip
 
@@ -186,7 +189,7 @@ class Sequential(Trained):
         counts = np.bincount(histories.items, minlength=histories.n_items)
         return Training(
             net=self.net(TrainedWeights(setup), histories.n_items, setup.dim),
-            draws=softmax.Draws(self.negatives, counts, device),
+            draws=softmax.Draws(self.negatives, counts, device, len(setup.levels or (1,))),
             indptr=torch.from_numpy(histories.indptr).to(device),
             items=torch.from_numpy(histories.items.astype(np.int64)).to(device),
             n_items=histories.n_items,

@@ -82,13 +82,12 @@ class EveryPlace(Sequential):
             rows_T = at.rows_T + place.first * self.length
             return binary.bce(*sides, binary.others(place, rows_T, targets_T, model.n_items, level))
         if self.objective == "gbce":
-            power = binary.calibrated_power(
-                self.calibration, self.negatives.candidates, model.n_items
-            )
+            power = binary.calibrated_power(self.calibration, model.draws.size, model.n_items)
             return binary.gbce(*sides, model.draws.sample(place, level).items_S, power)
         half = bool(self.half) and sides[0].dtype == torch.float32
         if self.negatives.kind == "in_batch":
-            chosen = draws.shared(place, self.pool, len(targets_T), targets_T.device, level)
+            pool = -(-self.pool // len(model.levels))
+            chosen = draws.shared(place, pool, len(targets_T), targets_T.device, level)
             sample = model.draws.step(targets_T[chosen], place, level)
             return softmax.sampled(*sides, sample, model.draws.log_q, half=half)
         found: Tensor = model.draws.losses(*sides, place, level, half=half)

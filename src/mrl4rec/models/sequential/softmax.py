@@ -36,9 +36,15 @@ class Sample(NamedTuple):
 class Draws:
     """Draws the negatives of a step, a pure function of its place in training and the level."""
 
-    def __init__(self, negatives: Negatives, counts_I: NDArray[Any], device: torch.device) -> None:
-        """``counts_I``: events of each item in training."""
-        self.kind, self.size, self.device = negatives.kind, negatives.candidates, device
+    def __init__(
+        self, negatives: Negatives, counts_I: NDArray[Any], device: torch.device, levels: int = 1
+    ) -> None:
+        """``counts_I``: events of each item in training. The levels share a step's negatives out,
+        so that a nested model draws as many as a plain one, and a step costs hardly more.
+        """
+        self.kind, self.device = negatives.kind, device
+        self.size = -(-negatives.candidates // levels)
+        """Negatives of a level."""
         self.n_items = len(counts_I)
         self.ends: Tensor | None = None
         self.log_q: Tensor | None = None
