@@ -109,14 +109,16 @@ def run(
         memory_mb=settings.ranking_memory_mb,
         slices=truth_by_popularity(seen, truth),
     )
-    if interactions.sequences is None:
-        by_user = with_slices(evaluation, seen.degrees[evaluation.users])
+    history = seen.degrees
+    if interactions.sequences is not None:
+        history = interactions.sequences.before("test").lengths
+    if interactions.sequences is None or cut.rotated:  # at full width a rotation changes no list
+        by_user = with_slices(evaluation, history[evaluation.users])
     else:
         more = sequences.besides(
             ready, interactions, evaluation, seen, device=device,
             memory_mb=settings.ranking_memory_mb,
         )  # fmt: skip
-        history = interactions.sequences.before("test").lengths
         by_user = with_besides(evaluation, more, history)
         evaluation = replace(evaluation, values=[*evaluation.values, *more.values])
     path = settings.storage.per_user_file(dataset, this)

@@ -25,7 +25,7 @@ from mrl4rec.kernels.csr import Csr
 from mrl4rec.models import histories
 from mrl4rec.models.scorers import InterestModel, Scorer
 
-CODE = 1
+CODE = 2
 """Raised when what is here changes for the same model and split."""
 JUDGED = ("recall", "ndcg", "hr")
 UNMASKED = "_unmasked"
@@ -116,15 +116,15 @@ def _union(
     device: str,
     memory_mb: int,
 ) -> NDArray[np.float64]:
-    """(E, W, C) recall of lists put together."""
-    found = [
-        evaluate(
-            model, seen, truth, ks=(k,), widths=evaluation.widths, metrics=("recall",),
+    """(E, W, C) recall of lists put together, of the full width; NaN at others."""
+    out = np.full((evaluation.n_users, len(evaluation.widths), len(evaluation.ks)), np.nan)
+    for c, k in enumerate(evaluation.ks):
+        found = evaluate(
+            model, seen, truth, ks=(k,), widths=evaluation.widths[-1:], metrics=("recall",),
             per_list=ceil(k / n_interests), device=device, memory_mb=memory_mb,
-        ).values_EWCM[:, :, 0, PER_USER.index("recall")]
-        for k in evaluation.ks
-    ]  # fmt: skip
-    return np.stack(found, axis=2)
+        )  # fmt: skip
+        out[:, -1, c] = found.values_EWCM[:, 0, 0, PER_USER.index("recall")]
+    return out
 
 
 def _means(metric: str, evaluation: Evaluation, values_EWC: NDArray[np.float64]) -> list[Value]:
@@ -133,4 +133,5 @@ def _means(metric: str, evaluation: Evaluation, values_EWC: NDArray[np.float64])
         Value(metric, k, width, float(means_WC[w, c]))
         for w, width in enumerate(evaluation.widths)
         for c, k in enumerate(evaluation.ks)
+        if not np.isnan(means_WC[w, c])
     ]
