@@ -136,6 +136,6 @@ def test_a_sequential_model_is_rotated_as_it_is_before_the_targets(settings: Set
         {(r["metric"], r["k"]): r["value"] for r in rows(settings, one) if r["width"] == 8}
         for one in (whole, turned)
     ]
-    assert values[0].keys() == values[1].keys()
-    assert all(abs(values[0][place] - values[1][place]) < 0.01 for place in values[0])
+    assert values[1].keys() < values[0].keys()  # what a rotation cannot change is not there again
+    assert all(abs(values[0][place] - values[1][place]) < 0.01 for place in values[1])
     assert values[0]["recall", 5] > 0
