@@ -19,6 +19,7 @@ MEASUREMENTS = {
     "epoch": "training:epoch",
     "epoch-growth": "training:growth",
     "lightgcn": "training:lightgcn",
+    "epoch-sequences": "sequences:epochs",
     "row": "whole:table_row",
     "ranking": "ranking:ranking",
     "ials": "ials:ials",

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.benchmarks import child
 
-PEERS = ("implicit", "polars", "duckdb", "torch", "recbole")
+PEERS = ("implicit", "polars", "duckdb", "torch", "recbole", "torch_rechub", "rectools")
 KINDS = {
     "epoch": "training:epoch",
     "epoch-plain": "published:plain",
@@ -22,6 +22,9 @@ KINDS = {
     "epoch-authors": "published:authors",
     "vectors": "training:vectors",
     "epoch-recbole": "recbole:epoch",
+    "epoch-sequences": "sequences:ours",
+    "epoch-rechub": "sequences:rechub",
+    "epoch-rectools": "sequences:rectools",
     "rank": "ranking:ours",
     "rank-interests": "ranking:interests",
     "rank-each-interest": "ranking:each_interest",

@@ -291,7 +291,7 @@ def test_a_run_cut_off_at_any_epoch_ends_with_the_same_vectors(
 SCRIPT = textwrap.dedent(
     """
     import sys, time
-    from tests.mrl4rec.training import test_training as t
+    import {module} as t
     from mrl4rec.core.errors import Mrl4recError
     settings = t.Settings(warehouse=sys.argv[1], checkpoint_seconds={seconds})
     def progress(report):
@@ -311,9 +311,10 @@ ROOT = Path(__file__).parents[3]
 
 
 def start(
-    warehouse: Path, seconds: float, devices: int = 1, epochs: int = 100
+    warehouse: Path, seconds: float, devices: int = 1, epochs: int = 100, module: str = __name__
 ) -> subprocess.Popen[str]:
-    values = {"seconds": seconds, "devices": devices, "epochs": epochs}
+    """Train ``long`` of this module, or of one like it, in a process of its own."""
+    values = {"seconds": seconds, "devices": devices, "epochs": epochs, "module": module}
     script = SCRIPT.format(**values)
     return subprocess.Popen(
         [sys.executable, "-c", script, str(warehouse)],
