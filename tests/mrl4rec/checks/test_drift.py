@@ -15,7 +15,7 @@ from mrl4rec.checks import drift
 from mrl4rec.checks.drift import Change, Portrait, compare, measure, portray, taste
 from mrl4rec.core.settings import Settings
 from mrl4rec.models.model_folder import Loaded
-from mrl4rec.models.scorers import CountModel
+from mrl4rec.models.scorers import CountModel, ItemItemModel
 from tests.mrl4rec.checks.drift_samples import DATASET, START, Row, World, take_in
 
 WORLD = World()
@@ -122,6 +122,9 @@ def test_champion_says_nothing_where_it_knows_nothing(champion: Loaded) -> None:
     model = champion.model
     counts = CountModel(np.arange(model.n_items), model.n_users)
     assert taste(table(WORLD.rows(60, 7)), champion._replace(model=counts)) is None
+    n_items = champion.model.n_items
+    last = ItemItemModel(np.eye(n_items, dtype=np.float32), champion.seen, last=1)
+    assert taste(table(WORLD.rows(60, 7)), champion._replace(model=last)) is None
 
 
 def test_taste_is_the_same_in_any_order_of_rows(champion: Loaded) -> None:

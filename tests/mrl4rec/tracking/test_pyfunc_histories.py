@@ -38,7 +38,7 @@ HAD = histories(ROWS, N_ITEMS)
 SEEN = HAD.csr()
 CONSUMED = with_more(SEEN, (0, (ROWS[0][-1] + 1) % N_ITEMS), (20, 3))
 USERS, ITEMS = ids(len(ROWS), N_ITEMS)
-NAMES = ("YouTubeDNN", "ComiRec-SA", "LastItem", "weights")
+NAMES = ("YouTubeDNN", "ComiRec-SA", "SASRec", "LastItem", "weights")
 
 
 def model_of(name: str) -> Any:

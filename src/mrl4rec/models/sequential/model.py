@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 with lazy.imports():
     import torch
 
-AT_ONCE = 128
-"""Histories that are encoded at once, always so many: matrix products of other shapes round
-otherwise, and a user's vectors must not hang on who else is asked for."""
+PLACES, LEAST = 2560, 16
+"""Items, and at least so many histories, that are encoded at once."""
 ITEM_VECTORS = "item_vectors"
 
 
@@ -93,21 +92,27 @@ class SequenceModel:
         return self.bound(self.histories.alone(users_B))
 
     def encode(self, histories: Histories) -> Floats:
-        """(B, K, d) the vectors that these histories give, each read alone."""
-        net = self._net
-        parts = []
+        """(B, K, d) the vectors that these histories give; zeros for an empty one.
+
+        Histories of one length go through together, in blocks of one size: products of other
+        shapes round otherwise, and a user's vectors must not hang on who else is asked for.
+        """
+        reach = self.method.length
+        lengths = np.minimum(histories.lengths, reach)
+        shape = (histories.n_rows, self.method.interests, self.dim)
+        vectors = np.zeros(shape, dtype=np.float32)
+        order = np.argsort(lengths, kind="stable")
+        ends = np.cumsum(np.bincount(lengths, minlength=reach + 1))
         with torch.no_grad():
-            for begin in range(0, histories.n_rows, AT_ONCE):
-                some = np.arange(begin, min(begin + AT_ONCE, histories.n_rows))
-                windows = np.full((AT_ONCE, self.method.length), self.n_items, dtype=np.int64)
-                windows[: len(some)] = histories.windows(some, self.method.length)
-                vectors = net.encode(torch.from_numpy(windows))[: len(some)]
-                parts.append(vectors.to(torch.float32).numpy())
-        if not parts:
-            return np.zeros((0, self.method.interests, self.dim), dtype=np.float32)
-        vectors = np.concatenate(parts)
-        vectors[histories.lengths == 0] = 0
-        return np.ascontiguousarray(vectors)
+            for length in range(1, reach + 1):
+                rows = order[ends[length - 1] : ends[length]]
+                block = max(LEAST, PLACES // length)
+                for begin in range(0, len(rows), block):
+                    some = rows[begin : begin + block]
+                    windows = torch.from_numpy(histories.windows(np.resize(some, block), reach))
+                    found = self._net.encode(windows)[: len(some)]
+                    vectors[some] = found.to(torch.float32).numpy()
+        return vectors
 
     @cached_property
     def _net(self) -> Any:
