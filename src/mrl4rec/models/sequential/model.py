@@ -5,7 +5,7 @@ Shapes: U users, I items, K vectors a user, d dimensions, B users of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -26,6 +26,8 @@ with lazy.imports():
 
 PLACES, LEAST = 2560, 16
 """Items, and at least so many histories, that are encoded at once."""
+QUICK = 512
+"""Histories of a block where rounding does not matter."""
 ITEM_VECTORS = "item_vectors"
 
 
@@ -60,6 +62,8 @@ class SequenceModel:
     histories: Histories
     """(U, ·) what each user had."""
     widths: tuple[int | None, ...] = (None,)
+    exact: bool = True
+    """A history gives the same bits alone and among others; else the same to rounding, sooner."""
     kind: ClassVar[str] = "sequential"
 
     @property
@@ -92,27 +96,34 @@ class SequenceModel:
         return self.bound(self.histories.alone(users_B))
 
     def encode(self, histories: Histories) -> Floats:
-        """(B, K, d) the vectors that these histories give; zeros for an empty one.
-
-        Histories of one length go through together, in blocks of one size: products of other
-        shapes round otherwise, and a user's vectors must not hang on who else is asked for.
-        """
+        """(B, K, d) the vectors that these histories give; zeros for an empty one."""
         reach = self.method.length
-        lengths = np.minimum(histories.lengths, reach)
         shape = (histories.n_rows, self.method.interests, self.dim)
         vectors = np.zeros(shape, dtype=np.float32)
-        order = np.argsort(lengths, kind="stable")
-        ends = np.cumsum(np.bincount(lengths, minlength=reach + 1))
         with torch.no_grad():
-            for length in range(1, reach + 1):
-                rows = order[ends[length - 1] : ends[length]]
-                block = max(LEAST, PLACES // length)
-                for begin in range(0, len(rows), block):
-                    some = rows[begin : begin + block]
-                    windows = torch.from_numpy(histories.windows(np.resize(some, block), reach))
-                    found = self._net.encode(windows)[: len(some)]
-                    vectors[some] = found.to(torch.float32).numpy()
+            for some, size in self._blocks(np.minimum(histories.lengths, reach)):
+                windows = torch.from_numpy(histories.windows(np.resize(some, size), reach))
+                found = self._net.encode(windows)[: len(some)]
+                vectors[some] = found.to(torch.float32).numpy()
         return vectors
+
+    def _blocks(self, lengths_B: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], int]]:
+        """Rows that are encoded together, and how many rows the block is filled up to.
+
+        Histories of one length, in blocks of one size: products of other shapes round otherwise,
+        and a user's vectors must not hang on who else is asked for. Where that does not matter,
+        larger blocks take less than half the time.
+        """
+        order = np.argsort(lengths_B, kind="stable")
+        order = order[lengths_B[order] > 0]
+        if not self.exact:
+            starts = range(0, len(order), QUICK)
+            yield from ((some := order[begin : begin + QUICK], len(some)) for begin in starts)
+            return
+        for rows in np.split(order, np.flatnonzero(np.diff(lengths_B[order])) + 1):
+            size = max(LEAST, PLACES // int(lengths_B[rows[0]])) if len(rows) else 1
+            for begin in range(0, len(rows), size):
+                yield rows[begin : begin + size], size
 
     @cached_property
     def _net(self) -> Any:
