@@ -29,6 +29,7 @@ class Options:
     min_rating: float | None = None
     repeats: bool = True
     max_length: int | None = None
+    ties: str = "hash"
 
 
 def ordered(events: Sequence[Event], options: Options) -> Rows:
@@ -39,7 +40,10 @@ def ordered(events: Sequence[Event], options: Options) -> Rows:
         mine = [(item, at) for name, item, rating, at in events
                 if name == user and (low is None or rating >= low)]  # fmt: skip
         ties = {item: digest(f"0|tie|{len(user)}|{user}|{item}") for item, _ in mine}
-        mine.sort(key=lambda e: e[1] is not None and (e[1], ties[e[0]], e[0]))
+        if options.ties == "file":
+            mine.sort(key=lambda e: e[1] or 0)
+        else:
+            mine.sort(key=lambda e: e[1] is not None and (e[1], ties[e[0]], e[0]))
         if not options.repeats:
             items = [item for item, _ in mine]
             mine = [event for n, event in enumerate(mine) if event[0] not in items[:n]]
@@ -82,7 +86,7 @@ def built(engine: Engine, events: Sequence[Event], options: Options, number: Ord
     bind(engine, events, number)
     counts = sequences.build(
         engine, min_rating=options.min_rating, repeats=options.repeats,
-        max_length=options.max_length,
+        max_length=options.max_length, ties=options.ties,
     )  # fmt: skip
     rows = by_name(engine, "ordered", "item_id, reviewed_at")
     found: Rows = {user: list(zip(*columns, strict=True)) for user, columns in rows.items()}

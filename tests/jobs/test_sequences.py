@@ -19,6 +19,7 @@ from jobs import ingest as real_ingest
 from jobs import kcore, sequences
 from jobs.ingest import IngestRequest
 from mrl4rec.core import stage
+from mrl4rec.core.choices import TIES
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
@@ -31,6 +32,7 @@ OPTIONS = [
     Options(repeats=False),
     Options(max_length=3),
     Options(min_rating=3, repeats=False, max_length=2),
+    Options(ties="file"),
 ]
 
 
@@ -62,6 +64,7 @@ events = st.builds(
         st.sampled_from([None, 3.0]),
         st.booleans(),
         st.sampled_from([None, 2, 3, 100]),
+        st.sampled_from(TIES),
     ),
 )
 def test_events_stand_as_defined(engine: Engine, rows: list[Event], options: Options) -> None:

@@ -57,6 +57,12 @@ def test_histories_are_the_plain_lists(wanted: Plain, length: int, data: st.Data
     users = data.draw(st.lists(st.sampled_from(range(len(wanted))))) if wanted else []
     users_B = np.array(users, dtype=np.int64)
     assert plain(made.of(users_B)) == [wanted[user] for user in users]
+    alone = [row if user in users else [] for user, row in enumerate(wanted)]
+    assert plain(made.alone(np.unique(users_B))) == alone
+    some = made.within(3)
+    assert [some.row(u).tolist() for u in range(len(wanted))] == [
+        [item for item in row if item < 3] for row in wanted
+    ]
     padded = [([N_ITEMS] * length + wanted[user])[-length:] for user in users]
     assert made.windows(users_B, length).tolist() == padded
     different = made.csr()
@@ -108,7 +114,10 @@ def test_folds_are_those_of_plain_lists(folds: list[list[str]], random: object) 
     of_users = [[(random.randrange(N_ITEMS), fold) for fold in row] for row in folds]  # type: ignore[attr-defined]
     made = split(of_users)
     for some in (("train",), ("train", "valid", "valid_history"), EVERY_FOLD):
-        assert plain(made.only(*some)) == [[i for i, f in row if f in some] for row in of_users]
+        kept = [[i for i, f in row if f in some] for row in of_users]
+        assert plain(made.only(*some)) == kept
+        assert plain(made.kept(*some).events) == kept
+        assert plain(made.kept(*some).only("train")) == plain(made.only("train"))
     for fold in ("valid", "test"):
         before, targets = [], []
         for row in of_users:

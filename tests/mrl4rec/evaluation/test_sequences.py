@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
 from mrl4rec.data.interactions import Interactions, from_sequences
 from mrl4rec.data.sequences import Sequences, histories
 from mrl4rec.evaluation import sequences
@@ -13,8 +17,11 @@ from mrl4rec.evaluation.ranking import evaluate
 from mrl4rec.evaluation.sequences import COSINE, HITS, UNION
 from mrl4rec.evaluation.slices import truth_by_popularity
 from mrl4rec.kernels.csr import Csr
+from mrl4rec.models import model_folder, resolve
 from mrl4rec.models.scorers import CountModel, InterestModel, ItemItemModel, Scorer
 from mrl4rec.tables.splits import BEFORE, EVERY_FOLD
+from mrl4rec.training import TrainRequest, run
+from tests.mrl4rec.models.sequential import sequence_samples
 
 HOW = {"device": "cpu", "memory_mb": 64}
 
@@ -100,3 +107,24 @@ def test_users_have_all_values_null_where_they_have_none() -> None:
             known = [row[metric] for row in table if row["k"] == k and row[metric] is not None]
             values = {(v.metric, v.k): v.value for v in [*masked.values, *more.values]}
             assert values[metric, k] == pytest.approx(np.mean(known))
+
+
+def test_a_trained_model_has_the_values_of_torch_rechub(settings: Settings) -> None:
+    """Recall and NDCG, nothing masked. Its HR is hits over targets, which is another figure."""
+    metric = pytest.importorskip("torch_rechub.basic.metric")
+    made, name, ks = sequence_samples.split("by_user"), "ComiRec-SA", (5, 20)
+    sets = [f"{name}.{text}" for text in ("dim=8", "batch=64", "epoch_size=8", "length=8")]
+    asked = TrainRequest(resolve(name, sets), None, 3, "paper", 12, "cpu")
+    commit = run("toy", Commit("split", "ab" * 32, "splits", 0), asked, settings, data=lambda: made)
+    model = sequences.bound(model_folder.load(Path(commit.summary["folder"])).model, made, "test")
+    ours = found(model, made, ks)
+    assert made.sequences is not None
+    targets = made.sequences.targets("test")
+    users = np.flatnonzero(targets.degrees > 0)
+    lists = np.argsort(-model.scores(users), axis=1)[:, : max(ks)]
+    truth = {user: targets.row(user).tolist() for user in users.tolist()}
+    theirs = metric.topk_metrics(truth, dict(zip(truth, lists.tolist(), strict=True)), ks)
+    for key, metric_name in (("Recall", "recall_unmasked"), ("NDCG", "ndcg_unmasked")):
+        for text in theirs[key]:
+            k, value = text.removeprefix(f"{key}@").split(": ")
+            assert abs(ours[metric_name, int(k), 8] - float(value)) <= 5.1e-5
