@@ -53,7 +53,7 @@ def model(commit: Commit) -> SequenceModel:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("phase", "epoch"), [("search", 2), ("refit", 1)])
+@pytest.mark.parametrize(("phase", "epoch"), [("search", 2), ("refit", 0)])
 def test_a_run_cut_off_at_any_epoch_ends_with_the_same_weights(
     name: str, phase: str, epoch: int, tmp_path: Path
 ) -> None:
@@ -63,7 +63,8 @@ def test_a_run_cut_off_at_any_epoch_ends_with_the_same_weights(
         train(rough, request(name), toy.cut_at(epoch, phase))
     epochs: list[tuple[str, int]] = []
     resumed = train(rough, request(name), lambda got: epochs.append((got.phase, got.epoch)))
-    assert epochs[0] == (phase, epoch)  # that epoch ended without a checkpoint
+    # That epoch ended without a checkpoint; before the first of the refit is the last of the search.
+    assert epochs[0] == ((phase, epoch) if phase == "search" else ("search", 5))
     assert toy.digest(resumed) == toy.digest(undisturbed)
 
 
