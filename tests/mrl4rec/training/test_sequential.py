@@ -63,7 +63,7 @@ def test_a_run_cut_off_at_any_epoch_ends_with_the_same_weights(
         train(rough, request(name), toy.cut_at(epoch, phase))
     epochs: list[tuple[str, int]] = []
     resumed = train(rough, request(name), lambda got: epochs.append((got.phase, got.epoch)))
-    # That epoch ended without a checkpoint; before the first of the refit is the last of the search.
+    # That epoch ended without a checkpoint; before the first of the refit comes the last search.
     assert epochs[0] == ((phase, epoch) if phase == "search" else ("search", 5))
     assert toy.digest(resumed) == toy.digest(undisturbed)
 
