@@ -44,7 +44,10 @@ def run(arguments: argparse.Namespace) -> Any:
         items = [item.strip() for item in arguments.history.split(",") if item.strip()]
         found = personal.for_history(settings, dataset, items, *form, model=key)
     if arguments.json:
-        return asdict(found)
+        answer = asdict(found)
+        if arguments.history is None:
+            del answer["left_out"]
+        return answer
     model = ledger.short(found.model)
     whom = "this history" if found.user_id is None else found.user_id
     print(f"for {whom}, by {found.by} of {model}, from the {found.source}")
