@@ -19,8 +19,8 @@ COMMANDS = {"benchmark": "run", "train": "train", "evaluate": "evaluate"}
 """Command of each project."""
 DEFAULTS = {"dataset": "ml-100k", "methods": "Pop,EASE,BPR-D,MRL-M"}
 """Where they are not those of the command."""
-LEFT_OUT = ("preset", "rotate")
-"""A flag has no value, and the methods, which have a default here, win over a preset."""
+LEFT_OUT = ("preset",)
+"""The methods, which have a default here, win over a preset."""
 WAREHOUSE = "../../warehouse"
 EXTRAS = ("pipeline", "spark")
 """What the commands need besides the base install."""
@@ -29,7 +29,11 @@ PINS = "constraints.txt"
 
 def text(project: str) -> str:
     """The file of a project. An empty parameter is an option that is not given."""
-    fields = {name: field for name, field in RunConfig.model_fields.items() if name not in LEFT_OUT}
+    fields = {
+        name: field
+        for name, field in RunConfig.model_fields.items()
+        if name not in LEFT_OUT and field.annotation is not bool  # a flag has no value
+    }
     defaults = {name: DEFAULTS.get(name, _text(field.default)) for name, field in fields.items()}
     lines = [
         f"# mlflow run mlflow_projects/{project} --env-manager uv -P dataset=planted "
