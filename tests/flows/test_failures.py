@@ -114,7 +114,7 @@ def test_the_common_options_are_everywhere(tmp_path: Path) -> None:
 
 
 UP = """
-import sys
+import socket, sys
 from flows.server import stack
 from mrl4rec.core.settings import Settings
 sleep = [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(600)"]
@@ -122,7 +122,11 @@ start = stack._start
 stack._start = lambda stack, name, command, *rest: start(stack, name, sleep, *rest)
 stack._wait = stack._wait_for_deployments = lambda *_: None
 stack._announce = lambda *_: print("up", flush=True)
-stack.up(Settings(warehouse=sys.argv[1]), stack.Ports(4200, 5000, 8300), True)
+taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+ports = [one.getsockname()[1] for one in taken]
+for one in taken:
+    one.close()
+stack.up(Settings(warehouse=sys.argv[1]), stack.Ports(*ports), True)
 """
 
 
