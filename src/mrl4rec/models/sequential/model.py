@@ -52,8 +52,8 @@ class Encoder(Protocol):
 class SequenceModel:
     """Vectors of users made from their histories, and vectors of items.
 
-    A user without a history has vectors of zeros: all items score 0 (a list for such a user is that
-    of the most popular, see ``counts``).
+    A user without a history has vectors of zeros, by which all items score 0: who serves it gives
+    such a user the most popular items (``evaluation.from_history``).
     """
 
     method: Encoder
