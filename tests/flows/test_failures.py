@@ -114,7 +114,9 @@ def test_the_common_options_are_everywhere(tmp_path: Path) -> None:
 
 
 UP = """
-import socket, sys
+import signal, socket, sys
+for sign in (signal.SIGHUP, signal.SIGINT):  # as in a terminal, whatever the tests run under
+    signal.signal(sign, signal.SIG_DFL if sign == signal.SIGHUP else signal.default_int_handler)
 from flows.server import stack
 from mrl4rec.core.settings import Settings
 sleep = [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(600)"]
