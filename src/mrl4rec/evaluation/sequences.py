@@ -76,11 +76,12 @@ def besides(
     ``model`` is bound, ``seen`` what ``evaluation`` masked.
     """
     assert data.sequences is not None
-    how = {"device": device, "memory_mb": memory_mb}
     targets = data.sequences.targets("test")
     nothing = Csr(np.zeros(seen.n_rows + 1, dtype=np.int64), np.empty(0, np.int32), seen.n_columns)
-    asked = {"ks": evaluation.ks, "widths": evaluation.widths}
-    free = evaluate(model, nothing, targets, metrics=JUDGED, **asked, **how)  # type: ignore[arg-type]
+    free = evaluate(
+        model, nothing, targets, ks=evaluation.ks, widths=evaluation.widths, metrics=JUDGED,
+        device=device, memory_mb=memory_mb,
+    )  # fmt: skip
     values = [replace(value, metric=value.metric + UNMASKED) for value in free.values]
     by_user = {name + UNMASKED: free.values_EWCM[..., PER_USER.index(name)] for name in JUDGED}
     by_user[HITS] = ndcg_hits(free.values_EWCM, targets.degrees[free.users], free.ks)
@@ -89,10 +90,10 @@ def besides(
     if isinstance(several, InterestModel) and several.n_interests > 1:
         rows = np.searchsorted(free.users, evaluation.users)
         truth = data.csr("test")
-        for name, values_EWC in (
-            (COSINE, _cosines(several, evaluation)),
-            (UNION, _union(model, several.n_interests, evaluation, seen, truth, **how)),  # type: ignore[arg-type]
-        ):
+        union_EWC = _union(
+            model, several.n_interests, evaluation, seen, truth, device=device, memory_mb=memory_mb
+        )
+        for name, values_EWC in ((COSINE, _cosines(several, evaluation)), (UNION, union_EWC)):
             values += _means(name, evaluation, values_EWC)
             by_user[name] = np.full(by_user[HITS].shape, np.nan)
             by_user[name][rows] = values_EWC

@@ -27,7 +27,6 @@ with lazy.imports():
     import torch
     from torch.nn import functional
 
-    from mrl4rec.kernels import softmax_torch
     from mrl4rec.models.sequential import softmax
 
 SHARED = 1280
@@ -119,13 +118,8 @@ class SeveralInterests(Sequential):
 
     def level_loss(self, level: Level) -> Tensor:
         """(B,) the loss of one level."""
-        users_Bw, targets_B = self.read(level), level.examples.targets_B
-        own_B = (users_Bw * level.own_Bw).sum(1)
-        if level.log_q_I is not None:
-            own_B = own_B - level.log_q_I[targets_B]
-        left_out = (targets_B, level.sample.items_S)
-        log_q_S = level.sample.log_q_S
-        return softmax_torch.against(own_B, users_Bw, level.others_Sw, log_q_S, left_out)
+        vectors = (self.read(level), level.own_Bw, level.others_Sw)
+        return softmax.of_rows(*vectors, level.examples.targets_B, level.sample, level.log_q_I)
 
     def read(self, level: Level) -> Tensor:
         """(B, w) the vector with the largest inner product with the target."""

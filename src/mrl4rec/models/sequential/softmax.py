@@ -76,16 +76,16 @@ class Draws:
         targets_B: Tensor,
         place: Place,
         level: int = 0,
-        scale: float = 1.0,
         half: bool = False,
     ) -> Tensor:
-        """(B,) −log of the target's share, by the kind of negatives. Scores are multiplied by
-        ``scale``; ``half``: they are bfloat16 products.
+        """(B,) −log of the target's share, by the kind of negatives.
+
+        ``half``: scores are bfloat16 products.
         """
         if self.kind == "none":
-            return softmax_torch.losses(users_Bd * scale, items_Id, targets_B, half)
+            return softmax_torch.losses(users_Bd, items_Id, targets_B, half)
         sample = self.step(targets_B, place, level)
-        return sampled(users_Bd, items_Id, targets_B, sample, self.log_q, scale, half)
+        return sampled(users_Bd, items_Id, targets_B, sample, self.log_q, half)
 
 
 def sampled(
@@ -94,18 +94,29 @@ def sampled(
     targets_B: Tensor,
     sample: Sample,
     log_q_I: Tensor | None = None,
-    scale: float = 1.0,
     half: bool = False,
 ) -> Tensor:
     """(B,) softmax of the target against the sample, logits corrected by −log q."""
-    users_Bd = users_Bd * scale
-    own_B = (users_Bd * functional.embedding(targets_B, items_Id)).sum(1)
-    log_q_S = None
-    if log_q_I is not None and sample.log_q_S is not None:
-        own_B, log_q_S = own_B - log_q_I[targets_B], sample.log_q_S
+    own_Bd = functional.embedding(targets_B, items_Id)
     others_Sd = functional.embedding(sample.items_S, items_Id)
+    return of_rows(users_Bd, own_Bd, others_Sd, targets_B, sample, log_q_I, half)
+
+
+def of_rows(
+    users_Bd: Tensor,
+    own_Bd: Tensor,
+    others_Sd: Tensor,
+    targets_B: Tensor,
+    sample: Sample,
+    log_q_I: Tensor | None = None,
+    half: bool = False,
+) -> Tensor:
+    """The same where the vectors of the targets and of the sample are at hand."""
+    own_B = (users_Bd * own_Bd).sum(1)
+    if log_q_I is not None:
+        own_B = own_B - log_q_I[targets_B]
     left_out = (targets_B, sample.items_S)
-    return softmax_torch.against(own_B, users_Bd, others_Sd, log_q_S, left_out, half)
+    return softmax_torch.against(own_B, users_Bd, others_Sd, sample.log_q_S, left_out, half)
 
 
 def corrected(
