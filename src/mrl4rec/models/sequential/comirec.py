@@ -84,7 +84,7 @@ class SelfAttention(Table):
     def __init__(
         self, weights: Weights, n_items: int, dim: int, interests: int, length: int
     ) -> None:
-        self.table = layers.table(weights, "items", n_items, dim)
+        self.interests, self.table = interests, layers.table(weights, "items", n_items, dim)
         self.places = layers.table(weights, "places", length, dim)
         self.first = layers.Linear(weights, "first", dim, WIDER * dim, bias=False)
         self.second = layers.Linear(weights, "second", WIDER * dim, interests, bias=False)
@@ -97,9 +97,14 @@ class SelfAttention(Table):
         """(B, K, d) vectors, and (B, K, L) what of each item is in them; places newest last."""
         items_BL = interests.newest_last(items_BL, len(self.table))
         values_BLd, there_BL = layers.embed(self.table, items_BL)
-        logits_BLK = self.second(torch.tanh(self.first(values_BLd + self.places)))
-        shares_BKL = interests.shares(logits_BLK, there_BL)
+        shares_BKL = interests.shares(
+            values_BLd + self.places, there_BL, self.interests, self._logits
+        )
         return shares_BKL @ values_BLd, shares_BKL
+
+    def _logits(self, values_Td: Tensor) -> Tensor:
+        """(T, K)."""
+        return self.second(torch.tanh(self.first(values_Td)))
 
 
 VARIANTS = (

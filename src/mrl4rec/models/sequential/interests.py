@@ -9,6 +9,7 @@ d dimensions, w ≤ d of a level.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -162,10 +163,19 @@ def newest_last(items_BL: Tensor, n_items: int) -> Tensor:
     return items_BL.gather(1, there_BL.argsort(dim=1, stable=True))
 
 
-def shares(logits_BLK: Tensor, there_BL: Tensor) -> Tensor:
-    """(B, K, L) softmax over the places that are not empty."""
-    lowest = torch.finfo(logits_BLK.dtype).min  # not −∞: a window may be empty
-    return logits_BLK.masked_fill(~there_BL[:, :, None], lowest).softmax(dim=1).transpose(1, 2)
+def shares(
+    values_BLd: Tensor, there_BL: Tensor, count: int, logits: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """(B, K, L) softmax over the places that hold an item of their ``logits``, (T, d) to (T, K).
+
+    Only those T places are computed: most windows of sessions are nearly empty.
+    """
+    batch, length, dim = values_BLd.shape
+    at_T = there_BL.flatten().nonzero()[:, 0]
+    logits_TK = logits(values_BLd.reshape(-1, dim).index_select(0, at_T))
+    lowest = torch.finfo(logits_TK.dtype).min  # not −∞: a window may be empty
+    empty = logits_TK.new_full((batch * length, count), lowest)
+    return empty.index_copy(0, at_T, logits_TK).view(batch, length, count).softmax(1).mT
 
 
 def cosines(users_BKd: Tensor) -> Tensor:

@@ -188,21 +188,28 @@ class Towers:
     def _pooled(self, items_BL: Tensor) -> Tensor:
         """(B, K, d) each tower's mean of the same item vectors."""
         values_BLd, there_BL = layers.embed(self.table, items_BL)
-        hidden = torch.tanh(
-            functional.linear(values_BLd + self.places, self.hidden_Khd.flatten(0, 1))
-        )
-        logits_BLK = functional.linear(hidden, torch.block_diag(*self.query_Kh))
-        return interests.shares(logits_BLK, there_BL) @ values_BLd
+        placed_BLd = values_BLd + self.places
+        return interests.shares(placed_BLd, there_BL, self.towers, self._logits) @ values_BLd
+
+    def _logits(self, values_Td: Tensor) -> Tensor:
+        """(T, K)."""
+        hidden = torch.tanh(functional.linear(values_Td, self.hidden_Khd.flatten(0, 1)))
+        return functional.linear(hidden, torch.block_diag(*self.query_Kh))
 
     def _pooled_own(self, items_BL: Tensor) -> Tensor:
         """(B, K, d) each tower's mean of its own item vectors."""
         assert self.own is not None
         values, there_BL = layers.embed(self.own, items_BL)
         values_BLKd = values.unflatten(2, (self.towers, -1))
-        placed_BLKd = values_BLKd + self.places[:, None]
-        hidden_BLKh = torch.tanh(torch.einsum("blkd,khd->blkh", placed_BLKd, self.hidden_Khd))
-        shares_BKL = interests.shares((hidden_BLKh * self.query_Kh).sum(3), there_BL)
+        placed = (values_BLKd + self.places[:, None]).flatten(2)
+        shares_BKL = interests.shares(placed, there_BL, self.towers, self._logits_own)
         return torch.einsum("bkl,blkd->bkd", shares_BKL, values_BLKd)
+
+    def _logits_own(self, values: Tensor) -> Tensor:
+        """(T, K), each tower's of its own vectors."""
+        values_TKd = values.unflatten(1, (self.towers, -1))
+        hidden_TKh = torch.tanh(torch.einsum("tkd,khd->tkh", values_TKd, self.hidden_Khd))
+        return (hidden_TKh * self.query_Kh).sum(2)
 
 
 VARIANTS = (
