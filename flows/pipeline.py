@@ -8,7 +8,7 @@ for its own key first, and is followed by its gate.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -117,7 +117,7 @@ class Pipeline:
         core = self._core(ingest) if until != "ingest" else None
         sequences = None
         if core is not None and until != "kcore" and (of_sequences or until == "sequences"):
-            sequences = self._sequences(ingest, core)
+            sequences = self._sequences(ingest, core, self._sequence_options())
         split = None
         if core is not None and until not in ("kcore", "sequences"):
             split = self._split(ingest, core, sequences)
@@ -209,7 +209,16 @@ class Pipeline:
         self.step("gate core", gates.check_core, self.request.dataset, core, self.settings)
         return core
 
-    def _sequences(self, ingest: Commit, core: Commit) -> Commit:
+    def _sequence_options(self) -> dict[str, Any]:
+        """How sequences are made."""
+        request = self.request
+        return {
+            "repeats": not request.drop_repeats,
+            "max_length": request.max_length,
+            "ties": request.ties or "hash",
+        }
+
+    def _sequences(self, ingest: Commit, core: Commit, options: Mapping[str, Any]) -> Commit:
         request = self.request
         found: Commit = self._locked(
             "sequences",
@@ -217,9 +226,7 @@ class Pipeline:
             request.dataset,
             ingest,
             core,
-            repeats=not request.drop_repeats,
-            max_length=request.max_length,
-            ties=request.ties or "hash",
+            **options,
             settings=self.settings,
         )
         self.step("gate sequences", gates.check_sequences, request.dataset, found, self.settings)

@@ -75,10 +75,11 @@ class Course:
     def _contest(self, key: str, champion: str | None, intake: Intake, ingest: Commit) -> Outcome:
         try:
             served = self._served(champion)
-            core = self.stages.core(ingest, served.card if served else None)
+            card = served.card if served else None
+            core = self.stages.core(ingest, card)
             window = self._window(core, served)
             ordered = challengers.read_sequences(self.stages, served)
-            self.stages.split_since(ingest, core, window.since, of_sequences=ordered)
+            self.stages.split_since(ingest, core, window.since, card, of_sequences=ordered)
             stop_spark(self.settings)
             field_ = challengers.train(self.stages, served, window)
             judged = judging.judge(self.stages, served, field_.chosen, window)

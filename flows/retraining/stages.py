@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from flows import gates
 from flows.config.retrain import RetrainConfig
@@ -36,7 +37,7 @@ class Stages(Pipeline):
 
     def core(self, ingest: Commit, champion: ModelCard | None) -> Commit:
         """The k-core: k and the least rating as asked, else as the champion's, else as before."""
-        before = self._core_of(champion)
+        before = self._before(champion, "interactions")
         if before is None:
             k, rating = self._core_k(ingest), None
         else:
@@ -54,20 +55,36 @@ class Stages(Pipeline):
         self.step("gate core", gates.check_core, self.dataset, core, self.settings)
         return core
 
-    def _core_of(self, champion: ModelCard | None) -> Commit | None:
-        """The core that the champion goes back to; the newest good one where there is none."""
-        uri = self.settings.storage.table_uri(self.dataset, "interactions")
-        version = champion.versions.get("interactions") if champion is not None else None
-        found = (c for c in stage.history(uri, "interactions") if c.version == version)
-        return next(found, None) or versions.newest_good(
-            self.settings, self.dataset, "interactions"
-        )
+    def _before(self, champion: ModelCard | None, marker: str) -> Commit | None:
+        """The stage that the champion goes back to; the newest good one where there is none."""
+        uri = self.settings.storage.table_uri(self.dataset, marker)
+        version = champion.versions.get(marker) if champion is not None else None
+        found = (c for c in stage.history(uri, marker) if c.version == version)
+        return next(found, None) or versions.newest_good(self.settings, self.dataset, marker)
+
+    def _sequences_like(self, champion: ModelCard | None) -> dict[str, Any]:
+        """How sequences are made: as the champion's, else as before, else as a run makes them."""
+        before = self._before(champion, "sequences")
+        made = {} if before is None else before.summary
+        options = self._sequence_options()
+        return {name: made.get(name, value) for name, value in options.items()}
 
     def split_since(
-        self, ingest: Commit, core: Commit, since: datetime, *, of_sequences: bool
+        self,
+        ingest: Commit,
+        core: Commit,
+        since: datetime,
+        champion: ModelCard | None = None,
+        *,
+        of_sequences: bool,
     ) -> Commit:
-        """Everything from ``since`` on is test; the stages of PyTorch go on from this split."""
-        sequences = self._sequences(ingest, core) if of_sequences else None
+        """Everything from ``since`` on is test; the stages of PyTorch go on from this split.
+
+        Sequences are made as the champion's were.
+        """
+        sequences = None
+        if of_sequences:
+            sequences = self._sequences(ingest, core, self._sequences_like(champion))
         split: Commit = self._locked(
             "split",
             split_job.run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,16 @@ from flows.retraining import challengers
 from flows.retraining.challengers import Champion
 from flows.retraining.outcome import Outcome
 from flows.retraining.stages import Stages
+from jobs import ingest as ingest_job
+from jobs import sequences as sequences_job
+from jobs.ingest import IngestRequest
 from mrl4rec.core.settings import Settings
 from mrl4rec.evaluation.ranking import recommend
 from mrl4rec.models import model_folder, resolve
 from mrl4rec.serving.registry import ledger, personal
 from tests.flows.parsed import parsed
 from tests.flows.weekly import week
+from tests.mrl4rec.checks.drift_samples import START
 from tests.mrl4rec.models.model_samples import card
 
 DATASET, METHOD = "weekly", "YouTubeDNN"
@@ -55,6 +60,23 @@ def test_a_split_of_sequences_where_one_side_reads_them(
         said = card(method=method.as_dict(), method_name=method.name)
         served = Champion("k", Path("nowhere"), said)
     assert challengers.read_sequences(stages, served) is ordered
+
+
+def test_sequences_are_made_as_those_of_the_champion(settings: Settings, tmp_path: Path) -> None:
+    dump = week(tmp_path / "dumps", 0)
+    stages = Stages(asked(dump.parent), settings, plain)
+    since = START + timedelta(days=20)
+    ingest = ingest_job.run(IngestRequest(DATASET, files=(dump,)), settings)
+    core = stages.core(ingest, None)
+    wanted = {"repeats": False, "max_length": 9, "ties": "file"}
+    made = sequences_job.run(DATASET, ingest, core, **wanted, settings=settings)
+    sequences_job.run(
+        DATASET, ingest, core, repeats=True, max_length=None, ties="hash", settings=settings
+    )
+    champion = card(versions={"sequences": made.version})
+    stages.split_since(ingest, core, since, champion, of_sequences=True)
+    assert stages.prepared.sequences is not None
+    assert stages.prepared.sequences.key == made.key
 
 
 @pytest.mark.slow
