@@ -38,7 +38,8 @@ SOURCE = "frame"
 READING = ("time_unit", "time_format", "rating_range", "separator", "encoding", "format")
 AS_ARGUMENTS = "as arguments here: user='…', item='…', rating='…', time='…', time_unit='ms' …"
 """The reader's messages name the options of the command line."""
-NEED_TIMES = ("last_out", "global_time", "since")
+BY_TIME = ("global_time", "since")
+NEED_TIMES = ("last_out", *BY_TIME)
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Dataset:
     """record_no, rule, detail and record of rows that cannot be used."""
     k: int = 0
     min_rating: float | None = None
+    ordered: bool = False
+    """Whether a user's rows without a time stand in their order."""
 
     @classmethod
     def from_frame(
@@ -61,11 +64,14 @@ class Dataset:
         item: str | None = None,
         rating: str | None = None,
         time: str | None = None,
+        ordered: bool = False,
         **reading: str,
     ) -> Dataset:
         """A frame, or a file in any form that `mrl4rec run` reads.
 
-        Columns that are not named are recognised by usual names. ``reading`` are the options of
+        Columns that are not named are recognised by usual names. ``ordered`` says that a user's
+        rows stand in their order, for sequences without times; that of a file of lists of items is
+        known. ``reading`` are the options of
         `mrl4rec inspect`: ``time_unit``, ``time_format``, ``rating_range``, ``separator``,
         ``encoding``, ``format``. Rows that cannot be used are in ``quarantined``, with a warning.
         Raises UsageError where a column is missing or what is meant cannot be told.
@@ -96,7 +102,7 @@ class Dataset:
         if len(aside):
             rules = ", ".join(f"{n} {rule}" for rule, n in aside["rule"].value_counts().items())
             warnings.warn(f"left out: {rules}; see Dataset.quarantined", stacklevel=2)
-        return cls(found.rows, aside)
+        return cls(found.rows, aside, ordered=ordered or found.mapping.syntax == "sessions")
 
     @classmethod
     def from_catalog(cls, name: str = "ml-100k") -> Dataset:
@@ -143,11 +149,14 @@ class Dataset:
         """
         sequences = sequences or strategy == "by_user"
         _check(strategy, test_share, since, sequences)
-        if (sequences or strategy in NEED_TIMES) and self.reviews["reviewed_at"].null_count:
+        known_order = self.ordered and sequences and strategy not in BY_TIME
+        untimed = self.reviews["reviewed_at"].null_count
+        if (sequences or strategy in NEED_TIMES) and untimed and not known_order:
             raise UsageError(
                 f"the split {strategy!r}{' of sequences' * sequences} needs a time for every pair",
-                where=f"{self.reviews['reviewed_at'].null_count} of {len(self)} rows have none",
-                todo="name the column: Dataset.from_frame(…, time=…), or split('random')",
+                where=f"{untimed} of {len(self)} rows have none",
+                todo="name the column: Dataset.from_frame(…, time=…), or split('random'); if the "
+                "rows of a user are in order: from_frame(…, ordered=True)",
             )
         with _engine() as engine:
             self._add(engine)

@@ -118,3 +118,26 @@ def test_sequences_need_times() -> None:
     rows = pd.DataFrame({"user_id": ["a", "a", "b"], "item_id": ["x", "y", "x"]})
     with pytest.raises(UsageError, match="time"):
         mr.Dataset.from_frame(rows).split("by_user")
+
+
+def test_rows_without_times_stand_in_their_order() -> None:
+    rows = [["u1", "b"], ["u2", "a"], ["u1", "a"], ["u2", "b"], ["u1", "b"], ["u1", "c"]]
+    rows += [["u3", item] for item in "acb"]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id"])
+    with pytest.raises(UsageError) as refused:
+        mr.Dataset.from_frame(frame).split("last_out", sequences=True)
+    assert "ordered" in str(refused.value.todo)
+    data = mr.Dataset.from_frame(frame, ordered=True)
+    _, test = data.split("last_out", sequences=True)
+    assert [named(test, row) for row in (0, 1, 2)] == [["b", "a", "b", "c"], ["a", "b"], [*"acb"]]
+    with pytest.raises(UsageError):
+        data.split("global_time", sequences=True)
+
+
+def test_a_file_of_lists_is_in_order(tmp_path: Path) -> None:
+    lists = [[3, 1, 2, 1], [1, 2, 3], [2, 3, 1]]
+    path = tmp_path / "sessions.jsonl"
+    path.write_text("\n".join(str(row) for row in lists) + "\n")
+    _, test = mr.Dataset.from_frame(path, format="session-lists").split("last_out", sequences=True)
+    found = sorted(named(test, row) for row in range(3))
+    assert found == sorted([str(item) for item in row] for row in lists)
