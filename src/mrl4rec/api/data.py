@@ -112,7 +112,7 @@ class Dataset:
         """
         files = downloads.fetch(name, Settings()).files
         known = catalog.entry(name)
-        reading = {} if known.format is None else {"format": known.format}
+        reading: dict[str, Any] = {} if known.format is None else {"format": known.format}
         return cls.from_frame(files[0], **reading).core(known.kcore)
 
     def __len__(self) -> int:
