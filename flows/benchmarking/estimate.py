@@ -32,7 +32,7 @@ def sentence(request: RunConfig) -> str:
 def _training(request: RunConfig, cell: Cell, reviews: int) -> float:
     values = cell.method.as_dict()
     if cell.method.closed_form:
-        return 10.0
-    epochs = min(EPOCHS[request.protocol], 2 * request.epochs)
+        return 10.0 * (1 + (request.trials or 0))
+    epochs = min(EPOCHS[request.protocol], 2 * request.epochs) * (1 + (request.trials or 0) / 2)
     seconds = PAIR_SECONDS.get(str(values.get("negatives")), 8e-6) * reviews * TRAIN_SHARE * epochs
     return seconds * (LIGHTGCN_FACTOR if "lightgcn" in cell.method.name else 1.0)

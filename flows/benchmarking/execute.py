@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flows import ahead
+from flows import ahead, tuning
 from flows.benchmarking import records
 from flows.config.run import RunConfig
 from flows.data_engine import stop_spark
@@ -73,8 +73,9 @@ def _train_all(bench: records.Benchmark) -> list[Done]:
     pipeline = bench.pipeline
     cells = pipeline.cells
     done = []
-    for number, cell in enumerate(cells, start=1):
-        log.info("[%d/%d] %s: %s", number, len(cells), pipeline.request.dataset, cell.label)
+    for number, asked in enumerate(cells, start=1):
+        log.info("[%d/%d] %s: %s", number, len(cells), pipeline.request.dataset, asked.label)
+        cell = tuning.tuned(pipeline, asked, bench.tracker)
         began = time.time()
         train = pipeline.train(cell)
         for cut in pipeline.cuts(train):

@@ -13,6 +13,8 @@ from mrl4rec.core.settings import Settings
 
 with lazy.imports():
     from flows import pipeline as stages
+    from flows import tuning
+    from mrl4rec import tracking
 
 if TYPE_CHECKING:
     from mrl4rec.core.stage import Commit
@@ -44,7 +46,9 @@ def run(arguments: argparse.Namespace) -> Any:
     pipeline.prepare()
     data_engine.stop_spark(settings)
     answers = []
-    for cell in pipeline.cells:
+    tracker = tracking.Tracker(settings)
+    for asked in pipeline.cells:
+        cell = tuning.tuned(pipeline, asked, tracker)
         train = pipeline.train(cell)
         found = {cell.label: train}
         if until == "evaluate":

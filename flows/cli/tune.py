@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import time
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,12 @@ from mrl4rec.core.settings import Settings
 
 with lazy.imports():
     from flows import pipeline as stages
-    from mrl4rec import tracking, training
-    from mrl4rec.core import locks
-    from mrl4rec.training import tuning
+    from flows import tuning
+    from mrl4rec import tracking
     from mrl4rec.training.tuning import space
 
 if TYPE_CHECKING:
-    from mrl4rec.training.tuning import Trial, Tuning
+    from mrl4rec.training.tuning import Tuning
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -42,27 +40,9 @@ def run(arguments: Namespace) -> Any:
     pipeline = stages.Pipeline(request, settings)
     pipeline.prepare()
     data_engine.stop_spark(settings)
-    split = pipeline.prepared.split
-    assert split is not None
-    wanted = training.TrainRequest(
-        cell.method,
-        cell.levels,
-        cell.seed,
-        epochs=request.epochs,
-        device=request.device,
-        engine=request.engine,
-    )
-    asked = tuning.Asked(request.dataset, split, wanted, config.trials)
-    tracker, began = tracking.Tracker(settings), time.time()
+    tracker = tracking.Tracker(settings)
     tracker.replay()
-
-    def on_trial(trial: Trial, so_far: Tuning) -> None:
-        tracker.log(tracking.trial_run(so_far, trial, time.time()))
-
-    with locks.locked(settings.storage.lock_file(request.dataset, f"tune_{asked.study}")):
-        found = tuning.tune(asked, settings, lambda: pipeline.data, on_trial)
-    tracker.log(tracking.tuning_run(found, began, time.time()))
-    return _answer(arguments, found)
+    return _answer(arguments, tuning.tune(pipeline, cell, config.trials, tracker))
 
 
 def _answer(arguments: Namespace, found: Tuning) -> Any:

@@ -30,7 +30,7 @@ DEFAULT_DATASET = "ml-100k"
 """Of the catalogue: what runs where neither data set nor source is named."""
 CUTOFFS = (10, 20, 50)
 LATER = ("optional", "more_seeds", "sequences", "drop_repeats", "max_length", "ties", "since",
-         "widths", "rotate", *READ_FIELDS[1:])  # fmt: skip
+         "widths", "rotate", "trials", *READ_FIELDS[1:])  # fmt: skip
 """Options that are newer than the first benchmarks, whose parameters do not hold them."""
 NOT_OF_THE_RESULT = ("preset", "data_engine")
 
@@ -141,6 +141,12 @@ class RunConfig(SplitConfig):
     seeds: tuple[int, ...] = Field((0,), description="training seeds, comma-separated")
     more_seeds: Annotated[tuple[str, ...], Cli("METHOD=LIST", repeat=True)] = Field(
         (), description="further seeds of one method, as MTMI=1,2; may be repeated"
+    )
+    trials: int | None = Field(
+        None,
+        ge=1,
+        description="settings of every method to try on valid before it is trained with the best, "
+        "as by `mrl4rec tune`; unset: the defaults",
     )
     protocol: Protocol = Field(
         "clean",

@@ -13,23 +13,29 @@ COMMON = ("lr", "l2", "candidates")
 
 
 def space(method: Method) -> dict[str, Span]:
-    """What is searched for this method: its ranges, without what ``--set`` has fixed.
-
-    A range is widened to hold the default. Raises UsageError where nothing is left to search.
-    """
-    now, defaults = method.as_dict(), resolve(method.name).as_dict()
-    spans: dict[str, Span] = {}
-    for name, item in method.items().items():
-        span, default = item.metadata.get("tune"), defaults.get(name)
-        if span and default is not None and now[name] == default and _searched(name, span, default):
-            spans[name] = Span(min(span.low, default), max(span.high, default), span.log)
-    if not spans:
+    """``spans``. Raises UsageError where nothing is left to search."""
+    found = spans(method)
+    if not found:
         raise UsageError(
             f"{method.name} has nothing to tune",
             where=f"the fields of {type(method).__module__}",
             todo="tune a method with ranges, or fix fewer of its values by --set",
         )
-    return {name: spans[name] for name in sorted(spans, key=_place)}
+    return found
+
+
+def spans(method: Method) -> dict[str, Span]:
+    """What is searched for this method: its ranges, without what ``--set`` has fixed.
+
+    A range is widened to hold the default.
+    """
+    now, defaults = method.as_dict(), resolve(method.name).as_dict()
+    found: dict[str, Span] = {}
+    for name, item in method.items().items():
+        span, default = item.metadata.get("tune"), defaults.get(name)
+        if span and default is not None and now[name] == default and _searched(name, span, default):
+            found[name] = Span(min(span.low, default), max(span.high, default), span.log)
+    return {name: found[name] for name in sorted(found, key=_place)}
 
 
 def _place(name: str) -> int:
