@@ -125,7 +125,7 @@ class Sequential(Trained):
     batch: int = value(1024, "examples a step", low=1)
     epochs: int = value(200, "at most so many epochs", low=1)
     evaluate_every: int = value(1, "epochs between two evaluations", low=1)
-    patience: int = value(10, "evaluations below the best before training stops", low=1)
+    patience: int = value(5, "evaluations below the best before training stops", low=1)
     epoch_size: int = value(200, "steps an epoch; 0: one for every sequence", low=0)
     length: int = value(20, "L: so many of the newest items of a history are read", low=1)
     interests: int = value(1, "K: vectors a user", low=1, high=64)

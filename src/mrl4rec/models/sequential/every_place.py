@@ -32,6 +32,7 @@ class EveryPlace(Sequential):
     lr: float = value(1e-3, "Adam's step size; > 0", low=1e-12, tune=RATE)
     batch: int = value(64, "sequences a step", low=1)
     evaluate_every: int = value(2, "epochs between two evaluations", low=1)
+    patience: int = value(10, "evaluations below the best before training stops", low=1)
     epoch_size: int = value(0, "steps an epoch; 0: one pass over the sequences", low=0)
     length: int = value(200, "L: so many of the newest items of a history are read", low=1)
     pool: int = value(
