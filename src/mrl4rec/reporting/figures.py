@@ -21,7 +21,7 @@ with lazy.imports():
     from matplotlib import dates, ticker
 
 INK, RULE = "#222222", "#d9d9d9"
-LEGEND = 20
+LEGEND = 18
 """Characters of a name up to which a legend has two columns."""
 MOST = 12
 """Rows of a leaderboard that are drawn as lines, the best; the tables have all."""
