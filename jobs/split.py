@@ -101,10 +101,11 @@ def _split_events(
         _check_cut(engine, {"train": before, "valid": 0, "test": after}, since)
     for fold in ("valid", "test"):
         if not counts[fold]:
+            why, todo = events.NO_TARGETS[strategy]
             raise UsageError(
-                f"no sequence is long enough to have new targets in the fold {fold}",
+                f"there are no targets in the fold {fold}: {why}",
                 where=f"--split {strategy} of {tables.uri('sequences')}",
-                todo="bring longer histories (a lower --kcore, no --max-length) or another --split",
+                todo=f"{todo}; or take another --split",
             )
     summary = {**counts, **params, "of": "sequences"}
     note = stage.canonical({"stage": STAGE, "key": key})

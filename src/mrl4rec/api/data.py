@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -91,6 +91,11 @@ class Dataset:
                     todo="give a pandas, Polars or Arrow frame, or the path of a file",
                 )
             data = data.to_arrow()
+        if isinstance(data, pd.DataFrame) and not data.columns.is_unique:
+            twice = data.columns[data.columns.duplicated()][0]
+            raise UsageError(
+                f"several columns are named {twice!r}", todo="give each a name of its own"
+            )
         try:
             found = reader.read(data, options)
         except UsageError as error:
@@ -140,7 +145,8 @@ class Dataset:
     ) -> tuple[Interactions, Interactions]:
         """Pairs to train on (folds train and valid, by which epochs are chosen) and to test on.
 
-        ``random``, ``per_user_random``, ``last_out``, ``global_time``, or ``since`` a moment: the
+        ``random``, ``per_user_random``, ``last_out``, ``global_time``, or ``since`` a moment (UTC
+        where it has no zone): the
         folds of `mrl4rec run --split`, by a hash of (seed, user, item). With ``sequences`` each
         user's items in order, repeats among them, are split, as methods that read sequences need;
         ``by_user`` does that alone, and trains on some users and tests on others. Raises UsageError
@@ -148,7 +154,9 @@ class Dataset:
         left.
         """
         sequences = sequences or strategy == "by_user"
-        _check(strategy, test_share, since, sequences)
+        _check(strategy, seed, test_share, since, sequences)
+        if since is not None:
+            since = since.replace(tzinfo=since.tzinfo or UTC)
         known_order = self.ordered and sequences and strategy not in BY_TIME
         untimed = self.reviews["reviewed_at"].null_count
         if (sequences or strategy in NEED_TIMES) and untimed and not known_order:
@@ -194,12 +202,13 @@ class Dataset:
         in_order.build(engine, min_rating=self.min_rating, repeats=True, max_length=None)
         engine.define("sequences", in_order.TABLE)
         counts = in_order.split(engine, strategy, seed, test_share, since)
-        if not counts["valid"] or not counts["test"]:
-            raise UsageError(
-                "no sequence is long enough to have new targets in both valid and test",
-                where=f"split({strategy!r})",
-                todo="bring longer histories (core(0)), or take another split",
-            )
+        for fold in ("valid", "test"):
+            if not counts[fold]:
+                raise UsageError(
+                    f"there are no targets in {fold}: {in_order.NO_TARGETS[strategy][0]}",
+                    where=f"split({strategy!r})",
+                    todo="bring more or longer histories (core(0)), or take another split",
+                )
         events: pa.Table = engine.query("SELECT * FROM event_folds")
         return events
 
@@ -223,7 +232,9 @@ def _engine() -> Iterator[Any]:
             yield engine
 
 
-def _check(strategy: str, test_share: float, since: datetime | None, sequences: bool) -> None:
+def _check(
+    strategy: str, seed: int, test_share: float, since: datetime | None, sequences: bool
+) -> None:
     known = [name for name in STRATEGIES if name != "predefined"]
     if sequences and strategy in known and strategy not in OF_SEQUENCES:
         raise UsageError(
@@ -233,7 +244,15 @@ def _check(strategy: str, test_share: float, since: datetime | None, sequences: 
         )
     if strategy not in known:
         raise UsageError(f"unknown split {strategy!r}", todo=nearest(strategy, known))
-    if not 0 < test_share < 1:
-        raise UsageError(f"the test share must lie between 0 and 1, got {test_share}")
+    if not isinstance(test_share, int | float) or not 0 < test_share < 1:
+        raise UsageError(f"the test share must lie between 0 and 1, got {test_share!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
+        raise UsageError(f"the seed must be a whole number of 64 bits, got {seed!r}")
     if (strategy == "since") != (since is not None):
         raise UsageError("the split 'since' takes a moment, and no other does", where="since")
+    if since is not None and not isinstance(since, datetime):
+        raise UsageError(
+            f"{since!r} is no moment",
+            where="since",
+            todo="give a datetime, like datetime(2014, 5, 1)",
+        )

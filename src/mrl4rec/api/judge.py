@@ -27,7 +27,7 @@ def evaluate(
     model: Model,
     test: Interactions,
     *,
-    k: Sequence[int] = (10, 20, 50),
+    k: Sequence[int] | int = (10, 20, 50),
     widths: Sequence[int | None] | str = "all",
     metrics: Sequence[str] = ("recall", "ndcg"),
 ) -> pd.DataFrame:
@@ -38,6 +38,7 @@ def evaluate(
     bootstrap) as low and high; NaN for metrics that are not of single users. Raises UsageError for
     an unknown metric, cut-off or width, and where model and test are of different data sets.
     """
+    k = (k,) if isinstance(k, int) else k
     measured = per_user(model, test, k, None if isinstance(widths, str) else widths, metrics)
     ends = intervals(measured)
     rows = [

@@ -20,7 +20,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.evaluation import ranking
-from mrl4rec.evaluation.from_history import HistoryLists
+from mrl4rec.evaluation.from_history import HistoryLists, item_ids
 from mrl4rec.models import METHODS, Method, Trained, from_dict, model_folder, parse_levels, resolve
 from mrl4rec.models.rotation import rotate
 from mrl4rec.models.samplers import Dns, Negatives, PerLevel
@@ -56,7 +56,14 @@ class Model:
                 raise UsageError(
                     f"{chosen.name} has no setting {name!r}", todo=nearest(name, known)
                 )
-        self.method = chosen.changed(**settings)
+        if levels is not None and not (isinstance(chosen, Trained) and chosen.has_levels):
+            raise UsageError(
+                f"{chosen.name} is not trained by levels",
+                where="levels",
+                todo="take a nested method, like MRL-M or SASRec@mrl",
+            )
+        plain = {n: v.item() if isinstance(v, np.generic) else v for n, v in settings.items()}
+        self.method = chosen.changed(**plain)
         self.method.check(self.method.name)
         self._request = training.TrainRequest(
             self.method,
@@ -120,12 +127,15 @@ class Model:
 
         Returns user (or history: its place, from 0), rank (from 1), item, score. ``width`` takes
         the first so many dimensions. Raises UsageError for users it was not trained on, and for
-        histories where the model reads none.
+        histories where the model reads none, for one that is no list of ids, and for an ``n`` that
+        is no whole number from 1 on.
         """
         if (users is None) == (histories is None):
             raise UsageError("recommend takes users or histories", todo="give one of the two")
+        n = min(_positive("n", n), self.loaded.model.n_items)
+        width = None if width is None else _positive("width", width)
         if histories is not None:
-            return self._of_histories([_listed(history) for history in histories], n, width)
+            return self._of_histories(_of_items(histories), n, width)
         assert users is not None
         found, users = self.loaded, _listed(users)
         rows = _rows(found.ids.user_ids, users, "user")
@@ -156,9 +166,9 @@ class Model:
         found = self.loaded
         items = _listed(items)
         rows = _rows(found.ids.item_ids, items, "item")
-        scores = _likeness(found.model, rows, width)
+        scores = _likeness(found.model, rows, None if width is None else _positive("width", width))
         scores[np.arange(len(rows)), rows] = -np.inf
-        n = min(n, scores.shape[1] - 1)
+        n = min(_positive("n", n), scores.shape[1] - 1)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :n]
         values = np.take_along_axis(scores, best, axis=1)
         return _frame(items, found.ids.item_ids, best, values, ("item", "similar"))
@@ -171,8 +181,9 @@ class Model:
         found = self.loaded
         if not isinstance(found.model, FactorModel):
             raise UsageError(
-                f"{self.method.name} has no vectors to rotate",
-                todo="take a model with vectors (MRL-M, BPR, iALS, EASE-SVD)",
+                f"{self.method.name} has no vectors of users to rotate",
+                todo="take a model with vectors (MRL-M, BPR, iALS, EASE-SVD); one that makes them "
+                "of histories is rotated by mrl4rec run --rotate",
             )
         vectors = rotate(found.model.user_vectors, found.model.item_vectors)
         turned = copy(self)
@@ -260,6 +271,28 @@ def DNS(n: int = 16) -> Negatives:
 def _listed(names: Sequence[str] | str | int) -> list[str]:
     """Ids as text, as they are in the tables; one id alone is a list of one."""
     return [str(name) for name in ([names] if isinstance(names, str | int) else names)]
+
+
+def _of_items(histories: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Histories as ids in text. Raises UsageError for one that is no list of ids."""
+    rows = []
+    for place, history in enumerate(histories):
+        items = item_ids(history)
+        if items is None:
+            raise UsageError(
+                f"{str(history)[:60]!r} is no list of item ids",
+                where=f"histories[{place}]",
+                todo='give a list of lists of item ids, oldest first, like [["12", "7"]]',
+            )
+        rows.append(items)
+    return rows
+
+
+def _positive(name: str, value: Any) -> int:
+    """A whole number from 1 on. Raises UsageError that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise UsageError(f"{name}={value!r} is no whole number from 1 on", where=name)
+    return int(value)
 
 
 def _rows(known: NDArray[np.object_], names: Sequence[str], kind: str) -> NDArray[np.int64]:

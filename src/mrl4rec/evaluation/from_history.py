@@ -5,18 +5,33 @@ Shapes: B histories, I items, N places of a list.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mrl4rec.core.errors import UsageError
 from mrl4rec.data.sequences import Histories, histories
 from mrl4rec.evaluation.ranking import recommend
 from mrl4rec.kernels.csr import Csr, csr
 from mrl4rec.models.histories import bound
 from mrl4rec.models.model_folder import Loaded
 from mrl4rec.models.scorers import CountModel
+
+
+def item_ids(history: Any) -> list[str] | None:
+    """A history as ids in text; None where it is no list of text and whole numbers.
+
+    Text is no list of its letters, and what has no order is no history.
+    """
+    if isinstance(history, str | bytes | Mapping | Set) or not isinstance(history, Iterable):
+        return None
+    items = list(history)
+    for item in items:
+        if isinstance(item, bool) or not isinstance(item, str | int | np.integer):
+            return None
+    return [str(item) for item in items]
 
 
 class Answer(NamedTuple):
@@ -43,7 +58,7 @@ class HistoryLists:
         self, rows: Sequence[Sequence[str]], n: int, width: int | None = None,
         consumed: Csr | None = None,
     ) -> Answer:  # fmt: skip
-        """The best ``n`` items for each history: ids of items, oldest first, repeats allowed.
+        """The best min(n, I) items for each history: ids of items, oldest first, repeats allowed.
 
         Items of the history are left out of its list, and those of the same row of ``consumed``.
         Raises UsageError where the model reads no histories, for n < 1 or an impossible width.
@@ -51,6 +66,9 @@ class HistoryLists:
         had, left_out = self.read(rows)
         seen = had.csr() if consumed is None else union(had.csr(), consumed)
         known = had.lengths > 0
+        n = min(n, self.model.n_items)  # a list has memory for all its places
+        if n < 1:
+            raise UsageError(f"a list of {n} items was asked for", todo="ask for 1 or more")
         items = np.empty((len(rows), n), dtype=np.int32)
         scores = np.empty((len(rows), n), dtype=np.float32)
         model = bound(self.model, had.of(np.flatnonzero(known)))

@@ -50,6 +50,6 @@ def parse_levels(
         raise UsageError(
             f"level set {shown!r} ends at {numbers[-1]}, and the vectors have {dim} dimensions",
             where="--levels",
-            todo=f"end it with {dim}, or change the dimension: --set MRL-M.dim={numbers[-1]}",
+            todo=f"end it with {dim}, or change the dimension: --set METHOD.dim={numbers[-1]}",
         )
     return numbers

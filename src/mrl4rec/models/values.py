@@ -82,13 +82,29 @@ class Values:
         return replace(self, **parts, **values)
 
     def check(self, owner: str) -> None:
-        """Raise UsageError, naming the ``owner``, where a number is out of its bounds."""
+        """Raise UsageError, naming the ``owner``, where a number is none or out of its bounds."""
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, Values):
                 value.check(owner)
             else:
+                _check_kind(owner, item, value)
                 _check_bounds(owner, item, value)
+
+
+def _check_kind(owner: str, item: Field[Any], value: Any) -> None:
+    """Words, those for a number (``auto``, ``levels``) too, are checked by their owner."""
+    if not item.metadata or not isinstance(item.default, int | float):
+        return
+    if isinstance(value, str) and item.name in ("dim", "lag"):
+        return
+    kind: Any = int if isinstance(item.default, int) else int | float
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise UsageError(
+            f"{owner}.{item.name} is {value!r}, which is no{' whole' * (kind is int)} number",
+            where=f"--set {owner}.{item.name}",
+            todo=item.metadata["unit"],
+        )
 
 
 def _check_bounds(owner: str, item: Field[Any], value: Any) -> None:
@@ -108,4 +124,4 @@ def _check_bounds(owner: str, item: Field[Any], value: Any) -> None:
 def check_word(owner: str, name: str, value: str, known: Sequence[str]) -> None:
     """Raise UsageError, with the nearest known word, where a word is not known."""
     if value not in known:
-        raise UsageError(f"{owner}.{name} is {value!r}", todo=nearest(value, known))
+        raise UsageError(f"{owner}.{name} is {value!r}", todo=nearest(str(value), known))

@@ -14,6 +14,8 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
+from mrl4rec.evaluation.from_history import item_ids
+
 USER, HISTORY = "user_id", "history"
 
 
@@ -79,12 +81,11 @@ def _history(place: int, value: Any) -> list[str] | None:
     """Ids as text, of a list of text or whole numbers."""
     if _is_missing(value):
         return None
-    whole_list = list(value) if isinstance(value, list | tuple | np.ndarray) else [None]
-    for item in whole_list:
-        if isinstance(item, bool) or not isinstance(item, str | int | np.integer):
-            raise refused(
-                HISTORY,
-                f"row {place} has {str(value)[:60]!r}, which is no list of item ids",
-                'give item ids, oldest first, like ["12", "7"]',
-            )
-    return [str(item) for item in whole_list]
+    items = item_ids(value)
+    if items is None:
+        raise refused(
+            HISTORY,
+            f"row {place} has {str(value)[:60]!r}, which is no list of item ids",
+            'give item ids, oldest first, like ["12", "7"]',
+        )
+    return items

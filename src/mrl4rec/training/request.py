@@ -272,6 +272,6 @@ def _levels(method: Trained, levels: tuple[int, ...] | None) -> tuple[int, ...] 
 def _seed(method: Method, seed: int | None) -> int:
     if seed is None:
         raise UsageError(f"{method.name} needs a seed", where="--seeds", todo="e.g. --seeds 0")
-    if not -(1 << 63) <= seed < 1 << 63:
-        raise UsageError(f"seed {seed} does not fit 64 bits", where="--seeds")
+    if not isinstance(seed, int) or not -(1 << 63) <= seed < 1 << 63:
+        raise UsageError(f"seed {seed!r} is no whole number of 64 bits", where="--seeds")
     return seed

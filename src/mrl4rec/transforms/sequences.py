@@ -89,6 +89,23 @@ def build(
     return {"events": events, "left_out": all_events - events, **facts}
 
 
+NO_TARGETS = {
+    "last_out": (
+        "nobody has three events of which the last and the one before are new to them",
+        "bring longer histories (a lower --kcore, no --max-length)",
+    ),
+    "by_user": (
+        "of the users drawn for it nobody has new items among the last 20 % of two or more events",
+        "bring more users or longer histories, or draw others with --split-seed",
+    ),
+    "global_time": (
+        "nobody with an event before the cut has new items after it",
+        "bring users with events on both sides of the cut, or move it",
+    ),
+}
+"""Why a fold has no targets, and what to do. A target is new: not in the user's history."""
+NO_TARGETS["since"] = NO_TARGETS["global_time"]
+
 TABLE = "SELECT sequence_id, position, item_idx, reviewed_at, named AS user_id FROM ordered"
 """SQL of the rows of the table ``sequences``."""
 

@@ -250,6 +250,15 @@ def test_a_data_set_of_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (lambda: mr.EASE().recommend(), "histories"),
         (lambda: mr.EASE().recommend(histories=[["i 1"]]), "EASE"),
         (lambda: mr.leaderboard({}, dataset().split()[1]), "model"),
+        (lambda: dataset().split("since", since="2014-05-01"), "2014"),
+        (lambda: dataset().split(seed=1.5), "1.5"),
+        (lambda: mr.SASRec(dim="16"), "dim"),
+        (lambda: mr.SASRec(lr="x"), "lr"),
+        (lambda: mr.MTMI(interests=1.5), "interests"),
+        (lambda: mr.MTMI(item_tower=3), "item_tower"),
+        (lambda: mr.SASRec(levels=(4, 8)), "levels"),
+        (lambda: mr.MRL(levels=(4,), seed="x").fit(dataset().split()[0]), "seed"),
+        (lambda: mr.Dataset.from_frame(pd.concat([frame(), frame()], axis=1)), "columns"),
     ],
 )
 def test_mistakes_are_named(mistake: object, named: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -141,3 +142,18 @@ def test_a_file_of_lists_is_in_order(tmp_path: Path) -> None:
     _, test = mr.Dataset.from_frame(path, format="session-lists").split("last_out", sequences=True)
     found = sorted(named(test, row) for row in range(3))
     assert found == sorted([str(item) for item in row] for row in lists)
+
+
+@pytest.mark.parametrize("history", ["i1", None, ["i1", None], [["i1"]], [1.5], {"i1"}, 7])
+def test_a_history_that_is_no_list_of_ids_is_refused(fitted: mr.Model, history: Any) -> None:
+    with pytest.raises(UsageError, match=r"histories\[1\]"):
+        fitted.recommend(histories=[["i1"], history])
+
+
+def test_no_list_is_longer_than_the_items(fitted: mr.Model) -> None:
+    found = fitted.recommend(histories=[["i1"], []], n=10**12)
+    assert len(found) < 2 * fitted.loaded.model.n_items
+    for name, value in (("n", 0), ("n", 1.5), ("n", None), ("width", "4"), ("width", 4.0)):
+        with pytest.raises(UsageError) as caught:
+            fitted.recommend(histories=[["i1"]], **{name: value})
+        assert caught.value.where == name
