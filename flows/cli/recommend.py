@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import asdict
 from typing import Any
 
 from flows import console
 from flows.cli import champion
 from mrl4rec.core import lazy
+from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
 
 with lazy.imports():
+    from mrl4rec.evaluation import from_history
     from mrl4rec.serving import models
     from mrl4rec.serving.registry import ledger, personal
 
@@ -26,7 +29,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
     who.add_argument(
         "--history",
         metavar="ITEM,ITEM,…",
-        help="the dump's item ids, oldest first, for models that score by what a user had",
+        help="the dump's item ids, oldest first, for models that score by what a user had; a JSON "
+        "list where ids have commas",
     )
     add("--n", type=champion.positive, help="items; unset: as many as the table has")
     add("--width", type=champion.positive, help="first so many dimensions; unset: all")
@@ -41,8 +45,7 @@ def run(arguments: argparse.Namespace) -> Any:
     if arguments.history is None:
         found = personal.for_user(settings, dataset, arguments.user, *form, model=key)
     else:
-        items = [item.strip() for item in arguments.history.split(",") if item.strip()]
-        found = personal.for_history(settings, dataset, items, *form, model=key)
+        found = personal.for_history(settings, dataset, _items(arguments.history), *form, model=key)
     if arguments.json:
         answer = asdict(found)
         if arguments.history is None:
@@ -64,6 +67,23 @@ def run(arguments: argparse.Namespace) -> Any:
     elif found.by == "popularity":
         print("the model has seen nothing of this user: this is what most people took")
     return None
+
+
+def _items(text: str) -> list[str]:
+    """The ids of ``--history``. No id begins with a bracket: it is one of a JSON list."""
+    if not text.lstrip().startswith("["):
+        return [item.strip() for item in text.split(",") if item.strip()]
+    try:
+        items = from_history.item_ids(json.loads(text))
+    except ValueError:
+        items = None
+    if items is None:
+        raise UsageError(
+            f"{text[:60]!r} is no JSON list of item ids",
+            where="--history",
+            todo="""give --history 12,7 or --history '["12", "7"]'""",
+        )
+    return items
 
 
 def _tell_of_history(found: Any) -> None:

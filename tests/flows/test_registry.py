@@ -103,6 +103,11 @@ def test_a_history_from_the_command_line(
     assert {row["item_id"] for row in found["rows"]} == {"i1", "i3", "i4"}
     of_user = ask("recommend", "--user", "a", "--n", "3")
     assert (of_user["source"], of_user["by"]) == ("table", "model")
+    same = ask("recommend", "--history", '["i2", "i0"]', "--n", "3")
+    assert same["rows"] == found["rows"]
+    assert ask("recommend", "--history", '["i2, i0"]')["left_out"] == 1
+    with pytest.raises(UsageError, match="JSON"):
+        ask("recommend", "--history", '["i2", null]')
     answer("recommend", "--history", "x")
     text = " ".join(capsys.readouterr().out.split())
     assert "left out: 1" in text

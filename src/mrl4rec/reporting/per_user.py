@@ -94,13 +94,15 @@ def of_run(settings: Settings, run: Run, place: Place) -> tuple[NDArray[np.int64
     """(E,) users, ascending, and (E,) values of one evaluated model."""
     width = run.full if place.width is None else place.width
     if run.get(place.metric, place.k, width) is None:
+        names = sorted({name for name, _, _ in run.values})
         ks = sorted({k for _, k, _ in run.values})
         widths = sorted({w for _, _, w in run.values if w is not None})
+        cuts = f"k: {', '.join(map(str, ks))}; widths: "
+        cuts += ", ".join(map(str, widths)) or "none, it has no prefixes"
         raise UsageError(
             f"{run.method} was not evaluated for {place.name}",
             where=f"evaluation {run.stage_key[:12]} of {run.dataset}",
-            todo=f"k: {', '.join(map(str, ks))}; widths: "
-            + (", ".join(map(str, widths)) or "none, it has no prefixes"),
+            todo=cuts if place.metric in names else f"it has {', '.join(names)}",
         )
     at_width = pc.field("width").is_null() if width is None else pc.field("width") == width
     key = run.evaluation((place.metric, place.k, width))
