@@ -97,6 +97,11 @@ class Model:
                 todo="split each user's items in their order: data.split('last_out', "
                 "sequences=True), or data.split('by_user')",
             )
+        if self.method.consumes == "timed pairs" and train.reviewed_at_P is None:
+            raise UsageError(
+                f"{self.method.name} needs times, and these pairs have none",
+                todo="name the column: Dataset.from_frame(…, time=…)",
+            )
         with tempfile.TemporaryDirectory(prefix="mrl4rec-") as folder:
             settings = Settings(warehouse=Path(folder))
             split = Commit("split", train.digest(), "splits", 0, {})

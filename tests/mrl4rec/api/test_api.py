@@ -219,6 +219,10 @@ def test_a_data_set_of_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (len(data) > 60_000, data.k) == (True, 5)
 
 
+def untimed() -> mr.Dataset:
+    return mr.Dataset.from_frame(frame()[["who", "what"]], user="who", item="what")
+
+
 @pytest.mark.parametrize(
     ("mistake", "named"),
     [
@@ -250,6 +254,7 @@ def test_a_data_set_of_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (lambda: mr.EASE().recommend(), "histories"),
         (lambda: mr.EASE().recommend(histories=[["i 1"]]), "EASE"),
         (lambda: mr.leaderboard({}, dataset().split()[1]), "model"),
+        (lambda: mr.Model("RecentPop").fit(untimed().split()[0]), "times"),
         (lambda: dataset().split("since", since="2014-05-01"), "2014"),
         (lambda: dataset().split(seed=1.5), "1.5"),
         (lambda: mr.SASRec(dim="16"), "dim"),
