@@ -57,11 +57,8 @@ class Model:
                     f"{chosen.name} has no setting {name!r}", todo=nearest(name, known)
                 )
         if levels is not None and not (isinstance(chosen, Trained) and chosen.has_levels):
-            raise UsageError(
-                f"{chosen.name} is not trained by levels",
-                where="levels",
-                todo="take a nested method, like MRL-M or SASRec@mrl",
-            )
+            todo = "take a nested method, like MRL-M or SASRec@mrl"
+            raise UsageError(f"{chosen.name} is not trained by levels", where="levels", todo=todo)
         plain = {n: v.item() if isinstance(v, np.generic) else v for n, v in settings.items()}
         self.method = chosen.changed(**plain)
         self.method.check(self.method.name)
@@ -138,7 +135,7 @@ class Model:
         if (users is None) == (histories is None):
             raise UsageError("recommend takes users or histories", todo="give one of the two")
         n = min(_positive("n", n), self.loaded.model.n_items)
-        width = None if width is None else _positive("width", width)
+        width = width and _positive("width", width)
         if histories is not None:
             return self._of_histories(_of_items(histories), n, width)
         assert users is not None
@@ -171,7 +168,7 @@ class Model:
         found = self.loaded
         items = _listed(items)
         rows = _rows(found.ids.item_ids, items, "item")
-        scores = _likeness(found.model, rows, None if width is None else _positive("width", width))
+        scores = _likeness(found.model, rows, width and _positive("width", width))
         scores[np.arange(len(rows)), rows] = -np.inf
         n = min(_positive("n", n), scores.shape[1] - 1)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :n]
