@@ -163,5 +163,5 @@ def no_table(where: str, why: str, seen: str = "") -> UsageError:
         + (f"; it begins: {short(seen)!r}" if seen else ""),
         where=where,
         todo="give one record a line, as CSV with a header or as JSON with user, item and, if "
-        "there are any, rating and time",
+        "there are any, rating and time; sessions as one JSON list of ids a line",
     )
