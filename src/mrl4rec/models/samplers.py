@@ -128,9 +128,11 @@ class Uniform(_One):
 
 @dataclass(frozen=True)
 class Shared(Drawn):
-    """Uniform draws that all examples of a step share."""
+    """Uniform draws that all examples of a step share: hundreds cost little more than a few."""
 
     kind: ClassVar[str] = "shared"
+
+    candidates: int = value(1024, CANDIDATES, low=1, tune=Span(256, 2048, log=True))
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,11 @@ def test_every_method_has_a_space_that_holds_its_defaults(name: str) -> None:
         method.changed(**{parameter: span.tidy(span.high)})
 
 
+@pytest.mark.parametrize("name", ["BSL", "MTMI", "ComiRec-SA@mrl", "eSASRec", "SASRec-sampled"])
+def test_negatives_that_a_step_shares_stay_many(name: str) -> None:
+    assert space(resolve(name))["candidates"].low >= 256
+
+
 def test_values_are_tidy() -> None:
     assert Span(0.001, 10.0).tidy(0.123456) == 0.1235
     assert Span(2, 64, log=True).tidy(7.6) == 8
