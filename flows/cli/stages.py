@@ -46,9 +46,9 @@ def run(arguments: argparse.Namespace) -> Any:
     pipeline.prepare()
     data_engine.stop_spark(settings)
     answers = []
-    tracker = tracking.Tracker(settings)
-    for asked in pipeline.cells:
-        cell = tuning.tuned(pipeline, asked, tracker)
+    for cell in pipeline.cells:
+        if config.trials:
+            cell = tuning.tuned(pipeline, cell, tracking.Tracker(settings))
         train = pipeline.train(cell)
         found = {cell.label: train}
         if until == "evaluate":

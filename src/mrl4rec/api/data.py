@@ -146,12 +146,11 @@ class Dataset:
         """Pairs to train on (folds train and valid, by which epochs are chosen) and to test on.
 
         ``random``, ``per_user_random``, ``last_out``, ``global_time``, or ``since`` a moment (UTC
-        where it has no zone): the
-        folds of `mrl4rec run --split`, by a hash of (seed, user, item). With ``sequences`` each
-        user's items in order, repeats among them, are split, as methods that read sequences need;
-        ``by_user`` does that alone, and trains on some users and tests on others. Raises UsageError
-        for an unknown strategy, where pairs lack the times that it needs, and where no pair is
-        left.
+        where it has no zone): the folds of `mrl4rec run --split`, by a hash of (seed, user, item).
+        With ``sequences`` each user's items in order, repeats among them, are split, as methods
+        that read sequences need; ``by_user`` does that alone, and trains on some users and tests
+        on others. Raises UsageError for an unknown strategy, where pairs lack the times that it
+        needs, and where no pair is left.
         """
         sequences = sequences or strategy == "by_user"
         _check(strategy, seed, test_share, since, sequences)
