@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flows import ingest_messages, needs, preflight
+from flows import ingest_messages, needs, preflight, unset
 from flows.config.run import CUTOFFS, Cell, RunConfig
 from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
@@ -112,15 +112,18 @@ class Pipeline:
 
         To train, the methods of the request must find in them what they need. Raises UsageError.
         """
-        of_sequences = self.request.of_sequences
+        request = self.request
         ingest = self._ingest()
-        core = self._core(ingest) if until != "ingest" else None
-        sequences = None
-        if core is not None and until != "kcore" and (of_sequences or until == "sequences"):
-            sequences = self._sequences(ingest, core, self._sequence_options())
-        split = None
+        core = sequences = split = None
+        if until != "ingest":
+            core = self._core(ingest, unset.core_k(request, ingest), request.min_rating)
+        wants_order = until == "sequences" or (request.of_sequences and until != "kcore")
+        if core is not None and wants_order:
+            sequences = self._sequences(ingest, core, unset.sequence_options(request))
         if core is not None and until not in ("kcore", "sequences"):
-            split = self._split(ingest, core, sequences)
+            strategy = unset.strategy(request, ingest, of_sequences=sequences is not None)
+            files = unset.split_files(request, strategy)
+            split = self._split(core, sequences, strategy, request.since_time(), files)
             if until != "split":
                 self._serve(ingest, split)
         self._prepared = Prepared(ingest, core, split, sequences)
@@ -177,46 +180,18 @@ class Pipeline:
         self.used = f"reviews already in {self.settings.storage.dataset_dir(self.request.dataset)}"
         return commit
 
-    def _authors_form(self, ingest: Commit) -> bool:
-        return ingest.summary.get("ids") == "integer"
-
-    def _default(self, field: str, authors: Any, otherwise: Any, ingest: Commit) -> Any:
-        """What was asked, else the catalogue's (for its own source), else by the dump's form."""
-        asked = getattr(self.request, field)
-        if asked is not None:
-            return asked
-        if not self.request.source and self.request.dataset in CATALOG:
-            return getattr(CATALOG[self.request.dataset], field)
-        return authors if self._authors_form(ingest) else otherwise
-
-    def _core_k(self, ingest: Commit) -> int:
-        """The k of the k-core: sessions are short, and published ones are filtered already."""
-        if self.request.kcore is None and ingest.summary.get("lists"):
-            return 0
-        k: int = self._default("kcore", 0, 5, ingest)
-        return k
-
-    def _core(self, ingest: Commit) -> Commit:
+    def _core(self, ingest: Commit, k: int, min_rating: float | None) -> Commit:
         core: Commit = self._locked(
             "kcore",
             kcore.run,
             self.request.dataset,
             ingest,
-            k=self._core_k(ingest),
-            min_rating=self.request.min_rating,
+            k=k,
+            min_rating=min_rating,
             settings=self.settings,
         )
         self.step("gate core", gates.check_core, self.request.dataset, core, self.settings)
         return core
-
-    def _sequence_options(self) -> dict[str, Any]:
-        """How sequences are made."""
-        request = self.request
-        return {
-            "repeats": not request.drop_repeats,
-            "max_length": request.max_length,
-            "ties": request.ties or "hash",
-        }
 
     def _sequences(self, ingest: Commit, core: Commit, options: Mapping[str, Any]) -> Commit:
         request = self.request
@@ -232,14 +207,14 @@ class Pipeline:
         self.step("gate sequences", gates.check_sequences, request.dataset, found, self.settings)
         return found
 
-    def _split(self, ingest: Commit, core: Commit, sequences: Commit | None) -> Commit:
-        if sequences is not None:
-            strategy = self.request.split or self._sequence_split()
-        else:
-            strategy = self._default("split", "predefined", "random", ingest)
-        files = self.request.split_files
-        if strategy == "predefined" and files is None and self.request.source:
-            files = self.request.source[0]
+    def _split(
+        self,
+        core: Commit,
+        sequences: Commit | None,
+        strategy: str,
+        since: datetime | None,
+        files: Path | None = None,
+    ) -> Commit:
         split: Commit = self._locked(
             "split",
             split_job.run,
@@ -247,18 +222,13 @@ class Pipeline:
             core,
             strategy=strategy,
             split_seed=self.request.split_seed,
-            split_files=Path(files) if files and strategy == "predefined" else None,
-            since=self.request.since_time(),
+            split_files=files,
+            since=since,
             sequences=sequences,
             settings=self.settings,
         )
         self.step("gate split", gates.check_split, self.request.dataset, split, self.settings)
         return split
-
-    def _sequence_split(self) -> str:
-        """The catalogue's for this data set, else each user's last events."""
-        known = CATALOG.get(self.request.dataset)
-        return known.sequence_split if known is not None else "last_out"
 
     # ---------------------------------------------------------------- PyTorch stages
 

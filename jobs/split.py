@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 
 from jobs import common
 from mrl4rec.core import stage
-from mrl4rec.core.choices import OF_SEQUENCES, STRATEGIES
+from mrl4rec.core.choices import OF_SEQUENCES, STRATEGIES, check_seed
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
@@ -161,8 +161,7 @@ def _check(
             )
     if not 0 < share < 1:
         raise UsageError(f"the test share must lie between 0 and 1, got {share}")
-    if not -(2**63) <= seed < 2**63:
-        raise UsageError(f"the split seed must fit 64 bits, got {seed}", where="--split-seed")
+    check_seed(seed, "--split-seed")
 
 
 def _add_given(engine: Engine, files: dict[str, Path], tables: Mapping[str, DeltaTable]) -> None:

@@ -174,14 +174,6 @@ def utc(option: str, text: str | None) -> datetime | None:
         ) from error
 
 
-def check_seeds(option: str, seeds: Iterable[int]) -> None:
-    """Raise UsageError, naming the option, for a seed that no generator takes."""
-    for seed in seeds:
-        if not -(1 << 63) <= seed < 1 << 63:
-            todo = "give one of less than 64 bits, such as 0"
-            raise UsageError(f"the seed {seed} does not fit 64 bits", where=option, todo=todo)
-
-
 def read_file(path: str, kind: type[Config]) -> dict[str, Any]:
     """The values of a YAML file of options, their names with ``-`` or ``_``.
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from flows.config import presets
-from flows.config.base import READ_FIELDS, Cli, DataConfig, check_seeds, utc
+from flows.config.base import READ_FIELDS, Cli, DataConfig, utc
 from flows.config.presets import DEFAULT_LEVELS, DEFAULT_METHODS
 from mrl4rec.core import lazy
-from mrl4rec.core.choices import Engine, Protocol, Strategy, Ties
+from mrl4rec.core.choices import Engine, Protocol, Strategy, Ties, check_seed
 from mrl4rec.core.errors import UsageError, nearest
 
 with lazy.imports():
@@ -99,7 +99,7 @@ class SplitConfig(DataConfig):
             todo = "give --since TIME too" if self.since is None else "give --split since too"
             raise UsageError("--split since and --since TIME go together", todo=todo)
         self.since_time()
-        check_seeds("--split-seed", [self.split_seed])
+        check_seed(self.split_seed, "--split-seed")
         return self
 
     @property
@@ -175,7 +175,8 @@ class RunConfig(SplitConfig):
     @model_validator(mode="after")
     def _check(self) -> Self:
         self._check_widths()
-        check_seeds("--seeds", self.seeds)
+        for seed in self.seeds:
+            check_seed(seed, "--seeds")
         self._cells = tuple(self._expand())
         return self
 
@@ -214,7 +215,7 @@ class RunConfig(SplitConfig):
         names = [method.name for method in methods]
         more = self._more_seeds(names)
         for name in self.optional:
-            _among(models.resolve(name).name, names, "--optional")
+            _among(name, names, "--optional")
         seen: set[tuple[str, object, object]] = set()
         for method in methods:
             self._check_engine(method)
@@ -234,15 +235,14 @@ class RunConfig(SplitConfig):
         found = {}
         for text in self.more_seeds:
             name, _, seeds = text.partition("=")
-            method = models.resolve(name).name
-            _among(method, names, f"--more-seeds {text}")
+            method = _among(name, names, f"--more-seeds {text}")
             try:
-                found[method] = tuple(int(seed) for seed in seeds.split(","))
+                numbers = [int(seed) for seed in seeds.split(",")]
             except ValueError:
                 raise UsageError(
                     "these are no seeds", where=f"--more-seeds {text}", todo="write METHOD=1,2"
                 ) from None
-            check_seeds("--more-seeds", found[method])
+            found[method] = tuple(check_seed(seed, "--more-seeds") for seed in numbers)
         return found
 
     def _check_engine(self, method: Method) -> None:
@@ -268,11 +268,13 @@ class RunConfig(SplitConfig):
                 )
 
 
-def _among(name: str, names: Sequence[str], where: str) -> None:
-    """Raise UsageError where a method is none of those of a run."""
-    if name not in names:
-        what = f"{name} is not among the methods of this run"
-        raise UsageError(what, where=where, todo=nearest(name, names))
+def _among(text: str, names: Sequence[str], where: str) -> str:
+    """The name of a method of the run, in whatever case. Raises UsageError for any other."""
+    of_run = {name.lower(): name for name in names}
+    if text.lower() not in of_run:
+        what = f"{text!r} is not among the methods of this run"
+        raise UsageError(what, where=where, todo=nearest(text, names))
+    return of_run[text.lower()]
 
 
 def named_after(source: Sequence[str]) -> str | None:

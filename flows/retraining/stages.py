@@ -6,13 +6,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flows import gates
+from flows import gates, unset
 from flows.config.retrain import RetrainConfig
 from flows.config.run import Cell
 from flows.pipeline import Pipeline, Prepared, Step
 from flows.retraining.drift_gate import check_drift
-from jobs import kcore
-from jobs import split as split_job
 from mrl4rec import training
 from mrl4rec.core import stage
 from mrl4rec.core.settings import Settings
@@ -39,21 +37,15 @@ class Stages(Pipeline):
         """The k-core: k and the least rating as asked, else as the champion's, else as before."""
         before = self._before(champion, "interactions")
         if before is None:
-            k, rating = self._core_k(ingest), None
+            k, rating = unset.core_k(self.request, ingest), None
         else:
             k, rating = before.summary["k"], before.summary.get("min_rating")
         asked = self.asked
-        core: Commit = self._locked(
-            "kcore",
-            kcore.run,
-            self.dataset,
+        return self._core(
             ingest,
-            k=k if asked.kcore is None else asked.kcore,
-            min_rating=rating if asked.min_rating is None else asked.min_rating,
-            settings=self.settings,
+            k if asked.kcore is None else asked.kcore,
+            rating if asked.min_rating is None else asked.min_rating,
         )
-        self.step("gate core", gates.check_core, self.dataset, core, self.settings)
-        return core
 
     def _before(self, champion: ModelCard | None, marker: str) -> Commit | None:
         """The stage that the champion goes back to; the newest good one where there is none."""
@@ -66,7 +58,7 @@ class Stages(Pipeline):
         """How sequences are made: as the champion's, else as before, else as a run makes them."""
         before = self._before(champion, "sequences")
         made = {} if before is None else before.summary
-        options = self._sequence_options()
+        options = unset.sequence_options(self.request)
         return {name: made.get(name, value) for name, value in options.items()}
 
     def split_since(
@@ -85,17 +77,7 @@ class Stages(Pipeline):
         sequences = None
         if of_sequences:
             sequences = self._sequences(ingest, core, self._sequences_like(champion))
-        split: Commit = self._locked(
-            "split",
-            split_job.run,
-            self.dataset,
-            core,
-            strategy="since",
-            since=since,
-            sequences=sequences,
-            settings=self.settings,
-        )
-        self.step("gate split", gates.check_split, self.dataset, split, self.settings)
+        split = self._split(core, sequences, "since", since)
         self._prepared = Prepared(ingest, core, split, sequences)
         return split
 

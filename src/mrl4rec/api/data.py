@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mrl4rec.core.choices import OF_SEQUENCES, STRATEGIES
+from mrl4rec.core.choices import OF_SEQUENCES, STRATEGIES, check_seed
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
 from mrl4rec.data import catalog, downloads
@@ -245,8 +245,7 @@ def _check(
         raise UsageError(f"unknown split {strategy!r}", todo=nearest(strategy, known))
     if not isinstance(test_share, int | float) or not 0 < test_share < 1:
         raise UsageError(f"the test share must lie between 0 and 1, got {test_share!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
-        raise UsageError(f"the seed must be a whole number of 64 bits, got {seed!r}")
+    check_seed(seed, "seed")
     if (strategy == "since") != (since is not None):
         raise UsageError("the split 'since' takes a moment, and no other does", where="since")
     if since is not None and not isinstance(since, datetime):

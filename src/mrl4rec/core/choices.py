@@ -1,8 +1,10 @@
-"""The words that options and settings take, each list once; importing it costs nothing."""
+"""What options and settings take: words, each list once, and seeds; importing it costs nothing."""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
+
+from mrl4rec.core.errors import UsageError
 
 DataEngine = Literal["auto", "duckdb", "spark"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -25,3 +27,11 @@ Ties = Literal["hash", "file"]
 TIES: tuple[str, ...] = get_args(Ties)
 OF_SEQUENCES = ("last_out", "by_user", "global_time", "since")
 """Strategies that can split sequences; ``by_user`` splits nothing else."""
+
+
+def check_seed(seed: object, where: str) -> int:
+    """The seed. Raises UsageError, naming the option, for one that no generator takes."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not -(1 << 63) <= seed < 1 << 63:
+        todo = "give one of less than 64 bits, such as 0"
+        raise UsageError(f"the seed {seed!r} is no whole number of 64 bits", where=where, todo=todo)
+    return seed

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mrl4rec.core import lazy
-from mrl4rec.core.choices import ENGINES, PROTOCOLS
+from mrl4rec.core.choices import ENGINES, PROTOCOLS, check_seed
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, stage_key
@@ -272,6 +272,4 @@ def _levels(method: Trained, levels: tuple[int, ...] | None) -> tuple[int, ...] 
 def _seed(method: Method, seed: int | None) -> int:
     if seed is None:
         raise UsageError(f"{method.name} needs a seed", where="--seeds", todo="e.g. --seeds 0")
-    if not isinstance(seed, int) or not -(1 << 63) <= seed < 1 << 63:
-        raise UsageError(f"seed {seed!r} is no whole number of 64 bits", where="--seeds")
-    return seed
+    return check_seed(seed, "--seeds")
