@@ -275,10 +275,9 @@ class Trained(Method):
         """What an epoch goes over: ``pairs``, or ``users``, each with one of its pairs."""
         return "pairs"
 
-    @property
-    def epoch_steps(self) -> int:
-        """Steps an epoch; 0: as many as the examples fill."""
-        return 0
+    def epoch_steps(self, one_pass: int) -> int:
+        """Steps an epoch, where all the examples fill ``one_pass``."""
+        return one_pass
 
     def drawn(self, levels: tuple[int, ...] | None) -> int | None:
         """Items drawn for each positive, over all its levels."""

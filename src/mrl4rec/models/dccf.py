@@ -58,10 +58,9 @@ class Dccf(OwnGraph):
         """What an epoch goes over."""
         return self.sampling
 
-    @property
-    def epoch_steps(self) -> int:
-        """Steps an epoch; 0: as many as the examples fill."""
-        return self.steps
+    def epoch_steps(self, one_pass: int) -> int:
+        """Steps an epoch."""
+        return self.steps or one_pass
 
     def start(self, setup: Setup) -> DCCF:
         """The tables and the intents, drawn from the seed."""

@@ -89,8 +89,10 @@ def tasks(
         ]
     if method is None:
         return phases
+    of_method = (replace(task, examples=method.examples) for task in phases)
     return [
-        replace(task, examples=method.examples, epoch_steps=method.epoch_steps) for task in phases
+        replace(task, epoch_steps=method.epoch_steps(task.n_examples // method.batch))
+        for task in of_method
     ]
 
 

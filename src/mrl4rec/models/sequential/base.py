@@ -176,10 +176,9 @@ class Sequential(Trained):
         """Sequences, each with one of its targets."""
         return "users" if self.targets == "one" else "pairs"
 
-    @property
-    def epoch_steps(self) -> int:
+    def epoch_steps(self, one_pass: int) -> int:
         """Steps an epoch."""
-        return self.epoch_size
+        return self.epoch_size or one_pass
 
     def start(self, setup: Setup) -> Training:
         """The net before its first step, and the sequences on the device."""

@@ -33,7 +33,12 @@ class EveryPlace(Sequential):
     batch: int = value(64, "sequences a step", low=1)
     evaluate_every: int = value(2, "epochs between two evaluations", low=1)
     patience: int = value(10, "evaluations below the best before training stops", low=1)
-    epoch_size: int = value(0, "steps an epoch; 0: one pass over the sequences", low=0)
+    epoch_size: int = value(
+        200,
+        "at most so many steps an epoch, so that many sequences are evaluated as often as few; 0: "
+        "one pass over them",
+        low=0,
+    )
     length: int = value(200, "L: so many of the newest items of a history are read", low=1)
     pool: int = value(
         1280, "items of the step's targets that are negatives (in-batch negatives alone)", low=1
@@ -42,6 +47,10 @@ class EveryPlace(Sequential):
     calibration: float = value(
         0.75, "t of gBCE: 0: plain BCE; 1: unbiased by the number of negatives", low=0, high=1
     )
+
+    def epoch_steps(self, one_pass: int) -> int:
+        """Steps an epoch: a pass has all targets, so more would be the same ones again."""
+        return min(self.epoch_size or one_pass, one_pass)
 
     @property
     def targets(self) -> str:

@@ -170,3 +170,10 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 
 def test_every_variant_has_a_name_and_a_nested_form() -> None:
     assert {resolve(name).name for name in EVERY} == set(EVERY)
+
+
+def test_an_epoch_is_a_pass_or_so_many_steps_of_it() -> None:
+    """A model of one target goes on, with other targets of the same sequences."""
+    assert [resolve("SASRec").epoch_steps(one_pass) for one_pass in (94, 1577)] == [94, 200]
+    assert resolve("SASRec", ["SASRec.epoch_size=0"]).epoch_steps(1577) == 1577
+    assert resolve("YouTubeDNN").epoch_steps(94) == 200
