@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from mrl4rec.core.files import write_whole
+from mrl4rec.core.files import AnyPath, relative, write_whole
 from mrl4rec.core.processes import is_running, this_process
 from mrl4rec.core.settings import Settings
 
@@ -18,19 +17,18 @@ from mrl4rec.core.settings import Settings
 class Addresses:
     """Servers of a warehouse; None for one that does not run."""
 
-    warehouse: Path
+    warehouse: AnyPath
     pages: str | None = None
     """Report and Data Docs (``flows.server.pages``)."""
     mlflow: str | None = None
 
-    def page(self, file: Path) -> str | None:
+    def page(self, file: AnyPath) -> str | None:
         """The address of a page that lies in the warehouse."""
         if self.pages is None:
             return None
-        path = file.absolute().relative_to(self.warehouse.absolute())
-        return f"{self.pages}/{quote(path.as_posix())}"
+        return f"{self.pages}/{quote(relative(file.absolute(), self.warehouse.absolute()))}"
 
-    def link(self, name: str, file: Path) -> str:
+    def link(self, name: str, file: AnyPath) -> str:
         """Markdown that leads to a page: a link where it is served, else its path."""
         address = self.page(file)
         return f"[{name}]({address})" if address else f"{name}: `{file.absolute()}`"

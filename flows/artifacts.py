@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.addresses import Addresses, addresses
 from mrl4rec import reporting as report
 from mrl4rec.checks.gate import Verdict, markdown
 from mrl4rec.core import lazy
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.tracking import run_link, view_link
@@ -48,7 +48,7 @@ def of_benchmark(outcome: Outcome, settings: Settings) -> None:
 
 
 def links(
-    settings: Settings, page: Path, datasets: Sequence[str], runs: Mapping[str, Place]
+    settings: Settings, page: AnyPath, datasets: Sequence[str], runs: Mapping[str, Place]
 ) -> None:
     """Leave the places of the report, each data set's gates and its runs: links while they are
     served, else paths.
@@ -63,7 +63,7 @@ def links(
 def links_markdown(
     found: Addresses,
     settings: Settings,
-    page: Path,
+    page: AnyPath,
     datasets: Sequence[str],
     runs: Mapping[str, Place],
 ) -> str:

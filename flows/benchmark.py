@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -22,6 +21,7 @@ from flows.config.run import RunConfig
 from flows.data_engine import choose, named
 from flows.pipeline import Step
 from mrl4rec.core.settings import Settings
+from mrl4rec.core.storage import opened
 
 log = logging.getLogger("mrl4rec")
 
@@ -70,7 +70,7 @@ def benchmark(**options: Any) -> Outcome:
     names = [one] if one else options.pop("datasets")
     options.pop("datasets", None)
     requests = [RunConfig(dataset=name, **options) for name in names]
-    settings = Settings(warehouse=Path(warehouse)) if warehouse else Settings()
+    settings = Settings(warehouse=opened(warehouse)) if warehouse else Settings()
     settings = named(settings, options.get("data_engine"))
     settings = choose(settings, deployed=bool(deployment.id))
     for request in requests:

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
@@ -23,9 +22,10 @@ from mrl4rec.checks import gate
 from mrl4rec.checks.gate import Facts, Verdict, foreign_commits, markdown, source_text
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import GateFailed, Mrl4recError
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, find, history
-from mrl4rec.core.storage import read_table
+from mrl4rec.core.storage import read_parquet, read_table
 from mrl4rec.tables import (
     CORE_SUITE,
     RESULTS_SUITE,
@@ -248,7 +248,7 @@ def check_sequences(dataset: str, sequences: Commit, settings: Settings) -> Verd
 
 @alerts_where_it_fails
 def check_vectors(
-    dataset: str, folder: Path, settings: Settings, split: Commit | None = None
+    dataset: str, folder: AnyPath, settings: Settings, split: Commit | None = None
 ) -> Verdict:
     """The gate after training, on a model's folder. ``split`` None: the one its card names."""
     card = model_folder.read_card(folder)
@@ -294,7 +294,7 @@ def _measure_results(
     widths = results.summary.get("widths") or model_folder.read_card(folder).widths
     asked = [(metric, k, width) for metric in metrics.METRICS for k in ks for width in widths]
     split = _split_of(settings, dataset, {"split": results.summary["split"]})
-    per_user = pd.read_parquet(settings.storage.per_user_file(dataset, results.key))
+    per_user = read_parquet(settings.storage.per_user_file(dataset, results.key)).to_pandas()
     test_users = model_facts.count_test_users(settings, dataset, split)
     return model_facts.result_facts(table.to_pandas(), per_user, asked, test_users)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -22,6 +21,7 @@ from flows.retraining.outcome import Outcome
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.locks import locked
 from mrl4rec.core.settings import Settings
+from mrl4rec.core.storage import opened
 
 log = logging.getLogger("mrl4rec")
 
@@ -60,7 +60,7 @@ def retrain(**options: Any) -> Outcome:
     log.setLevel(logging.INFO)  # a worker's process would show warnings alone
     catch_up.take_over()
     warehouse = options.pop("warehouse", None)
-    settings = Settings(warehouse=Path(warehouse)) if warehouse else Settings()
+    settings = Settings(warehouse=opened(warehouse)) if warehouse else Settings()
     settings = named(settings, options.get("data_engine"))
     settings = choose(settings, deployed=bool(deployment.id))
     name, places = _configured(settings, options.pop("dataset", None), options.pop("dumps", None))

@@ -17,6 +17,7 @@ from flows.config.retrain import RetrainConfig
 from flows.pipeline import Step, plain
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import GateFailed, UsageError
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import canonical
 from mrl4rec.core.storage import open_table, read_table
@@ -63,7 +64,7 @@ class Simulation:
             raise UsageError(f"--weeks is {self.weeks}", todo="at least 1 after the history")
         self.request(0, Path())
 
-    def request(self, week: int, *files: Path) -> RetrainConfig:
+    def request(self, week: int, *files: AnyPath) -> RetrainConfig:
         """What is asked for at the end of a week, when these dumps have landed."""
         return RetrainConfig(
             dataset=self.dataset,
@@ -114,7 +115,7 @@ class Story:
     weeks: tuple[Told, ...]
     taken: frozenset[int]
     """Numbers of the dumps whose rows are in ``reviews``."""
-    report: Path
+    report: AnyPath
 
     @property
     def poisoned(self) -> Told | None:

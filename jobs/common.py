@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.abc import MetaPathFinder
-from pathlib import Path
 from typing import Any
 
 from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
+from mrl4rec.core.storage import opened
 from mrl4rec.tables import TABLES, Table, versions
 from mrl4rec.transforms.engine import Engine, Mode, resolve
 
@@ -60,7 +60,7 @@ def parser(words: str | None) -> argparse.ArgumentParser:
     """A command line with ``--dataset`` and ``--warehouse``, described by the first line."""
     made = argparse.ArgumentParser(description=(words or "").splitlines()[0])
     made.add_argument("--dataset", required=True, help="name of the place in the warehouse")
-    made.add_argument("--warehouse", type=Path, help="default: MRL4REC_WAREHOUSE or ./warehouse")
+    made.add_argument("--warehouse", type=opened, help="default: MRL4REC_WAREHOUSE or ./warehouse")
     return made
 
 

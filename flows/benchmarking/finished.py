@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from flows.config.base import to_yaml
 from flows.config.run import RunConfig
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 
 SUFFIX = ".finished"
 """Of the empty file beside the options of a benchmark that came to its end."""
 
 
-def keep(config: RunConfig, key: str, settings: Settings) -> Path:
+def keep(config: RunConfig, key: str, settings: Settings) -> AnyPath:
     """Write the options of a benchmark, as ``--config`` takes them; the file."""
     file, text = settings.storage.configs_dir(config.dataset) / f"{key[:12]}.yaml", to_yaml(config)
     if not file.exists() or file.read_text(encoding="utf-8") != text:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flows.benchmarking import finished
 from flows.pipeline import Done, Pipeline
 from mrl4rec import reporting as report
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, json_digest
 from mrl4rec.core.storage import open_table, read_table
@@ -56,10 +57,10 @@ class Benchmark:
 
     def on_evaluated(
         self, train: Commit, began: float, cut: Cut
-    ) -> Callable[[Evaluation, ModelCard, str, Path], str | None]:
+    ) -> Callable[[Evaluation, ModelCard, str, AnyPath], str | None]:
         """The hook that logs a fresh evaluation and gives its run id to the results table."""
 
-        def hook(result: Evaluation, card: ModelCard, key: str, per_user: Path) -> str | None:
+        def hook(result: Evaluation, card: ModelCard, key: str, per_user: AnyPath) -> str | None:
             self.fresh = True
             values = [(v.metric, v.k, v.width, v.value) for v in result.values]
             return self.tracker.log(self._child(train, key, values, began, cut))
@@ -89,7 +90,7 @@ class Benchmark:
         """Note beside the options that this benchmark came to its end."""
         finished.mark(self.pipeline.request, self.key, self.settings)
 
-    def finish(self, status: str, page: Path | None) -> None:
+    def finish(self, status: str, page: AnyPath | None) -> None:
         """Close the parent run: what was asked, the report and its plots, links to Data Docs.
 
         Where nothing was evaluated and MLflow has the run with this very page, there is nothing
@@ -102,7 +103,7 @@ class Benchmark:
         request = self.pipeline.request
         asked = {**request.parameters(), **self._of_sequences(), "split_key": self.split.key}
         options = self.settings.storage.configs_dir(self.dataset) / f"{self.key[:12]}.yaml"
-        artifacts: list[tuple[Path, str]] = [(page, "")] if page else []
+        artifacts: list[tuple[AnyPath, str]] = [(page, "")] if page else []
         artifacts.append((options, "config"))
         with tempfile.TemporaryDirectory(prefix="mrl4rec-plots-") as folder:
             if page and (self.fresh or not self.tracker.known(self.experiment, self.key)):
@@ -124,7 +125,7 @@ class Benchmark:
                 )
             )
 
-    def _note(self, page: Path | None) -> str:
+    def _note(self, page: AnyPath | None) -> str:
         docs = self.settings.storage.data_docs_dir(self.dataset).absolute() / "data_docs"
         lines = [f"- Report: `{page.absolute()}`, also under Artifacts"] if page else []
         lines += [f"- {why}" for why in self.pipeline.left_out]

@@ -7,15 +7,16 @@ import os
 import shutil
 import socket
 import sys
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows import data_engine
 from flows.server import ephemeral
-from mrl4rec.core import lazy
+from mrl4rec.core import lazy, object_store
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 
@@ -25,8 +26,13 @@ with lazy.imports():
 
     from mrl4rec.transforms import spark_session
 
+if TYPE_CHECKING:
+    from upath import UPath
+
 LEAST_DISK_MB = 2000
 LEAST_MEMORY_GB = 6
+MOST_SKEW = 60.0
+"""Seconds between the clocks of an object store and of this machine."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,8 @@ def _for_spark(settings: Settings, seen: str, todo: str) -> Finding:
 
 def _warehouse(settings: Settings) -> Finding:
     folder = settings.warehouse.absolute()
+    if not isinstance(folder, Path):
+        return _object_store(settings, folder)
     at = next(p for p in (folder, *folder.parents) if p.exists())
     return Finding(
         os.access(at, os.W_OK),
@@ -119,8 +127,29 @@ def _warehouse(settings: Settings) -> Finding:
     )
 
 
+def _object_store(settings: Settings, root: UPath) -> Finding:
+    """Whether it can be written, and keeps its word that one of many writers wins."""
+    name = f"warehouse {root}"
+    try:
+        settings.storage.check_writable()
+        lost = object_store.race(root / f".probe-{uuid.uuid4().hex}")
+        behind = object_store.clock_behind(root)
+    except Mrl4recError as error:
+        return Finding(False, f"{name}: {error.what}", error.todo or "")
+    if lost:
+        todo = "take a server with conditional writes (If-None-Match): two runs would lose commits"
+        return Finding(False, f"{name}: {lost}", todo)
+    clock = f"its clock is {abs(behind):.0f} s {'behind' if behind > 0 else 'ahead of'} this one's"
+    if abs(behind) > MOST_SKEW:
+        todo = "set this machine's clock (NTP): S3 refuses requests of another time"
+        return Finding(False, f"{name}: {clock}", todo)
+    return Finding(
+        True, f"{name} can be written, one of {object_store.RACERS} writers wins, {clock}"
+    )
+
+
 def _disk(settings: Settings) -> Finding:
-    folder = settings.warehouse.absolute()
+    folder = settings.storage.here
     at = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(at).free // 2**20
     return Finding(

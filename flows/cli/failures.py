@@ -18,7 +18,7 @@ from pathlib import Path
 from flows.cli.commands import COMMANDS
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.masking import scrub
-from mrl4rec.core.storage import Storage
+from mrl4rec.core.storage import Storage, opened
 
 CLOSED_PIPE = 141
 """Exit code where nobody reads the output any more: that of a process ended by SIGPIPE."""
@@ -145,7 +145,7 @@ def _keep(text: str) -> Path | None:
     """Write a traceback into the warehouse's logs, else where temporary files lie; the file."""
     name = f"error-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
     warehouse = _warehouse()
-    for folder in (warehouse.logs_dir if warehouse.root.is_dir() else None, _temporary()):
+    for folder in (warehouse.logs_dir if warehouse.here.is_dir() else None, _temporary()):
         if folder is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def _keep(text: str) -> Path | None:
 
 
 def _warehouse() -> Storage:
-    return Storage(Path(os.environ.get("MRL4REC_WAREHOUSE") or "warehouse"))
+    return Storage(opened(os.environ.get("MRL4REC_WAREHOUSE") or "warehouse"))
 
 
 def _temporary() -> Path | None:

@@ -18,6 +18,7 @@ from flows.server.ephemeral import PATIENCE
 from flows.server.heartbeat import HEARTBEAT
 from mrl4rec.core import home, network
 from mrl4rec.core.settings import Settings
+from mrl4rec.core.storage import opened
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -72,7 +73,7 @@ def _dispatch(arguments: Any) -> int:
     console.start_logging()
     _surroundings()
     if arguments.warehouse:
-        os.environ["MRL4REC_WAREHOUSE"] = os.path.abspath(arguments.warehouse)
+        os.environ["MRL4REC_WAREHOUSE"] = str(opened(arguments.warehouse).absolute())
     Settings().check()
     answer: Any = module(arguments.command).run(arguments)
     if arguments.json and answer is not None:

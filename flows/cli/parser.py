@@ -101,7 +101,8 @@ def build_parser(argv: Sequence[str]) -> Parser:
 
 def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--warehouse", help="folder of all tables, models and reports; unset: ./warehouse"
+        "--warehouse",
+        help="folder of all tables, models and reports, or s3://bucket/prefix; unset: ./warehouse",
     )
     command.add_argument("--json", action="store_true", help="one JSON document on stdout")
     command.add_argument(

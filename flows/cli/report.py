@@ -31,11 +31,11 @@ def run(arguments: argparse.Namespace) -> Any:
         settings.storage.check_writable()
     chosen = settings.storage.chosen([arguments.dataset] if arguments.dataset else None)
     if arguments.markdown:
-        kind, file = "markdown", markdown.write(settings, chosen, Path(arguments.markdown))
+        kind, file = "markdown", str(markdown.write(settings, chosen, Path(arguments.markdown)))
     else:
         out = Path(arguments.out) if arguments.out else None
-        kind, file = "report", pages.build(settings, chosen, out)
+        kind, file = "report", str(pages.build(settings, chosen, out))
     if arguments.json:
-        return {kind: str(file)}
+        return {kind: file}
     print(file)
     return None

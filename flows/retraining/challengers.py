@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from flows.config.retrain import FIRST_METHOD, Recipe
 from flows.config.run import Cell
 from flows.retraining.stages import Stages
 from mrl4rec.core.errors import UsageError
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.stage import Commit
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.evaluation import valid
@@ -32,7 +32,7 @@ class Champion:
     """The model in service, as far as its card tells."""
 
     key: str
-    folder: Path
+    folder: AnyPath
     card: ModelCard
 
     @property

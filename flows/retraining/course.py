@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +21,7 @@ from flows.retraining.outcome import Outcome
 from flows.retraining.stages import Stages
 from mrl4rec import reporting as report
 from mrl4rec.core.errors import GateFailed, Mrl4recError
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, json_digest
 from mrl4rec.core.storage import open_table, read_table
@@ -139,7 +139,7 @@ class Course:
         if row.decision == DECISIONS[REFUSE]:
             facts = {"why": row.why, "seq": row.seq, "champion": short(row.champion)}
             alerting.tell(self.settings, "promotion_refused", self.dataset, facts)
-        page: Path = self.step("report", report.build, self.settings, [self.dataset], None)
+        page: AnyPath = self.step("report", report.build, self.settings, [self.dataset], None)
         self._log(row, page)
         log.info("%s: row %d of the ledger: %s: %s", self.dataset, row.seq, row.decision, row.why)
         text = remembered.markdown(self.dataset, row.decision, row.why, row.evidence)
@@ -242,7 +242,7 @@ class Course:
         place = self.tracker.known(self.experiment, row.run)
         return {self.dataset: place} if place else {}
 
-    def _log(self, row: Entry, page: Path | None) -> None:
+    def _log(self, row: Entry, page: AnyPath | None) -> None:
         if row.seq >= 0 and self.tracker.known(self.experiment, row.run) is None:
             self.tracker.log(
                 remembered.mlflow_record(self.settings, self.dataset, row, page, self.began)

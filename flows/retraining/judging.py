@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from flows.config.retrain import Recipe
 from flows.config.run import Cell
 from flows.retraining.challengers import Champion, Contender
 from flows.retraining.stages import Stages
+from mrl4rec.core.files import AnyPath
 from mrl4rec.kernels.devices import resolve_device
 from mrl4rec.models import model_folder, resolve
 from mrl4rec.serving.promotion.decision import admissible, decide
@@ -54,7 +54,9 @@ def judge(
     return Judged(decision.verdict, tuple(decision.reasons), evidence, found)
 
 
-def _champions(stages: Stages, champion: Champion | None, window: Window) -> tuple[list[Path], str]:
+def _champions(
+    stages: Stages, champion: Champion | None, window: Window
+) -> tuple[list[AnyPath], str]:
     """The folders of the champion's side, and how it comes to be judged."""
     if champion is None:
         recipe = Recipe(resolve(STAND_IN), None)
@@ -64,14 +66,14 @@ def _champions(stages: Stages, champion: Champion | None, window: Window) -> tup
     return _trained(stages, champion.recipe), "its recipe, trained again before the window"
 
 
-def _trained(stages: Stages, recipe: Recipe) -> list[Path]:
+def _trained(stages: Stages, recipe: Recipe) -> list[AnyPath]:
     seeds = recipe.seeds(stages.asked.seeds)
     models = [stages.fit(Cell(recipe.method, recipe.levels, seed)) for seed in seeds]
     return [stages.folder(commit.key) for commit in models]
 
 
 def _refused(
-    stages: Stages, theirs: Sequence[Path], ours: Sequence[Path], window: Window
+    stages: Stages, theirs: Sequence[AnyPath], ours: Sequence[AnyPath], window: Window
 ) -> list[str]:
     """Reasons not even to compare, each once."""
     data = stages.data
@@ -91,7 +93,7 @@ def _refused(
     return list(found)
 
 
-def _duel(stages: Stages, theirs: Sequence[Path], ours: Sequence[Path]) -> Duel:
+def _duel(stages: Stages, theirs: Sequence[AnyPath], ours: Sequence[AnyPath]) -> Duel:
     return duel(
         [model_folder.load(folder) for folder in theirs],
         [model_folder.load(folder) for folder in ours],

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from mrl4rec.core.files import AnyPath
 from mrl4rec.tracking.spool import Place
 
 
@@ -20,7 +20,7 @@ class Outcome:
     """Row of the ledger; None where none was written and none is of these dumps."""
     champion: str | None = None
     """Stage key of the model in service afterwards."""
-    report: Path | None = None
+    report: AnyPath | None = None
     dumps: dict[str, list[str]] = field(default_factory=dict)
     """Paths by what became of them: taken in now, before, set aside now, before."""
     markdown: str = ""

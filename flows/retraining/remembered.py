@@ -13,6 +13,7 @@ from flows.retraining.challengers import Field
 from flows.retraining.fresh import Intake
 from flows.retraining.judging import Judged
 from mrl4rec.checks import drift
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.evaluation import valid
 from mrl4rec.formats.sources import SourceFile
@@ -72,13 +73,13 @@ def _paths(files: Sequence[SourceFile]) -> list[str]:
 
 
 def mlflow_record(
-    settings: Settings, dataset: str, row: Entry, page: Path | None, began: float
+    settings: Settings, dataset: str, row: Entry, page: AnyPath | None, began: float
 ) -> RunRecord:
     """The run of a retraining: both sides and the interval, the drift, the per-user values.
 
     ``page``: the report; None of a dump that was refused, which has a row and no more.
     """
-    artifacts: list[tuple[Path, str]] = [(page, "")] if page is not None else []
+    artifacts: list[tuple[AnyPath, str]] = [(page, "")] if page is not None else []
     if row.evidence_file is not None:
         artifacts.append((settings.storage.dataset_dir(dataset) / row.evidence_file, "per_user"))
     asked = dict(row.evidence.get("asked") or {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from flows import gates, unset
@@ -13,6 +12,7 @@ from flows.pipeline import Pipeline, Prepared, Step
 from flows.retraining.drift_gate import check_drift
 from mrl4rec import training
 from mrl4rec.core import stage
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.models.model_folder import ModelCard
@@ -83,7 +83,7 @@ class Stages(Pipeline):
 
     # ---------------------------------------------------------------- PyTorch stages
 
-    def folder(self, key: str) -> Path:
+    def folder(self, key: str) -> AnyPath:
         """The model folder of this stage key."""
         return self.settings.storage.model_dir(self.dataset, key)
 
@@ -91,8 +91,8 @@ class Stages(Pipeline):
         self,
         cell: Cell,
         *,
-        warm: Path | None = None,
-        unseen_by: Path | None = None,
+        warm: AnyPath | None = None,
+        unseen_by: AnyPath | None = None,
         refit_epochs: int | None = None,
     ) -> Commit:
         """Train one model (or find it trained) and pass its vectors through their gate.

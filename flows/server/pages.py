@@ -16,6 +16,7 @@ from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 from mrl4rec.checks.gate import data_docs
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import FOLDER_NAME
 
@@ -72,7 +73,7 @@ class Pages(BaseHTTPRequestHandler):
             return nothing
 
 
-def find(settings: Settings, path: str) -> Path | None:
+def find(settings: Settings, path: str) -> AnyPath | None:
     """The file of a decoded path such as ``/ml-100k/gx/data_docs/index.html``; None: no page."""
     if "\0" in path or "\\" in path:
         return None
@@ -84,12 +85,22 @@ def find(settings: Settings, path: str) -> Path | None:
         file = home.joinpath(*parts[3:])
     else:
         return None
+    if not isinstance(file, Path) or not isinstance(home, Path):
+        return _in_store(file)
     try:
         there = (file / "index.html" if file.is_dir() else file).resolve(strict=True)
         inside = there.is_relative_to(home) and there.is_file() and there.suffix in TYPES
     except OSError:  # not there, or no name that a file can have
         return None
     return there if inside else None
+
+
+def _in_store(file: AnyPath) -> AnyPath | None:
+    """The page in an object store, which has no links that lead elsewhere."""
+    if ".." in str(file).split("/"):
+        return None
+    there = file if file.suffix else file / "index.html"
+    return there if there.suffix in TYPES and there.is_file() else None
 
 
 def first_page(settings: Settings, links: dict[str, str]) -> str:

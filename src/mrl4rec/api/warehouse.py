@@ -10,6 +10,7 @@ import pandas as pd
 from mrl4rec import reporting
 from mrl4rec.api.model import Model, of_loaded
 from mrl4rec.core.settings import Settings
+from mrl4rec.core.storage import opened
 from mrl4rec.serving import models
 from mrl4rec.training import stored
 
@@ -50,7 +51,7 @@ class Warehouse:
 
     @property
     def _settings(self) -> Settings:
-        return Settings() if self.folder is None else Settings(warehouse=Path(self.folder))
+        return Settings() if self.folder is None else Settings(warehouse=opened(self.folder))
 
 
 def load(name: str | Path, *, dataset: str | None = None) -> Model:

@@ -17,6 +17,11 @@ def cache() -> Path:
     return ensure() / ".cache" / "mrl4rec"
 
 
+def state() -> Path:
+    """Folder of what belongs to this machine and a warehouse that lies elsewhere."""
+    return ensure() / ".local" / "state" / "mrl4rec"
+
+
 def ensure() -> Path:
     """The home, or where it cannot be written a folder beside the temporary files.
 

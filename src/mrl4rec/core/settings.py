@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from upath import UPath
 
 from mrl4rec.core import home
 from mrl4rec.core.choices import DataEngine, Device
 from mrl4rec.core.errors import UsageError, nearest
-from mrl4rec.core.storage import Storage
+from mrl4rec.core.storage import Storage, opened
 
 PREFIX = "MRL4REC_"
 TRACKING = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "file", "databricks")
@@ -26,8 +27,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, validate_default=True)
 
-    warehouse: Path = Field(
-        Path("warehouse"), description="folder of all tables, models and reports"
+    warehouse: Annotated[Path | UPath, BeforeValidator(opened)] = Field(
+        Path("warehouse"),
+        description="folder of all tables, models and reports, or s3://bucket/prefix",
     )
     tracking_uri: str | None = Field(
         None,

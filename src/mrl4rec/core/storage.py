@@ -1,7 +1,8 @@
 """The warehouse: where every table, model folder, report and lock lies, and how tables are opened.
 
 Every folder and file in the warehouse has its path from here, but for what a page's digest is made
-of (``reporting.inputs``) and the evidence a ledger's row names. It is a folder of this machine.
+of (``reporting.inputs``) and the evidence a ledger's row names. It is a folder of this machine, or
+one in an object store (``s3://bucket/prefix``).
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
-from mrl4rec.core import files, lazy
+from upath import UPath
+
+from mrl4rec.core import files, home, lazy, object_store
 from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.core.files import AnyPath
 
 with lazy.imports():
     import deltalake
     import deltalake.exceptions
+    import pyarrow as pa
     from pyarrow import fs
+    from pyarrow import parquet as pq
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from deltalake import DeltaTable
     from pyarrow.compute import Expression
     from pyarrow.dataset import Dataset
@@ -41,12 +46,15 @@ ELSEWHERE = "name another folder of this machine: --warehouse DIR, or MRL4REC_WA
 class Storage:
     """The layout of one warehouse: ``<root>/<dataset>/<table>`` and what lies beside the tables."""
 
-    root: Path
+    root: AnyPath
 
     # ------------------------------------------------------------------- of the whole warehouse
 
     def check(self) -> None:
         """Raise UsageError where no table can lie here: by the path, or a file in its place."""
+        if not isinstance(self.root, Path):
+            object_store.check(self.root)
+            return
         where = str(self.root.absolute())
         shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in where)
         if (odd := NO_PATH.search(where)) is not None:
@@ -60,6 +68,9 @@ class Storage:
 
     def check_writable(self) -> None:
         """Raise UsageError where this user may not write here, or make the folder."""
+        if not isinstance(self.root, Path):
+            object_store.check_writable(self.root)
+            return
         readers = "compare, recommend, tables, ledger and report --out only read"
         files.check_folder(self.root, "the warehouse", f"{ELSEWHERE}; {readers}")
 
@@ -85,35 +96,44 @@ class Storage:
                 )
         return list(dict.fromkeys(names)) if names else known
 
-    def model_dirs(self, key: str = "", dataset: str | None = None) -> Iterator[Path]:
+    def model_dirs(self, key: str = "", dataset: str | None = None) -> Iterator[AnyPath]:
         """The complete model folders whose stage key begins like this."""
         cards = self.root.glob(f"{dataset or '*'}/models/{key}*/model.json")
         return (card.parent for card in cards if not card.parent.name.startswith("."))
 
     @property
-    def report_file(self) -> Path:
+    def here(self) -> Path:
+        """The folder of this machine for what no other needs: logs, spilled rows, MLflow's file,
+        what MLflow could not take, studies, simulated dumps, exports.
+        """
+        if isinstance(self.root, Path):
+            return self.root.absolute()
+        return home.state() / re.sub(r"[^A-Za-z0-9._-]+", "-", str(self.root))
+
+    @property
+    def report_file(self) -> AnyPath:
         """The HTML report."""
         return self.root / "report.html"
 
     @property
     def spool_dir(self) -> Path:
         """What MLflow could not take while it was away."""
-        return self.root / "spool"
+        return self.here / "spool"
 
     @property
     def mlflow_database(self) -> Path:
         """The SQLite file of MLflow where no server is named."""
-        return self.root.absolute() / "mlflow.db"
+        return self.here / "mlflow.db"
 
     @property
     def mlflow_artifacts(self) -> Path:
         """The artifacts of MLflow where no server is named."""
-        return self.root.absolute() / "mlartifacts"
+        return self.here / "mlartifacts"
 
     @property
     def logs_dir(self) -> Path:
         """What the servers of ``mrl4rec up`` print."""
-        return self.root.absolute() / "logs"
+        return self.here / "logs"
 
     @property
     def servers_file(self) -> Path:
@@ -123,15 +143,15 @@ class Storage:
     @property
     def spill_dir(self) -> Path:
         """What DuckDB holds on disk for want of memory: a folder a process, while it runs."""
-        return self.root.absolute() / ".spill"
+        return self.here / ".spill"
 
     def export_dir(self, name: str) -> Path:
         """An exported model."""
-        return self.root / "export" / name
+        return self.here / "export" / name
 
     # ------------------------------------------------------------------------ of one data set
 
-    def dataset_dir(self, dataset: str) -> Path:
+    def dataset_dir(self, dataset: str) -> AnyPath:
         """The folder of one data set: its tables, models and gate reports.
 
         Raises UsageError where the name is none of one folder inside the warehouse.
@@ -150,41 +170,57 @@ class Storage:
         """Whether something was ever committed to the table."""
         return (self.dataset_dir(dataset) / table / "_delta_log").exists()
 
-    def model_dir(self, dataset: str, key: str) -> Path:
+    def model_dir(self, dataset: str, key: str) -> AnyPath:
         """The model folder of one training stage key."""
         return self.models_dir(dataset) / key
 
-    def models_dir(self, dataset: str) -> Path:
+    def models_dir(self, dataset: str) -> AnyPath:
         """The folder of the data set's model folders."""
         return self.dataset_dir(dataset) / "models"
 
-    def checkpoints_dir(self, dataset: str, key: str) -> Path:
+    def checkpoints_dir(self, dataset: str, key: str) -> AnyPath:
         """The checkpoints of one training stage key."""
         return self.dataset_dir(dataset) / "checkpoints" / key
 
-    def per_user_file(self, dataset: str, key: str) -> Path:
+    def per_user_file(self, dataset: str, key: str) -> AnyPath:
         """The per-user values of one evaluation."""
         return self.dataset_dir(dataset) / "results_per_user" / f"{key}.parquet"
 
     def tuning_dir(self, dataset: str) -> Path:
         """The studies of hyper-parameters."""
-        return self.dataset_dir(dataset) / "tuning"
+        return self.here / folder_name(dataset, "--dataset") / "tuning"
 
-    def configs_dir(self, dataset: str) -> Path:
+    def configs_dir(self, dataset: str) -> AnyPath:
         """The option files that repeat a data set's benchmarks."""
         return self.dataset_dir(dataset) / "runs"
 
-    def data_docs_dir(self, dataset: str) -> Path:
+    def data_docs_dir(self, dataset: str) -> AnyPath:
         """The pages of the gates."""
         return self.dataset_dir(dataset) / "gx"
 
     def dumps_dir(self, dataset: str) -> Path:
         """The dumps that a simulation lands."""
-        return self.dataset_dir(dataset) / "dumps"
+        return self.here / folder_name(dataset, "--dataset") / "dumps"
 
-    def lock_file(self, dataset: str, name: str) -> Path:
+    def lock_file(self, dataset: str, name: str) -> AnyPath:
         """The file to lock (``locks.locked``) while ``name`` is done on the data set."""
         return self.dataset_dir(dataset) / ".locks" / f"{name}.lock"
+
+
+def opened(place: object) -> AnyPath:
+    """A warehouse by its address. Raises UsageError for a scheme that nothing here reaches."""
+    if isinstance(place, UPath):
+        return place
+    text = str(place)
+    if text.startswith(object_store.SCHEME):
+        return object_store.opened(text)
+    if (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", text)) is not None:
+        raise UsageError(
+            f"no warehouse can lie at {scheme[1]}://",
+            where=text,
+            todo="name a folder, or s3://bucket/prefix",
+        )
+    return Path(text)
 
 
 def folder_name(name: str, what: str) -> str:
@@ -214,8 +250,31 @@ def dataset_of(delta: DeltaTable) -> Dataset:
     """
     # as in open_table: what loads settings must not load Arrow
 
-    folder = fs.SubTreeFileSystem(unquote(urlparse(delta.table_uri).path), fs.LocalFileSystem())
-    return delta.to_pyarrow_dataset(filesystem=folder)
+    uri = delta.table_uri
+    if uri.startswith(object_store.SCHEME):
+        system, path = object_store.arrow(uri.rstrip("/"))
+    else:
+        system, path = fs.LocalFileSystem(), unquote(urlparse(uri).path)
+    return delta.to_pyarrow_dataset(filesystem=fs.SubTreeFileSystem(path, system))
+
+
+def write_parquet(path: AnyPath, table: pa.Table, compression: str = "snappy") -> None:
+    """Write a Parquet file, whole or not at all; its folder is made if need be."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression=compression)
+    files.write_whole(path, sink.getvalue().to_pybytes(), durable=False)
+
+
+def read_parquet(
+    path: AnyPath, columns: Sequence[str] | None = None, where: Expression | None = None
+) -> pa.Table:
+    """The rows of a Parquet file: these columns, where the expression holds.
+
+    Raises FileNotFoundError.
+    """
+    source = path if isinstance(path, Path) else pa.BufferReader(path.read_bytes())
+    chosen = None if columns is None else [*columns]
+    return pq.read_table(source, columns=chosen, filters=where)
 
 
 def read_table(

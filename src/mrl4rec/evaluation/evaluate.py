@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +13,10 @@ from numpy.typing import NDArray
 
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, find, stage_key
+from mrl4rec.core.storage import write_parquet
 from mrl4rec.evaluation import sequences
 from mrl4rec.evaluation.cut import AS_TRAINED, Cut
 from mrl4rec.evaluation.ranking.evaluate import evaluate
@@ -29,7 +30,7 @@ from mrl4rec.tables.splits import BEFORE
 from mrl4rec.tables.store import commit_rows
 
 with lazy.imports():
-    import pyarrow.parquet as pq
+    pass
 
 if TYPE_CHECKING:
     from mrl4rec.data.interactions import Interactions
@@ -45,7 +46,7 @@ SLICED = ("recall", "ndcg")
 
 log = logging.getLogger("mrl4rec")
 
-OnEvaluated = Callable[["Evaluation", "ModelCard", str, Path], str | None]
+OnEvaluated = Callable[["Evaluation", "ModelCard", str, AnyPath], str | None]
 """Called before the commit with (evaluation, card, stage key, per-user file); gives the run id."""
 
 
@@ -122,7 +123,7 @@ def run(
         by_user = with_besides(evaluation, more, history)
         evaluation = replace(evaluation, values=[*evaluation.values, *more.values])
     path = settings.storage.per_user_file(dataset, this)
-    _write_per_user(path, by_user)
+    write_parquet(path, by_user)
     run_id = on_evaluated(evaluation, card, this, path) if on_evaluated else None
     commit = Commit(
         stage="evaluate",
@@ -191,13 +192,6 @@ def _check_unseen(card: ModelCard, split: Commit) -> None:
             where=f"model {card.stage_key}",
             todo="evaluate the model that was refitted, or this one on pairs that came later",
         )
-
-
-def _write_per_user(path: Path, table: pa.Table) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    pq.write_table(table, partial)
-    partial.rename(path)
 
 
 def _rows(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import mrl4rec
-from mrl4rec.core.files import sha256
+from mrl4rec.core.files import AnyPath, inside, sha256
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import json_digest
 
@@ -17,7 +17,7 @@ HEAD_BYTES = 4096
 """The mark stands within so many bytes of a page's beginning."""
 
 
-def digest(settings: Settings, names: Sequence[str], beside: Path) -> str:
+def digest(settings: Settings, names: Sequence[str], beside: AnyPath) -> str:
     """The SHA-256 of what a page of these data sets in the folder ``beside`` depends on.
 
     Tables count by the files of their logs, which are never written twice; model folders, written
@@ -29,7 +29,7 @@ def digest(settings: Settings, names: Sequence[str], beside: Path) -> str:
     return json_digest([said, found, list(_code())])
 
 
-def made_of(page: Path) -> str | None:
+def made_of(page: AnyPath) -> str | None:
     """The digest that a page bears; None where there is no page, or none of ours."""
     try:
         with page.open("rb") as file:
@@ -39,18 +39,13 @@ def made_of(page: Path) -> str | None:
     return found[1].decode() if found else None
 
 
-def _inputs(folder: Path) -> Iterator[tuple[str, int, int]]:
+def _inputs(folder: AnyPath) -> Iterator[tuple[str, int, str]]:
     for pattern in ("*/_delta_log/*.json", "models/*/model.json", "results_per_user/*.parquet",
                     "runs/*.yaml"):  # fmt: skip
-        yield from _stamps(folder, folder.glob(pattern))
-    for path in sorted((folder / "gx").rglob("*.html")):  # links to what is not there are left out
-        yield path.relative_to(folder).as_posix(), 0, 0
-
-
-def _stamps(folder: Path, paths: Iterable[Path]) -> Iterator[tuple[str, int, int]]:
-    for path in sorted(paths):
-        told = path.stat()
-        yield path.relative_to(folder).as_posix(), told.st_size, told.st_mtime_ns
+        for name, stamp in sorted(inside(folder, pattern).items()):
+            yield name, *stamp
+    for name in sorted(inside(folder, "gx/**/*.html")):  # links to what is not there are left out
+        yield name, 0, ""
 
 
 def _code() -> Iterator[str]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import mrl4rec
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.core.files import write_whole
+from mrl4rec.core.files import AnyPath, relative, write_whole
 from mrl4rec.core.settings import Settings
 from mrl4rec.evaluation.hierarchy.results import rows_of
 from mrl4rec.reporting import figures, hierarchy, inputs, promotion_figures, promotions, views
@@ -46,8 +46,8 @@ CONTENTS = (
 
 
 def build(
-    settings: Settings, datasets: Sequence[str] | None = None, out: Path | None = None
-) -> Path:
+    settings: Settings, datasets: Sequence[str] | None = None, out: AnyPath | None = None
+) -> AnyPath:
     """Write the report of some data sets (None: all) to ``out``; answer its path.
 
     A page that was made of the same is left as it is. ``out`` None is ``<warehouse>/report.html``.
@@ -63,7 +63,7 @@ def build(
     return path
 
 
-def _dataset(settings: Settings, name: str, beside: Path) -> dict[str, Any]:
+def _dataset(settings: Settings, name: str, beside: AnyPath) -> dict[str, Any]:
     runs = load_runs(settings, name)
     found = contexts(settings, name, runs)
     several = len(found) > 1
@@ -90,8 +90,12 @@ def _dataset(settings: Settings, name: str, beside: Path) -> dict[str, Any]:
 def _configs(settings: Settings, name: str) -> list[tuple[str, str]]:
     """Path and text of the option files that repeat the benchmarks, the newest first."""
     folder = settings.storage.configs_dir(name)
-    files = sorted(folder.glob("*.yaml"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
-    return [(str(file), file.read_text(encoding="utf-8")) for file in files]
+    files = sorted(
+        ((file.stat().st_mtime, file) for file in folder.glob("*.yaml")),
+        reverse=True,
+        key=itemgetter(0),
+    )
+    return [(str(file), file.read_text(encoding="utf-8")) for _, file in files]
 
 
 def _hierarchy(settings: Settings, name: str, found: Sequence[Context]) -> list[dict[str, Any]]:
@@ -242,7 +246,7 @@ def _missing(context: Context) -> list[str]:
     return out
 
 
-def _gates(settings: Settings, dataset: str, beside: Path) -> Table | None:
+def _gates(settings: Settings, dataset: str, beside: AnyPath) -> Table | None:
     rows = gate_rows(settings, dataset)
     if not rows:
         return None
@@ -258,7 +262,7 @@ def _gates(settings: Settings, dataset: str, beside: Path) -> Table | None:
         docs = "open" if there else "–"
         table.rows.append([row["table"], version, row["suite"], row["verdict"], met, judged, docs])
         if page is not None and there:
-            table.links[number, 6] = Path(os.path.relpath(page, beside)).as_posix()
+            table.links[number, 6] = relative(page, beside)
     return table
 
 
@@ -280,7 +284,7 @@ def _render(settings: Settings, sections: Sequence[Mapping[str, Any]], made_of: 
     )
 
 
-def _write(path: Path, html: str) -> None:
+def _write(path: AnyPath, html: str) -> None:
     try:
         write_whole(path, html, durable=False)
     except OSError as error:

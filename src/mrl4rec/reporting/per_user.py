@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
 from mrl4rec.core.settings import Settings
+from mrl4rec.core.storage import read_parquet
 from mrl4rec.evaluation import sequences
 from mrl4rec.evaluation.ranking.metrics import PER_USER
 from mrl4rec.reporting.runs import Group, Run
@@ -129,7 +129,7 @@ def read(
         if metric in columns:
             chosen &= pc.field(metric).is_valid()
     try:
-        table = pq.read_table(path, columns=["user_idx", *columns], filters=chosen)
+        table = read_parquet(path, ["user_idx", *columns], chosen)
     except FileNotFoundError:
         raise Mrl4recError(
             f"the users' values of {name} are gone",

@@ -6,10 +6,10 @@ import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import history
 from mrl4rec.core.storage import open_table, read_table
@@ -204,7 +204,7 @@ UNKNOWN = "settings unknown"
 _FIELDS = ("dataset", "method", "levels", "seed", "protocol", "epoch", "run_id")
 
 
-def read_card(folder: Path) -> Mapping[str, Any] | None:
+def read_card(folder: AnyPath) -> Mapping[str, Any] | None:
     """A model folder's model.json, or None where it is not there or cannot be read."""
     try:
         card = json.loads((folder / "model.json").read_text(encoding="utf-8"))

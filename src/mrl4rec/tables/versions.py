@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
@@ -114,7 +114,7 @@ def _go_back(delta: DeltaTable, target: int) -> None:
     if wanted.file_uris():
         delta.restore(target, commit_properties=note)
     else:
-        _empty(delta, Path(delta.table_uri).name)
+        _empty(delta, PurePosixPath(urlparse(delta.table_uri).path).name)
 
 
 def _empty(delta: DeltaTable, table: str) -> None:

@@ -8,12 +8,13 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from mrl4rec.core import lazy
+from mrl4rec.core.files import AnyPath, here, inside
 from mrl4rec.core.processes import is_running, this_process
 from mrl4rec.core.settings import Settings
+from mrl4rec.core.storage import opened
 from mrl4rec.tracking.model import NotPacked, log_model
 from mrl4rec.tracking.record import (
     COMMON,
@@ -202,7 +203,7 @@ class Pusher:
             self.client.log_batch(run_id, params=params_)
         self._datasets(run_id, record)
         for path, folder in record.artifacts:
-            self._artifact(run_id, Path(path), folder, missing)
+            self._artifact(run_id, opened(path), folder, missing)
         for name, text in record.texts.items():
             self.client.log_text(run_id, text, name)
         if missing:
@@ -241,25 +242,28 @@ class Pusher:
         if inputs:
             self.client.log_inputs(run_id, datasets=inputs)
 
-    def _artifact(self, run_id: str, path: Path, folder: str, missing: list[str]) -> None:
-        if path.is_dir():
-            self.client.log_artifacts(run_id, str(path), folder or None)
-        elif path.is_file():
-            self.client.log_artifact(run_id, str(path), folder or None)
-        else:
+    def _artifact(self, run_id: str, path: AnyPath, folder: str, missing: list[str]) -> None:
+        try:
+            with here(path) as copy:
+                if copy.is_dir():
+                    self.client.log_artifacts(run_id, str(copy), folder or None)
+                else:
+                    self.client.log_artifact(run_id, str(copy), folder or None)
+        except FileNotFoundError:
             missing.append(f"{path} (not there any more)")
 
     def _model(self, run: Any, record: RunRecord, missing: list[str]) -> str | None:
         """Log the model folder; the id of its LoggedModel, None where there is none."""
-        folder = Path(record.model_folder or "")
+        folder = opened(record.model_folder or "")
         if not folder.is_dir():
             missing.append(f"{folder} (not there any more)")
             return None
-        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+        size = sum(size for size, _ in inside(folder, "*").values())
         if size > self.settings.mlflow_max_model_mb * 1_000_000:
             return None  # linked by its tag, not copied
         try:
-            return log_model(self.client, run, folder, record)
+            with here(folder) as copy:
+                return log_model(self.client, run, copy, record)
         except NotPacked as error:
             missing.append(f"pyfunc ({error})")
             return None

@@ -8,18 +8,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.files import AnyPath
+from mrl4rec.core.storage import opened
 
 Metric = tuple[str, float, int]
 """(name, value, step)"""
 DatasetRef = tuple[str, ...]
 """(name, path of its source, digest, context: training, evaluation …), and where it is known the
 version of the source and a profile of the data, as JSON text."""
-Artifact = tuple[str | Path, str]
-"""(local file or folder, folder inside the run's artifacts; "" is the top)"""
+Artifact = tuple[str | AnyPath, str]
+"""(file or folder, folder inside the run's artifacts; "" is the top)"""
 
 # The limits of MLflow 3.17 (mlflow/utils/validation.py).
 MAX_PARAM, MAX_TAG, MAX_NAME, MAX_DIGEST = 6000, 8000, 250, 36
@@ -54,7 +55,7 @@ class RunRecord:
     metrics: Sequence[Metric] = ()
     datasets: Sequence[DatasetRef] = ()
     artifacts: Sequence[Artifact] = ()
-    model_folder: str | Path | None = None
+    model_folder: str | AnyPath | None = None
     """A finished model folder: kept as artifact, and as a pyfunc where it is small enough."""
     model_name: str = "recommender"
     """What the pyfunc is called in the list of models."""
@@ -146,6 +147,6 @@ def _name(name: str) -> str:
     return cut(_ODD_NAME.sub("_", str(name)), MAX_NAME)
 
 
-def _absolute(path: str | Path) -> str:
+def _absolute(path: str | AnyPath) -> str:
     # A replay may come from another working directory.
-    return str(Path(path).absolute())
+    return str(opened(path).absolute())

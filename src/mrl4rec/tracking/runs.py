@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from mrl4rec.core import lazy
+from mrl4rec.core.files import AnyPath
 from mrl4rec.tracking.cards import Value, card_json, card_markdown
 from mrl4rec.tracking.identity import Identity, identity, text
 from mrl4rec.tracking.record import Artifact, DatasetRef, Metric, RunRecord, experiment_of
@@ -32,7 +32,7 @@ def model_run(
     versions: Mapping[str, Any] | None = None,
     datasets: Sequence[DatasetRef] = (),
     artifacts: Sequence[Artifact] = (),
-    model_folder: str | Path | None = None,
+    model_folder: str | AnyPath | None = None,
     start_time: datetime | float | None = None,
     end_time: datetime | float | None = None,
 ) -> RunRecord:

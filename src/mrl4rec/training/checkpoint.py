@@ -9,11 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from numpy.typing import NDArray
 
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.core.files import write_whole
+from mrl4rec.core.files import AnyPath, remove, write_whole
 from mrl4rec.core.stage import canonical
 
 with lazy.imports():
@@ -52,7 +50,7 @@ class State:
 class Store:
     """The checkpoints of one training, in one folder."""
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], seconds: float) -> None:
+    def __init__(self, folder: AnyPath, identity: Mapping[str, Any], seconds: float) -> None:
         """``identity``: what a checkpoint must agree with; ``seconds``: least time between two."""
         self.folder, self.identity, self.seconds = folder, dict(identity), seconds
         self._last = time.monotonic()
@@ -61,7 +59,7 @@ class Store:
         """True when the last checkpoint is long enough ago."""
         return time.monotonic() - self._last >= self.seconds
 
-    def save(self, state: State, arrays: Arrays) -> Path:
+    def save(self, state: State, arrays: Arrays) -> AnyPath:
         """Write a checkpoint and drop all but the last two.
 
         Raises Mrl4recError where a value is not finite.
@@ -104,17 +102,18 @@ class Store:
 
     def clear(self) -> None:
         """Remove the folder: the model is finished."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
 
     def sweep(self) -> None:
         """Remove what a killed process left half-written."""
         for path in self.folder.glob(".*.tmp"):
             path.unlink(missing_ok=True)
 
-    def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("[0-9]" * 8 + "-*.safetensors"))
+    def _files(self) -> list[AnyPath]:
+        files = self.folder.glob("[0-9]" * 8 + "-*.safetensors")
+        return sorted(files, key=lambda file: file.name)
 
-    def _check_identity(self, found: Mapping[str, Any], path: Path) -> None:
+    def _check_identity(self, found: Mapping[str, Any], path: AnyPath) -> None:
         expected = json.loads(canonical(self.identity))
         differences = [
             f"{name}: it has {found.get(name)!r}, asked for is {expected.get(name)!r}"
@@ -129,11 +128,11 @@ class Store:
             )
 
 
-def _number(path: Path) -> int:
+def _number(path: AnyPath) -> int:
     return int(path.name[:8])
 
 
-def _read(path: Path) -> tuple[State, dict[str, Any], Arrays] | None:
+def _read(path: AnyPath) -> tuple[State, dict[str, Any], Arrays] | None:
     body = path.read_bytes()
     if hashlib.sha256(body).hexdigest() != path.stem.partition("-")[2]:
         return None

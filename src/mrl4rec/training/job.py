@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.training.checkpoint import Store
@@ -24,7 +24,7 @@ class Job:
 
     plan: Plan
     key: str
-    checkpoints: Path
+    checkpoints: AnyPath
     settings: Settings
     start: Start | None = None
     """What a plan that is warm starts from."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from mrl4rec.core import lazy
 from mrl4rec.core.choices import ENGINES, PROTOCOLS, check_seed
 from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, stage_key
 from mrl4rec.kernels.devices import resolve_device
@@ -49,10 +49,10 @@ class TrainRequest:
     """How a step is taken: ``fused``, ``autograd``, or ``auto``: the fastest that can."""
     dtype: str = "float32"
     """Type of the tables while training; the model folder always holds float32."""
-    warm: Path | None = None
+    warm: AnyPath | None = None
     """A model folder to start from: the vectors of the users and items it knows. None: a cold
     start. Not looked at by closed forms, which start nowhere."""
-    unseen_by: Path | None = None
+    unseen_by: AnyPath | None = None
     """A model folder whose training pairs may not choose the epoch: those among valid are trained
     on instead. For models that are held against a warm start from it, and the warm start itself.
     Not looked at by closed forms and with ``refit_epochs``."""
@@ -242,7 +242,7 @@ def check_ranks(method: Trained, devices: int) -> None:
         )
 
 
-def _warm(folder: Path | None, method: Trained, levels: tuple[int, ...] | None) -> str | None:
+def _warm(folder: AnyPath | None, method: Trained, levels: tuple[int, ...] | None) -> str | None:
     """The stage key of the model to start from, which must fit."""
     if folder is None:
         return None
@@ -250,7 +250,7 @@ def _warm(folder: Path | None, method: Trained, levels: tuple[int, ...] | None) 
     return warm.fitting(folder, method, method.width(levels)).stage_key
 
 
-def _key_of(folder: Path | None) -> str | None:
+def _key_of(folder: AnyPath | None) -> str | None:
     if folder is None:
         return None
 

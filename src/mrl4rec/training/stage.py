@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from mrl4rec import __version__
 from mrl4rec.core import lazy
 from mrl4rec.core.cost import Meter
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.data import known
@@ -162,7 +162,7 @@ def _newest(data: Interactions, folds: tuple[str, ...]) -> str | None:
     return np.datetime_as_string(times.max(), unit="us").removesuffix(".000000") + "Z"
 
 
-def _commit(folder: Path, card: ModelCard, seconds: float, *, found: bool) -> Commit:
+def _commit(folder: AnyPath, card: ModelCard, seconds: float, *, found: bool) -> Commit:
     values = [row[name] for row in card.history for name in row if "recall@" in name]
     summary = {
         "epoch": card.epoch,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.data import interactions, known
@@ -15,7 +15,7 @@ from mrl4rec.models.model_folder import CONSUMED, Loaded
 log = logging.getLogger("mrl4rec")
 
 
-def load(settings: Settings, folder: Path) -> Loaded:
+def load(settings: Settings, folder: AnyPath) -> Loaded:
     """The model in a folder, with all pairs of its split as what users have had.
 
     Folders of earlier versions hold the pairs that were trained on alone: the held-out ones are

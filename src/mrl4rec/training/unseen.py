@@ -8,7 +8,6 @@ would look best before the first step. So they are trained on, and what is left 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mrl4rec.core.files import AnyPath
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import Loaded
@@ -24,7 +24,7 @@ from mrl4rec.tables.splits import FOLDS
 TRAIN, VALID = FOLDS.index("train"), FOLDS.index("valid")
 
 
-def unseen(data: Interactions, folder: Path) -> Interactions:
+def unseen(data: Interactions, folder: AnyPath) -> Interactions:
     """The same pairs; the valid ones that the model in ``folder`` was fitted on are train."""
     fold_P = data.fold_P.copy()
     fold_P[(fold_P == VALID) & known_pairs(data, model_folder.load(folder))] = TRAIN

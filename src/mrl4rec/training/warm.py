@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.stage import Commit
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.models import Trained, model_folder
@@ -61,7 +61,7 @@ class Start:
                 table[rows] = torch.from_numpy(known.vectors_KD).to(table)
 
 
-def fitting(folder: Path, method: Trained, dim: int) -> ModelCard:
+def fitting(folder: AnyPath, method: Trained, dim: int) -> ModelCard:
     """The card of a model that ``method`` can start from.
 
     Raises UsageError where its vectors are of another kind, Mrl4recError where there is no model.
@@ -107,7 +107,7 @@ def latest(*moments: str | None) -> str | None:
     return max((text for text in moments if text is not None), key=_moment, default=None)
 
 
-def read(folder: Path, data: Interactions) -> Start:
+def read(folder: AnyPath, data: Interactions) -> Start:
     """The rows of ``data`` that the model in ``folder`` knows, with its vectors of layer 0."""
     model, card, ids, seen, _ = model_folder.load(folder)
     assert isinstance(model, FactorModel)

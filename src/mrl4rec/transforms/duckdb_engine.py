@@ -27,9 +27,10 @@ from deltalake import (
 )
 from deltalake.exceptions import CommitFailedError
 
-from mrl4rec.core import processes, stage
+from mrl4rec.core import object_store, processes, stage
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
+from mrl4rec.core.storage import dataset_of
 from mrl4rec.formats.decode import ASIDE, GOOD, Input, decode_all
 from mrl4rec.tables.table import Table
 from mrl4rec.transforms.engine import EngineName, Mode, declared
@@ -71,8 +72,10 @@ class DuckDB:
         chosen = pa.schema(
             [there.field(column) for column in table.columns if column in there.names]
         )
-        source = f"{name}_empty"
-        if files := [unquote(urlparse(file).path) for file in delta.file_uris()]:
+        source = f"{name}_rows"
+        if uri.startswith(object_store.SCHEME):
+            self.add(source, dataset_of(delta))
+        elif files := [unquote(urlparse(file).path) for file in delta.file_uris()]:
             source = f"read_parquet([{', '.join(map(_literal, files))}], union_by_name=true)"
         else:
             self.add(source, chosen.empty_table())

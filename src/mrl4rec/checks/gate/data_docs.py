@@ -78,7 +78,8 @@ def refresh(settings: Settings) -> None:
         site = settings.storage.data_docs_dir(dataset) / "data_docs"
         try:
             if site.is_dir():
-                make_local(site, ())
+                if isinstance(site, Path):
+                    make_local(site, ())
                 write_index(settings, dataset)
         except OSError as error:
             log.warning("Data Docs of %s are left as they are: %s", dataset, error)

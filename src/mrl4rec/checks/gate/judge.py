@@ -13,6 +13,7 @@ from mrl4rec.checks.gate import data_docs, verdicts
 from mrl4rec.checks.gate.suite_run import run_suite
 from mrl4rec.checks.gate.verdicts import Finding, Verdict
 from mrl4rec.core.errors import GateFailed
+from mrl4rec.core.files import filled
 from mrl4rec.core.settings import Settings
 from mrl4rec.tables.expectation import Expectation, Suite, fill
 
@@ -56,7 +57,9 @@ def judge(
     folder = settings.storage.data_docs_dir(dataset)
     first = next(iter(marks.items()))
     try:
-        findings, page = run_suite(suite, values, facts.frame, folder, "-v".join(first))
+        with filled(folder) as made:
+            findings, page = run_suite(suite, values, facts.frame, made, "-v".join(first))
+            docs = f"{folder.name}/{page.relative_to(made.absolute())}" if page else None
     except Exception as error:  # whatever Great Expectations raises, nothing is known to be good
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise  # the table is not to blame
@@ -65,7 +68,6 @@ def judge(
             where=", ".join(f"{table} version {version}" for table, version in marks.items()),
             todo="see the cause above, then run the same command again",
         ) from error
-    home = settings.storage.dataset_dir(dataset).absolute()
     verdict = Verdict(
         dataset=dataset,
         suite=suite.name,
@@ -74,7 +76,7 @@ def judge(
         declared=len(suite.expectations),
         asked=suite.digest(values),
         judged_at=datetime.now(UTC),
-        data_docs=str(page.relative_to(home)) if page else None,
+        data_docs=docs,
         read=dict(read or marks),
     )
     kept = verdicts.record(settings, verdict)

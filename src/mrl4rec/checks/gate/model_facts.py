@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mrl4rec.core import tensor_file
 from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.files import AnyPath, here
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.core.storage import read_table
@@ -56,7 +57,7 @@ class Measured:
 
 
 def vector_facts(
-    folder: Path, user_ids: NDArray[np.object_], item_ids: NDArray[np.object_]
+    folder: AnyPath, user_ids: NDArray[np.object_], item_ids: NDArray[np.object_]
 ) -> Measured:
     """Facts of a model's arrays, held against the ids of the split it was trained on.
 
@@ -64,6 +65,15 @@ def vector_facts(
     cannot even be read, no other facts. Raises Mrl4recError where it has no card.
     """
     card = model_folder.read_card(folder)
+    with here(folder) as copy:
+        return _vector_facts(copy, card, (user_ids, item_ids))
+
+
+def _vector_facts(
+    folder: Path,
+    card: model_folder.ModelCard,
+    wanted: tuple[NDArray[np.object_], NDArray[np.object_]],
+) -> Measured:
     facts: dict[str, float] = {"folder_amiss": 0}
     notes: dict[str, str] = {}
     model: Scorer | None = None
@@ -77,9 +87,8 @@ def vector_facts(
     except (Mrl4recError, OSError, pa.ArrowException) as error:
         facts["folder_amiss"], notes["folder_amiss"] = 1, str(error)
         return Measured(facts, notes)
-    wanted = (user_ids, item_ids)
     facts["ids_amiss"] = sum(not np.array_equal(*both) for both in zip(ids, wanted, strict=True))
-    problems = _shape_problems(card, tensors, len(user_ids), len(item_ids))
+    problems = _shape_problems(card, tensors, *map(len, wanted))
     facts["shapes_amiss"], notes["shapes_amiss"] = len(problems), "; ".join(problems)
     numbers = {name: t for name, t in tensors.items() if not name.endswith(("indptr", "indices"))}
     facts["values_not_finite"] = sum(_count(t, lambda b: ~np.isfinite(b)) for t in numbers.values())

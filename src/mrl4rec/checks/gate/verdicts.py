@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from mrl4rec.core.errors import UsageError
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import open_table, read_table
 from mrl4rec.tables.gates import GATES
@@ -105,7 +105,7 @@ class Verdict:
         """Complete, and every expectation is met but for warnings."""
         return self.complete and not self.failed
 
-    def page(self, settings: Settings) -> Path | None:
+    def page(self, settings: Settings) -> AnyPath | None:
         """The Data Docs page, absolute, wherever the warehouse lies now."""
         if self.data_docs is None:
             return None

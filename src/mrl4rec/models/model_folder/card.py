@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.core.files import sha256
+from mrl4rec.core.files import AnyPath, sha256
 from mrl4rec.core.stage import json_digest
 
 CARD, MODEL, SEEN, USERS, ITEMS, CONSUMED = (
@@ -99,7 +99,7 @@ def write_card(folder: Path, card: ModelCard) -> None:
     (folder / CARD).write_text(text + "\n", encoding="utf-8")
 
 
-def read(folder: Path) -> tuple[ModelCard, Files]:
+def read(folder: AnyPath) -> tuple[ModelCard, Files]:
     path = folder / CARD
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -145,7 +145,7 @@ def _reader(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def check_files(folder: Path, files: Files, verify: bool) -> None:
+def check_files(folder: AnyPath, files: Files, verify: bool) -> None:
     older = CONSUMED not in files  # folders of earlier versions have none
     for name in (MODEL, SEEN, USERS, ITEMS, *(() if older else (CONSUMED,))):
         path, known = folder / name, files.get(name)

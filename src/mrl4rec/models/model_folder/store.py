@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,17 +20,19 @@ from numpy.typing import NDArray
 
 from mrl4rec.core import tensor_file
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.core.files import sync
+from mrl4rec.core.files import AnyPath, here, put_folder, remove, sync
 from mrl4rec.core.stage import canonical
 from mrl4rec.kernels.csr import Csr
 from mrl4rec.models.model_folder import card as cards
 from mrl4rec.models.model_folder.card import (
+    CARD,
     CONSUMED,
     ITEMS,
     MODEL,
     SEEN,
     TODO,
     USERS,
+    Files,
     ModelCard,
 )
 from mrl4rec.models.model_folder.tensors import (
@@ -39,6 +44,8 @@ from mrl4rec.models.model_folder.tensors import (
     to_tensors,
 )
 from mrl4rec.models.scorers import Scorer
+
+P = TypeVar("P", bound=AnyPath)
 
 
 class Loaded(NamedTuple):
@@ -55,20 +62,19 @@ class Loaded(NamedTuple):
 
 
 def save(
-    folder: Path,
+    folder: P,
     model: Scorer,
     card: ModelCard,
     ids: tuple[Any, Any],
     seen: Csr,
     consumed: Csr | None = None,
-) -> Path:
+) -> P:
     """Write a model folder; afterwards it is complete, or the place is as it was.
 
     ``seen`` are the pairs it was trained on, ``consumed`` all that are known; None: the same.
     A sound model already there is left alone (its name is its stage key), a damaged one replaced.
     Raises Mrl4recError where the parts do not fit each other or a value is not finite.
     """
-    folder = Path(folder)
     tensors = to_tensors(model)
     shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
     card = replace(card, shapes=shapes, kind=model.kind, widths=model.widths)
@@ -76,10 +82,7 @@ def save(
     consumed = seen if consumed is None else consumed
     check_fit(model, ids, seen, consumed, str(folder))
     check_finite(tensors, str(folder))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.parent / f".{folder.name[:32]}.{uuid.uuid4().hex[:8]}.tmp"
-    temporary.mkdir()
-    try:
+    with _beside(folder) as temporary:
         tensor_file.write(temporary / MODEL, tensors)
         for name, pairs in ((SEEN, seen), (CONSUMED, consumed)):
             tensor_file.write(temporary / name, {"indptr": pairs.indptr, "indices": pairs.indices})
@@ -89,20 +92,23 @@ def save(
         for path in [*temporary.iterdir(), temporary]:
             sync(path)
         _put(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
-def load(folder: Path, *, verify: bool = True) -> Loaded:
+def load(folder: AnyPath, *, verify: bool = True) -> Loaded:
     """Read a model folder.
 
     ``verify`` compares every file with the digest in the card; shapes, fit and (with ``verify``)
     finiteness are checked too. Wide item-item matrices are mapped, not read. Raises Mrl4recError
     naming the file that is missing, cut short or changed.
     """
-    folder = Path(folder)
     card, files = cards.read(folder)
+    cards.check_files(folder, files, verify=False)
+    with here(folder) as copy:
+        return _load(copy, card, files, verify=verify)
+
+
+def _load(folder: Path, card: ModelCard, files: Files, *, verify: bool) -> Loaded:
     cards.check_files(folder, files, verify)
     tensors = tensor_file.read(folder / MODEL)
     shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
@@ -122,24 +128,25 @@ def load(folder: Path, *, verify: bool = True) -> Loaded:
     return Loaded(model, card, ids, seen, consumed)
 
 
-def read_card(folder: Path) -> ModelCard:
+def read_card(folder: AnyPath) -> ModelCard:
     """The card alone, verified against its own digest; cheap."""
-    return cards.read(Path(folder))[0]
+    return cards.read(folder)[0]
 
 
-def is_complete(folder: Path) -> bool:
+def is_complete(folder: AnyPath) -> bool:
     """True where a folder holds a card and every file it names at its full length."""
     try:
-        _, files = cards.read(Path(folder))
-        cards.check_files(Path(folder), files, verify=False)
+        _, files = cards.read(folder)
+        cards.check_files(folder, files, verify=False)
     except Mrl4recError:
         return False
     return True
 
 
-def digest(folder: Path) -> str:
+def digest(folder: AnyPath) -> str:
     """SHA-256 over names, types, shapes and bytes of the model's tensors."""
-    tensors = tensor_file.read(Path(folder) / MODEL)
+    with here(folder / MODEL) as file:
+        tensors = tensor_file.read(file)
     total = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -167,8 +174,32 @@ def _read_ids(path: Path, name: str) -> NDArray[np.object_]:
         ) from error
 
 
-def _put(temporary: Path, folder: Path) -> None:
-    """Rename into place; a sound folder there wins, another is moved away first."""
+@contextmanager
+def _beside(folder: AnyPath) -> Iterator[Path]:
+    """A folder to write in, gone afterwards: beside the place, so that it can be renamed."""
+    if not isinstance(folder, Path):
+        with tempfile.TemporaryDirectory(prefix="mrl4rec-") as made:
+            yield Path(made)
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.parent / f".{folder.name[:32]}.{uuid.uuid4().hex[:8]}.tmp"
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put(temporary: Path, folder: AnyPath) -> None:
+    """Rename into place; a sound folder there wins, another is moved away first.
+
+    An object store has no rename: the card comes last.
+    """
+    if not isinstance(folder, Path):
+        if not (is_complete(folder) and _is_sound(folder)):
+            remove(folder)
+            put_folder(temporary, folder, last=CARD)
+        return
     for _ in range(3):
         try:
             os.rename(temporary, folder)
@@ -186,7 +217,7 @@ def _put(temporary: Path, folder: Path) -> None:
     raise Mrl4recError("the folder could not be put in place", where=str(folder))
 
 
-def _is_sound(folder: Path) -> bool:
+def _is_sound(folder: AnyPath) -> bool:
     try:
         load(folder)
     except Mrl4recError:

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.masking import scrub
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import open_table, read_table
@@ -50,7 +50,7 @@ class ListedModel:
     trained_at: str
     """ISO 8601, UTC."""
     key: str
-    folder: Path
+    folder: AnyPath
     valid_recall_10: float | None
     """The best of its learning curve, by which the epoch was chosen; None for a closed form."""
     test_recall_20: float | None = None
@@ -96,7 +96,7 @@ def with_versions(settings: Settings, dataset: str, models: list[ListedModel]) -
 
 
 def _of_card(
-    folder: Path, card: ModelCard, splits: Mapping[str, str], test: float | None
+    folder: AnyPath, card: ModelCard, splits: Mapping[str, str], test: float | None
 ) -> ListedModel:
     made = datetime.fromtimestamp((folder / "model.json").stat().st_mtime, UTC)
     split_key = card.versions.get("split_key")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from mrl4rec.core import lazy, stage
 from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.models import model_folder, resolve
 from mrl4rec.serving.models.listing import APART, ListedModel, listed
@@ -40,7 +41,7 @@ class Named(NamedTuple):
     dataset: str
     key: str
     """Stage key of its training."""
-    folder: Path
+    folder: AnyPath
 
 
 def find(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.files import AnyPath
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import ModelCard
 
@@ -17,8 +17,8 @@ Ids = NDArray[Any]
 
 
 def admissible(
-    champion: Path | None,
-    challenger: Path,
+    champion: AnyPath | None,
+    challenger: AnyPath,
     user_ids: Ids,
     item_ids: Ids,
     split_key: str,
@@ -43,7 +43,7 @@ def admissible(
 
 
 def _problems(
-    folder: Path,
+    folder: AnyPath,
     present: tuple[Ids, Ids],
     split_key: str,
     since: datetime | None,

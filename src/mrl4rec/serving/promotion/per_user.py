@@ -6,17 +6,16 @@ Shapes: E users judged, S models of a side (seeds of one recipe), W widths, G sl
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.files import AnyPath
+from mrl4rec.core.storage import read_parquet, write_parquet
 from mrl4rec.evaluation.slices import POPULARITY
 
 K = 20
@@ -83,7 +82,7 @@ class Duel:
         """Champion, challenger."""
         return self.champion, self.challenger
 
-    def write(self, path: Path) -> Path:
+    def write(self, path: AnyPath) -> AnyPath:
         """Write one Parquet file, whole or not at all: a row a user, side, model and width."""
         tables = [
             self._rows(number, side, model, w)
@@ -92,14 +91,7 @@ class Duel:
             for w in range(len(self.widths))
         ]
         table = pa.concat_tables(tables).replace_schema_metadata({META: self._meta()})
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            pq.write_table(table, partial, compression="zstd")
-            partial.rename(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_parquet(path, table, compression="zstd")
         return path
 
     def _meta(self) -> bytes:
@@ -131,10 +123,10 @@ class Duel:
         )
 
 
-def read(path: Path) -> Duel:
+def read(path: AnyPath) -> Duel:
     """The duel that ``Duel.write`` wrote. Raises Mrl4recError where the file is no such thing."""
     try:
-        table = pq.read_table(path)
+        table = read_parquet(path)
         meta = json.loads((table.schema.metadata or {})[META])
         return _duel(table, meta)
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from mrl4rec.core import lazy
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.masking import scrub
 from mrl4rec.core.settings import Settings
 from mrl4rec.models import model_folder
@@ -196,7 +196,7 @@ class Aliases:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _source(self, key: str, folder: Path, card: ModelCard) -> Source | None:
+    def _source(self, key: str, folder: AnyPath, card: ModelCard) -> Source | None:
         """Where MLflow has the model; a model without a run gets one. None: it was not taken."""
         asked = f"tags.`{TAG_MODEL}` = '{key}' and attributes.status = 'FINISHED'"
         experiments = self._experiments()
@@ -228,6 +228,6 @@ class Aliases:
         return Source(run_id, ready[0].artifact_location, ready[0].model_id) if ready else None
 
 
-def _record(dataset: str, folder: Path, card: ModelCard) -> RunRecord:
+def _record(dataset: str, folder: AnyPath, card: ModelCard) -> RunRecord:
     """The run of a model that was trained and not evaluated: a refit, or one named by hand."""
     return model_run(dataset, asdict(card), model_folder=folder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +19,7 @@ from deltalake.exceptions import DeltaError
 from mrl4rec.checks.gate.foreign_commits import HARMLESS
 from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, stage_key
 from mrl4rec.core.storage import open_table, read_table
@@ -131,12 +131,12 @@ def run(settings: Settings, dataset: str, model: str, shape: Shape) -> Commit | 
     return _write(settings, dataset, commit, lambda: lists.batches(order))
 
 
-def load(folder: Path) -> Loaded:
+def load(folder: AnyPath) -> Loaded:
     """The model in a folder. Raises ModelAmiss where it is gone or does not load."""
     return _sound(model_folder.load, folder)
 
 
-def _sound(read: Callable[[Path], _T], folder: Path) -> _T:
+def _sound(read: Callable[[AnyPath], _T], folder: AnyPath) -> _T:
     try:
         return read(folder)
     except Mrl4recError as error:

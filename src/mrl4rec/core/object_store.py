@@ -1,0 +1,188 @@
+"""A warehouse in an object store: S3, or a server that speaks its protocol.
+
+It is reached by the usual variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
+AWS_REGION, AWS_ENDPOINT_URL, or by a profile or a role of the machine. delta-rs reads them itself;
+s3fs, for all that is no table, is told the region, and Arrow the server too.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from upath import UPath
+
+from mrl4rec.core import lazy
+from mrl4rec.core.errors import UsageError
+
+with lazy.imports():
+    import botocore.exceptions
+    import s3fs
+    from fsspec import asyn
+    from pyarrow import fs
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+SCHEME = "s3://"
+RACERS = 16
+TODO = "see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL"
+PATIENCE: dict[str, Any] = {"retries": {"mode": "standard", "max_attempts": 10},
+                            "connect_timeout": 10, "read_timeout": 60}  # fmt: skip
+"""A server may be away for a minute: a request is made again after 1, 2, 4 … 20 s."""
+
+
+def opened(url: str) -> UPath:
+    """The place of a URL ``s3://bucket/prefix``. Nothing is asked of the server."""
+    _for_delta_rs()
+    return UPath(
+        url.rstrip("/"),
+        use_listings_cache=False,
+        config_kwargs=PATIENCE,
+        client_kwargs={"region_name": _region()},
+    )
+
+
+def check(root: UPath) -> None:
+    """Raise UsageError where the bucket is not there or cannot be read, or its name is none."""
+    where = str(root)
+    if not root.drive or "//" in where.removeprefix(SCHEME) or any(c in where for c in "#?[]|^\\%"):
+        raise UsageError(
+            "this is no address of a folder in a bucket",
+            where=where,
+            todo="write it like s3://bucket/mrl4rec",
+        )
+    try:
+        s3fs.__version__  # noqa: B018 - a lazy module is imported where it is first asked
+    except ImportError as error:
+        raise UsageError(
+            "an object store needs s3fs",
+            where=where,
+            todo="pip install 'mrl4rec[s3]'",
+        ) from error
+    try:
+        root.fs.call_s3("list_objects_v2", Bucket=root.drive, MaxKeys=1)
+    except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        raise UsageError(f"the bucket cannot be read: {error}", where=where, todo=TODO) from error
+
+
+def check_writable(root: UPath) -> None:
+    """Raise UsageError where no file can be written, and removed, in the folder."""
+    check(root)
+    probe = root / f".probe-{uuid.uuid4().hex}"
+    try:
+        put(probe, probe.name.encode(), None)
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"it cannot be written: {error}", where=str(root), todo=TODO) from error
+
+
+def race(place: UPath) -> str | None:
+    """What is wrong where so many write one object at once, each where there is none; None: one
+    of them won, and its content is there.
+    """
+    contents = [f"{place.name} {n}".encode() for n in range(RACERS)]
+    try:
+        with ThreadPoolExecutor(RACERS) as threads:
+            tags = list(threads.map(lambda content: put(place, content, None), contents))
+        won = [content for content, tag in zip(contents, tags, strict=True) if tag is not None]
+        found = read(place)
+        place.unlink()
+    except OSError as error:
+        return f"conditional writing fails: {error}"
+    if len(won) != 1 or found is None or found.content != won[0]:
+        return f"{len(won)} of {RACERS} writers of one object were told that they were the first"
+    return None
+
+
+def clock_behind(root: UPath) -> float:
+    """Seconds that the server's clock is behind this machine's; to the second. Raises OSError."""
+    answer = root.fs.call_s3("list_objects_v2", Bucket=root.drive, MaxKeys=1)
+    said = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    return time.time() - said.timestamp()
+
+
+def arrow(uri: str) -> tuple[FileSystem, str]:
+    """The file system by which Arrow's threads read, and the path of ``uri`` in it."""
+    parts = urlsplit(_endpoint() or "")
+    server = {"endpoint_override": parts.netloc, "scheme": parts.scheme} if parts.netloc else {}
+    return fs.S3FileSystem(region=_region(), **server), uri.removeprefix(SCHEME)
+
+
+class Found(NamedTuple):
+    """A small object as it was read."""
+
+    content: bytes
+    tag: str
+    """ETag: names this writing of it."""
+
+
+def read(place: UPath) -> Found | None:
+    """A small object, or None where there is none. Raises OSError."""
+
+    async def asked() -> Found:
+        answer = await place.fs._call_s3("get_object", **_named(place))
+        async with answer["Body"] as body:
+            return Found(await body.read(), answer["ETag"])
+
+    try:
+        found: Found = asyn.sync(place.fs.loop, asked)
+    except FileNotFoundError:
+        return None
+    return found
+
+
+def put(place: UPath, content: bytes, tag: str | None) -> str | None:
+    """Write a small object where it still is as ``tag`` names it, or (None) where there is none.
+
+    Its new tag, or None where somebody else wrote. A request that was carried out and whose answer
+    was lost is made again and then refused: what is there is ours by its content, which is
+    therefore never the same twice. Raises OSError.
+    """
+    condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+    try:
+        answer = place.fs.call_s3("put_object", **_named(place), Body=content, **condition)
+    except FileNotFoundError:  # If-Match of what is gone
+        return None
+    except OSError as error:
+        if not _is_refused(error):
+            raise
+        found = read(place)
+        return found.tag if found is not None and found.content == content else None
+    written: str = answer["ETag"]
+    return written
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _region() -> str:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+
+
+def _for_delta_rs() -> None:
+    """A server that is named by http:// is meant: delta-rs asks for a word more."""
+    os.environ.setdefault("AWS_REGION", _region())
+    if (endpoint := _endpoint()) is not None:
+        os.environ.setdefault("AWS_ENDPOINT_URL", endpoint)
+        if endpoint.startswith("http://"):
+            os.environ.setdefault("AWS_ALLOW_HTTP", "true")
+
+
+def _named(place: UPath) -> dict[str, str]:
+    return {"Bucket": place.drive, "Key": place.path.removeprefix(f"{place.drive}/")}
+
+
+def _is_refused(error: OSError) -> bool:
+    """Whether a condition did not hold, by the code that S3 gave."""
+    cause = error.__cause__ or error
+    code = getattr(cause, "response", {}).get("Error", {}).get("Code", "")
+    return isinstance(error, FileExistsError) or code in (
+        "PreconditionFailed", "ConditionalRequestConflict", "412", "409"
+    )  # fmt: skip
