@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow newcomer docs coverage faults fuzz lint types bench clean
+.PHONY: help setup demo test test-slow object-store newcomer docs coverage faults fuzz lint types bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ faults: setup  ## every fault injected for real, and what came of it (docs/fault
 fuzz: setup  ## the parsers under coverage-guided fuzzers (SECONDS=600; docs/hostile-input.md)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || sh infra/install.sh $(BIN) dev,fuzz
 	@$(BIN)/python -m tests.fuzz.run --seconds $(or $(SECONDS),600)
+
+object-store:  ## an S3 server for the tests (versitygw), built with Go once; without it they are skipped
+	@test -x $(HOME)/.cache/mrl4rec/bin/versitygw || GOBIN=$(HOME)/.cache/mrl4rec/bin go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 test-slow: setup  ## real processes, servers and kills
 	@$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup

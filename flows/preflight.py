@@ -19,6 +19,7 @@ with lazy.imports():
     from mrl4rec.kernels import devices
     from mrl4rec.tables import versions
     from mrl4rec.training import request as training
+    from mrl4rec.transforms import engine
 
 if TYPE_CHECKING:
     from flows.config.retrain import RetrainConfig
@@ -78,6 +79,7 @@ def check_spark(dataset: str, settings: Settings) -> None:
     name, _ = data_engine.decide(settings, deployed=False)
     if name == "duckdb" or settings.storage.has_table(dataset, "splits"):
         return
+    engine.check_reach(settings.model_copy(update={"data_engine": name}))
     missing = data_engine.lacking(settings)
     if missing is not None:
         raise missing

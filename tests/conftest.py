@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ if not hasattr(sys.modules["__main__"], "__file__"):  # in a worker of pytest-xd
     sys.modules["__main__"].__file__ = __file__
 
 from mrl4rec.core.settings import Settings
+from mrl4rec.core.storage import opened
 from mrl4rec.tracking.push import client
 from mrl4rec.transforms import spark_session
+from tests.object_store import BUCKET, ObjectStore, binary
 
 ROOT = Path(__file__).resolve().parents[1]
 SPARK: dict[str, Any] = {
@@ -39,11 +42,12 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS", "same"))
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Side by side (``-n 2 --dist loadgroup``) files stay whole, and tests that use Spark stay in
-    one process: there is one session a run.
+    one process, as those do that use the object store: there is one of each a run.
     """
     for item in items:
-        with_spark = "spark" in getattr(item, "fixturenames", ())
-        group = "spark" if with_spark else item.nodeid.partition("::")[0]
+        used = getattr(item, "fixturenames", ())
+        shared = [name for name in ("spark", "object_store") if name in used]
+        group = shared[0] if shared else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
 
 
@@ -67,6 +71,26 @@ def real_data() -> Path:
 def settings(tmp_path: Path) -> Settings:
     """Settings with an empty warehouse of the test's own, on DuckDB."""
     return Settings(warehouse=tmp_path / "warehouse", data_engine="duckdb")
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """The one S3 server of the run, which the environment names; skipped without versitygw."""
+    if binary() is None:
+        pytest.skip("object store absent: `make object-store` builds one (it needs Go)")
+    store = ObjectStore(tmp_path_factory.mktemp("object-store"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in store.environment.items():
+            patch.setenv(name, value)
+        store.start()
+        yield store
+        store.end()
+
+
+@pytest.fixture
+def lake(object_store: ObjectStore) -> Settings:
+    """Settings with an empty warehouse of the test's own in the object store."""
+    return Settings(warehouse=opened(f"s3://{BUCKET}/{uuid.uuid4().hex}"), data_engine="duckdb")
 
 
 @pytest.fixture(scope="session")

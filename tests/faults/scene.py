@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from flows.config.run import RunConfig
@@ -24,7 +23,7 @@ from flows.pipeline import Pipeline, Step, plain
 from mrl4rec.core.hashing import chain
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.core.storage import open_table
+from mrl4rec.core.storage import open_table, read_parquet
 from mrl4rec.models import model_folder
 from mrl4rec.tables import versions
 
@@ -280,7 +279,7 @@ def _results(settings: Settings) -> dict[str, str]:
     rows = delta.to_pyarrow_table().to_pylist()
     found = {"results": digest({**row, "run_id": None} for row in rows)}
     for key in {row["stage_key"] for row in rows}:
-        users = pq.read_table(settings.storage.per_user_file(DATASET, key)).to_pylist()
+        users = read_parquet(settings.storage.per_user_file(DATASET, key)).to_pylist()
         found[f"per user {key[:12]}"] = digest(users)
     return found
 

@@ -85,7 +85,7 @@ def test_f08_executors_are_killed(
 ) -> None:
     """kill -9 of a busy executor of a Spark cluster in ingest, in k-core and in split"""
     settings = undisturbed.before("ingest", tmp_path / "w")
-    on_cluster = {"MRL4REC_SPARK_MASTER": cluster}  # which the engine `auto` goes by
+    on_cluster = {"MRL4REC_SPARK_MASTER": cluster, "MRL4REC_WAREHOUSE_SHARED": "true"}
     struck: list[str] = []
     commands = 0
     while commands < MOST:

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
         Path("warehouse"),
         description="folder of all tables, models and reports, or s3://bucket/prefix",
     )
+    warehouse_shared: bool = Field(
+        False, description="the warehouse's folder is the same one on every machine of the cluster"
+    )
     tracking_uri: str | None = Field(
         None,
         repr=False,  # it may hold a password

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import pyarrow as pa
 
+from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.tables.table import Table
 
@@ -84,6 +86,27 @@ def declared(table: Table, sql: str, order: str, timestamp: str) -> str:
         for name, column in table.columns.items()
     )
     return f"SELECT {columns} FROM ({sql})" + (f" ORDER BY {order}" if order else "")
+
+
+def check_reach(settings: Settings) -> None:
+    """Raise UsageError where Spark's executors would not write where the warehouse is."""
+    if resolve(settings) != "spark":
+        return
+    master, place = settings.spark_master or "local[*]", settings.warehouse
+    if not isinstance(place, Path):
+        raise UsageError(
+            "Spark does not write to an object store yet; DuckDB does",
+            where=str(place),
+            todo="set MRL4REC_DATA_ENGINE=duckdb, or name a folder as the warehouse",
+        )
+    if not master.startswith("local") and not settings.warehouse_shared:
+        raise UsageError(
+            f"the executors of {master} may not see this folder: each would write to a disk of its "
+            "own, and the table's files would be lost",
+            where=str(place.absolute()),
+            todo="where every machine has it at this path, set MRL4REC_WAREHOUSE_SHARED=true; else "
+            "use DuckDB, or a Spark of this machine (MRL4REC_SPARK_MASTER=local[*])",
+        )
 
 
 def resolve(settings: Settings) -> EngineName:

@@ -1,0 +1,84 @@
+"""The whole pipeline with its warehouse in an object store: the same as in a folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.server import pages
+from mrl4rec import reporting
+from mrl4rec.core import files
+from mrl4rec.core.errors import UsageError
+from mrl4rec.core.settings import Settings
+from mrl4rec.models import model_folder
+from mrl4rec.transforms.engine import check_reach
+from tests.faults import scene
+
+
+def test_a_run_leaves_the_same_and_is_found_done(
+    lake: Settings, settings: Settings, tmp_path: Path
+) -> None:
+    dump = scene.dump(tmp_path / "reviews.json")
+    for each in (settings, lake):
+        scene.run(each, dump)
+    wanted = scene.digests(settings)
+    assert {"splits", "results"} <= wanted.keys()
+    assert scene.digests(lake) == wanted
+
+    again: list[str] = []
+    scene.run(lake, dump, lambda name, f, *a, **k: again.append(name) or f(*a, **k))
+    assert scene.digests(lake) == wanted
+    assert lake.storage.datasets() == settings.storage.datasets() == [scene.DATASET]
+
+    page = reporting.build(lake, None, None)
+    body = page.read_text(encoding="utf-8")
+    assert "MRL-M" in body
+    assert pages.find(lake, "/report.html") == page
+    docs = pages.find(lake, f"/{scene.DATASET}/gx/data_docs/index.html")
+    assert docs is not None
+    assert "splits" in docs.read_text(encoding="utf-8")
+    assert pages.find(lake, f"/{scene.DATASET}/gx/data_docs/../../models/x.html") is None
+
+
+def test_a_model_without_its_card_is_made_again(lake: Settings, tmp_path: Path) -> None:
+    """The card comes last: a folder whose writing was cut short is none."""
+    dump = scene.dump(tmp_path / "reviews.json")
+    scene.run(lake, dump)
+    wanted = scene.digests(lake)
+    (folder,) = lake.storage.model_dirs()
+    files.remove(folder / "model.json")
+    assert not model_folder.is_complete(folder)
+    scene.run(lake, dump)
+    assert scene.digests(lake) == wanted
+
+
+def test_commands_take_the_address(lake: Settings, tmp_path: Path) -> None:
+    source = ["--dataset", "d", "--source", str(scene.dump(tmp_path / "reviews.json"))]
+    done = _command("ingest", *source, "--warehouse", str(lake.warehouse))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert lake.storage.has_table("d", "sources")
+    elsewhere = str(lake.warehouse).replace("lake", "no-such-bucket")
+    refused = _command("compare", "--warehouse", elsewhere)
+    assert refused.returncode == 2
+    assert elsewhere in refused.stderr
+
+
+def _command(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_spark_is_refused_where_it_would_write_elsewhere(
+    lake: Settings, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C13: executors of other machines, and a folder of this one."""
+    spark = {"data_engine": "spark", "spark_master": "spark://host:7077"}
+    with pytest.raises(UsageError, match="MRL4REC_WAREHOUSE_SHARED"):
+        check_reach(settings.model_copy(update=spark))
+    check_reach(settings.model_copy(update={**spark, "warehouse_shared": True}))
+    check_reach(settings.model_copy(update={**spark, "spark_master": "local[2]"}))
+    with pytest.raises(UsageError, match="object store"):
+        check_reach(lake.model_copy(update=spark))
