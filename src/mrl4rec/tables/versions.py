@@ -16,9 +16,10 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
 from mrl4rec.core import stage
+from mrl4rec.core.files import inside
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.core.storage import open_table, read_table
+from mrl4rec.core.storage import open_table, opened, read_table
 from mrl4rec.tables import TABLES
 from mrl4rec.tables.table import DELTA_PROPERTIES
 
@@ -132,15 +133,16 @@ def _empty(delta: DeltaTable, table: str) -> None:
 
 def readable(settings: Settings, dataset: str, table: str, number: int) -> bool:
     """Whether a version of a table can be opened and has all its files."""
+    uri = settings.storage.table_uri(dataset, table)
     try:
-        delta = open_table(settings.storage.table_uri(dataset, table), number)
+        delta = open_table(uri, number)
     except Exception:  # deltalake raises bare DeltaError for a version whose log is gone
         return False
-    return delta is not None and all(_there(uri) for uri in delta.file_uris())
-
-
-def _there(uri: str) -> bool:
-    parts = urlparse(uri)
-    if parts.scheme not in ("", "file"):
-        return True  # an object store keeps what its log names
-    return Path(unquote(parts.path)).exists()  # file_uris() quotes local paths too
+    if delta is None:
+        return False
+    paths = [unquote(urlparse(file).path) for file in delta.file_uris()]  # local ones are quoted
+    folder = opened(uri)
+    if isinstance(folder, Path):
+        return all(Path(path).exists() for path in paths)
+    there = inside(folder, "*")  # one request, however many files
+    return all(PurePosixPath(path).name in there for path in paths)

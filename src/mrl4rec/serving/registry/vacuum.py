@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,10 +18,11 @@ from deltalake import DeltaTable
 
 from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.files import inside
 from mrl4rec.core.locks import locked
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.core.storage import open_table
+from mrl4rec.core.storage import open_table, opened
 from mrl4rec.models import model_folder
 from mrl4rec.serving.registry import ledger, recommendations
 from mrl4rec.serving.registry.ledger import Entry
@@ -171,7 +171,7 @@ def _sweep(
                     uri, ", ".join(map(str, gone)))  # fmt: skip
     kept = [version for version in kept if version not in gone]
 
-    def sweep(*, dry: bool) -> list[Path]:
+    def sweep(*, dry: bool) -> list[str]:
         names = delta.vacuum(
             retention_hours=round(keep_days * 24),
             dry_run=dry,
@@ -179,10 +179,11 @@ def _sweep(
             full=keep_days >= ORPHAN_DAYS,
             keep_versions=kept,
         )
-        return [Path(uri, unquote(name)) for name in names]
+        return [unquote(name) for name in names]
 
     # delta-rs names files too that an earlier vacuum removed.
-    sizes = [path.stat().st_size for path in sweep(dry=True) if path.is_file()]
+    there = inside(opened(uri), "**/*")
+    sizes = [there[name][0] for name in sweep(dry=True) if name in there]
     if sizes and not dry_run:
         sweep(dry=False)
     return Swept(table, len(sizes), sum(sizes), tuple(kept))
