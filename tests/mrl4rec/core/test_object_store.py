@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from upath import UPath
@@ -66,19 +66,16 @@ def test_a_lock_has_one_holder_until_it_is_released(place: UPath, waiter: Object
 def test_a_silent_holder_loses_its_lock_and_one_that_writes_keeps_it(
     place: UPath, waiter: ObjectLock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_lock, "BEAT", 0.1)
-    monkeypatch.setattr(object_lock, "STALE", 1.0)
+    monkeypatch.setattr(object_lock, "BEAT", 0.05)
+    monkeypatch.setattr(object_lock, "STALE", 0.0)
     holder = ObjectLock(place)
     assert holder.attempt() is None
-    until = time.monotonic() + 2.5
-    while time.monotonic() < until:
-        assert waiter.attempt() is not None
-        time.sleep(0.1)
+    for _ in range(3):
+        seen = object_store.read(place)
+        assert waiter.attempt() is not None  # it has not seen this writing before
+        _until(lambda seen=seen: object_store.read(place) != seen)
     holder._ended.set()  # as a process that was stopped: it writes no more
-    until = time.monotonic() + 10
-    while waiter.attempt() is not None:
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    _until(lambda: waiter.attempt() is None)
     holder.release()  # late: what is there is not its own
     assert object_store.read(place) is not None
 
@@ -112,6 +109,13 @@ def test_files_of_a_folder_by_a_pattern(lake: Settings) -> None:
         assert (copy / "x" / "y" / "p.html").read_text() == "gx/x/y/p.html"
     files.remove(lake.warehouse / "gx")
     assert sorted(files.inside(lake.warehouse, "gx/**/*.html")) == []
+
+
+def _until(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _in_a_thread(function: object) -> None:
