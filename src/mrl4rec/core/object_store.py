@@ -53,9 +53,9 @@ def check(root: UPath) -> None:
     where = str(root)
     if not root.drive or "//" in where.removeprefix(SCHEME) or any(c in where for c in "#?[]|^\\%"):
         raise UsageError(
-            "this is no address of a folder in a bucket",
+            "the warehouse's address is none of a folder in a bucket",
             where=where,
-            todo="write it like s3://bucket/mrl4rec",
+            todo="write it like --warehouse s3://bucket/mrl4rec",
         )
     try:
         s3fs.__version__  # noqa: B018 - a lazy module is imported where it is first asked

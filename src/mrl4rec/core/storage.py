@@ -218,7 +218,7 @@ def opened(place: object) -> AnyPath:
         raise UsageError(
             f"no warehouse can lie at {scheme[1]}://",
             where=text,
-            todo="name a folder, or s3://bucket/prefix",
+            todo="name a folder, or s3://bucket/prefix: --warehouse PLACE, or MRL4REC_WAREHOUSE",
         )
     return Path(text)
 
