@@ -208,7 +208,9 @@ def test_an_option_of_each_command(
 @pytest.mark.parametrize(
     "command", ["run", "compare", "report", "recommend --user u", "up", "retrain", "simulate"]
 )
-@pytest.mark.parametrize("path", ["gs://b/w", "s3://b//w", "a?b", "a#b", "a%25b", "a[2]", "a\nb", "file"])
+@pytest.mark.parametrize(
+    "path", ["gs://b/w", "s3://b//w", "a?b", "a#b", "a%25b", "a[2]", "a\nb", "file"]
+)
 def test_a_warehouse_where_no_table_can_lie(
     refuse: Callable[..., Refusal], tmp_path: Path, command: str, path: str
 ) -> None:

@@ -272,7 +272,9 @@ class Trained(Method):
 
     @property
     def examples(self) -> str:
-        """What an epoch goes over: ``pairs``, or ``users``, each with one of its pairs."""
+        """What an epoch goes over: ``pairs``, ``stretches`` of them, each beginning where the last
+        one ended, or ``users``, each with one of its pairs.
+        """
         return "pairs"
 
     def epoch_steps(self, one_pass: int) -> int:

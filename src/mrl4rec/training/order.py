@@ -36,6 +36,7 @@ class Pairs:
         """``batch``: examples asked for a step; those beyond the last whole one are left out."""
         steps, size = task.steps(batch)
         self.task, self.seed, self.device, self.kept = task, seed, device, steps * size
+        self.one_pass = task.n_examples // size * size
         self._there: tuple[Tensor, Tensor] | None = None
 
     def epoch(self, epoch: int) -> tuple[Side, Side]:
@@ -52,6 +53,9 @@ class Pairs:
 
     def by_host(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Put in order by NumPy; an epoch of more than all examples goes over them again."""
+        if self.task.examples == "stretches":
+            order = self._stretch(epoch)
+            return self.task.users_P[order], self.task.items_P[order]
         n = self.task.n_examples
         order = permutation(n, self.seed, SALT_ORDER, epoch)[: self.kept]
         for again in range(1, -(-self.kept // n)):
@@ -60,6 +64,17 @@ class Pairs:
         if self.task.examples == "users":
             order = self._of_users(order, epoch)
         return self.task.users_P[order], self.task.items_P[order]
+
+    def _stretch(self, epoch: int) -> NDArray[np.int64]:
+        """The next part of a pass, and where that ends, the beginning of another."""
+        begin, parts = epoch * self.kept, []
+        while begin < (epoch + 1) * self.kept:
+            number, at = divmod(begin, self.one_pass)
+            end = min(self.one_pass, at + (epoch + 1) * self.kept - begin)
+            whole = permutation(self.task.n_examples, self.seed, SALT_ORDER, number)
+            parts.append(whole[at:end])
+            begin += end - at
+        return np.concatenate(parts)
 
     def _of_users(self, order: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
         """A place among the pairs for each of these users: one of its own, drawn evenly."""

@@ -39,7 +39,8 @@ class Task:
     truth: Csr | None
     truth_fold: str | None
     examples: str = "pairs"
-    """What an epoch goes over: ``pairs``, or ``users``, each with one of its pairs."""
+    """What an epoch goes over: ``pairs``, ``stretches`` of them, each beginning where the last one
+    ended, or ``users``, each with one of its pairs."""
     epoch_steps: int = 0
     """Steps an epoch; 0: as many as the examples fill."""
     histories: Histories | None = None
@@ -61,7 +62,7 @@ class Task:
     @property
     def n_examples(self) -> int:
         """Number of examples: pairs, or users with any."""
-        return self.n_pairs if self.examples == "pairs" else len(self.begins_E)
+        return len(self.begins_E) if self.examples == "users" else self.n_pairs
 
     def steps(self, batch: int) -> tuple[int, int]:
         """(steps an epoch, examples a step): a last partial batch is dropped, unless it is the

@@ -173,8 +173,8 @@ class Sequential(Trained):
 
     @property
     def examples(self) -> str:
-        """Sequences, each with one of its targets."""
-        return "users" if self.targets == "one" else "pairs"
+        """Sequences, each with one of its targets or with all of them."""
+        return "users" if self.targets == "one" else "stretches"
 
     def epoch_steps(self, one_pass: int) -> int:
         """Steps an epoch."""

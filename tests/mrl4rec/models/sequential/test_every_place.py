@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
@@ -177,3 +179,20 @@ def test_an_epoch_is_a_pass_or_so_many_steps_of_it() -> None:
     assert [resolve("SASRec").epoch_steps(one_pass) for one_pass in (94, 1577)] == [94, 200]
     assert resolve("SASRec", ["SASRec.epoch_size=0"]).epoch_steps(1577) == 1577
     assert resolve("YouTubeDNN").epoch_steps(94) == 200
+
+
+def test_short_epochs_are_parts_of_a_pass() -> None:
+    """Three sequences a step, two steps an epoch: each sequence comes as often as any other."""
+    of = method("SASRec", batch=3, epoch_size=2)
+    work = task(of)
+    steps_a_pass = work.n_examples // 3
+    assert steps_a_pass % 2 == 0
+    assert steps_a_pass > 4
+    in_pass = steps_a_pass // 2
+    epochs = [Pairs(work, 3, 3).epoch(number)[0].tolist() for number in range(2 * in_pass)]
+    whole = method("SASRec", batch=3, epoch_size=0)
+    for number in range(2):
+        parts = [*chain.from_iterable(epochs[number * in_pass : (number + 1) * in_pass])]
+        assert len(set(parts)) == len(parts) == steps_a_pass * 3
+        assert parts == Pairs(task(whole), 3, 3).epoch(number)[0].tolist()
+    assert epochs[:in_pass] != epochs[in_pass:]
