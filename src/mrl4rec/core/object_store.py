@@ -12,7 +12,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from upath import UPath
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 SCHEME = "s3://"
 RACERS = 16
 TODO = "see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL"
-PATIENCE: dict[str, Any] = {"retries": {"mode": "standard", "max_attempts": 10},
-                            "connect_timeout": 10, "read_timeout": 60}  # fmt: skip
-"""A server may be away for a minute: a request is made again after 1, 2, 4 … 20 s."""
+TRIES = 10
+"""Of a request: again after 1, 2, 4 … 20 s, so that a server may be away for a minute."""
 
 
 def opened(url: str) -> UPath:
@@ -43,7 +42,11 @@ def opened(url: str) -> UPath:
     return UPath(
         url.rstrip("/"),
         use_listings_cache=False,
-        config_kwargs=PATIENCE,
+        config_kwargs={
+            "retries": {"mode": "standard", "max_attempts": TRIES},
+            "connect_timeout": 10,
+            "read_timeout": 60,
+        },
         client_kwargs={"region_name": _region()},
     )
 
@@ -111,7 +114,9 @@ def arrow(uri: str) -> tuple[FileSystem, str]:
     """The file system by which Arrow's threads read, and the path of ``uri`` in it."""
     parts = urlsplit(_endpoint() or "")
     server = {"endpoint_override": parts.netloc, "scheme": parts.scheme} if parts.netloc else {}
-    return fs.S3FileSystem(region=_region(), **server), uri.removeprefix(SCHEME)
+    again = fs.AwsStandardS3RetryStrategy(max_attempts=TRIES)
+    system = fs.S3FileSystem(region=_region(), retry_strategy=again, **server)
+    return system, uri.removeprefix(SCHEME)
 
 
 class Found(NamedTuple):
