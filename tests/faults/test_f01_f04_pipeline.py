@@ -34,7 +34,7 @@ AMID = {
     "kcore": "kill after jobs.common:Tables.replace 2",  # users and items, but no interactions
     "split": "cut before mrl4rec.transforms.duckdb_engine:commit_stream 1",  # half a file
     "train": "kill after mrl4rec.training.checkpoint:Store.save 5",
-    "evaluate": "kill after mrl4rec.evaluation.evaluate:_write_per_user 1",
+    "evaluate": "kill after mrl4rec.evaluation.evaluate:write_parquet 1",
 }
 AMID_SPARK = {
     "ingest": "kill after mrl4rec.transforms.spark_engine:Spark.write 2",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from mrl4rec.core.settings import Settings
+    from pydantic import SecretStr
 
 HIDDEN = "***"
 SHORTEST = 6
@@ -17,12 +17,24 @@ SHORTEST = 6
 _USER_INFO = re.compile(r"(?<=://)([^\s/?#@:]*):[^\s/?#@]*(?=@)")
 
 
+class WithSecrets(Protocol):
+    """What of the settings may hold a secret."""
+
+    @property
+    def alert_webhook(self) -> SecretStr | None:
+        """An address whose path is its key."""
+
+    @property
+    def tracking_uri(self) -> str | None:
+        """An address that may hold a password."""
+
+
 def masked(address: str) -> str:
     """The address, without the password in it."""
     return _USER_INFO.sub(rf"\1:{HIDDEN}", address)
 
 
-def scrub(text: str, settings: Settings | None = None) -> str:
+def scrub(text: str, settings: WithSecrets | None = None) -> str:
     """The text without the passwords of the addresses in it, and without the secrets of the
     settings: those of the environment, and of ``settings`` where they were set otherwise.
     """
@@ -32,7 +44,7 @@ def scrub(text: str, settings: Settings | None = None) -> str:
     return masked(text)
 
 
-def _secrets(settings: Settings | None) -> Iterator[str]:
+def _secrets(settings: WithSecrets | None) -> Iterator[str]:
     """Passwords and tokens, and the webhook as a whole: its path is its key."""
     webhooks, servers = [os.environ.get("MRL4REC_ALERT_WEBHOOK", "")], []
     for name in ("MRL4REC_TRACKING_URI", "MLFLOW_TRACKING_URI"):
@@ -44,7 +56,8 @@ def _secrets(settings: Settings | None) -> Iterator[str]:
         yield from (address, *_parts(address))
     for address in servers:
         yield _parts(address)[1]
-    for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"):
+    for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY",
+                 "AWS_SESSION_TOKEN"):  # fmt: skip
         yield os.environ.get(name, "")
 
 

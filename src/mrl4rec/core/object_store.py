@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from upath import UPath
 
-from mrl4rec.core import lazy
+from mrl4rec.core import lazy, network
 from mrl4rec.core.errors import UsageError
 
 with lazy.imports():
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 SCHEME = "s3://"
 RACERS = 16
 TODO = "see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL"
-TRIES = 10
-"""Of a request: again after 1, 2, 4 … 20 s, so that a server may be away for a minute."""
+TRIES = 16
+"""Of a request: again after at most 1, 2, 4 … 20 s, half of it on average, so that a server may be
+away for a minute."""
 
 
 def opened(url: str) -> UPath:
@@ -68,10 +69,18 @@ def check(root: UPath) -> None:
             where=where,
             todo="pip install 'mrl4rec[s3]'",
         ) from error
+    if (refused := network.refused(_endpoint() or "", 5)) is not None:  # without the long patience
+        raise UsageError(
+            f"the warehouse's server cannot be reached: {refused}",
+            where=str(_endpoint()),
+            todo=TODO,
+        )
     try:
         root.fs.call_s3("list_objects_v2", Bucket=root.drive, MaxKeys=1)
     except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        raise UsageError(f"the bucket cannot be read: {error}", where=where, todo=TODO) from error
+        raise UsageError(
+            f"the warehouse cannot be read: {error}", where=where, todo=TODO
+        ) from error
 
 
 def check_writable(root: UPath) -> None:

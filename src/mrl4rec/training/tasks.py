@@ -8,6 +8,7 @@ refit on everything is that last phase alone, on every fold, whatever the protoc
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -41,8 +42,8 @@ class Task:
     examples: str = "pairs"
     """What an epoch goes over: ``pairs``, ``stretches`` of them, each beginning where the last one
     ended, or ``users``, each with one of its pairs."""
-    epoch_steps: int = 0
-    """Steps an epoch; 0: as many as the examples fill."""
+    epoch_steps: Callable[[int], int] = int
+    """Steps an epoch, of the steps that the examples fill."""
     histories: Histories | None = None
     """The events to train on, where the method reads sequences. ``items_P`` are then the places of
     targets among them, and ``users_P`` their rows."""
@@ -68,8 +69,8 @@ class Task:
         """(steps an epoch, examples a step): a last partial batch is dropped, unless it is the
         only one.
         """
-        steps = self.epoch_steps or max(1, self.n_examples // batch)
-        return steps, min(batch, self.n_examples)
+        one_pass = max(1, self.n_examples // batch)
+        return self.epoch_steps(one_pass), min(batch, self.n_examples)
 
 
 def tasks(
@@ -90,10 +91,8 @@ def tasks(
         ]
     if method is None:
         return phases
-    of_method = (replace(task, examples=method.examples) for task in phases)
     return [
-        replace(task, epoch_steps=method.epoch_steps(task.n_examples // method.batch))
-        for task in of_method
+        replace(task, examples=method.examples, epoch_steps=method.epoch_steps) for task in phases
     ]
 
 

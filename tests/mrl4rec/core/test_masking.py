@@ -43,7 +43,8 @@ def test_text_is_rid_of_the_settings_own_secrets(monkeypatch: pytest.MonkeyPatch
     ("name", "value"),
     [("MRL4REC_ALERT_WEBHOOK", "https://h.example/s3cr3t9"),
      ("MRL4REC_TRACKING_URI", "http://me:s3cr3t9@h"), ("MLFLOW_TRACKING_URI", "http://me:s3cr3t9@h"),
-     ("MLFLOW_TRACKING_PASSWORD", "s3cr3t9"), ("MLFLOW_TRACKING_TOKEN", "s3cr3t9")],
+     ("MLFLOW_TRACKING_PASSWORD", "s3cr3t9"), ("MLFLOW_TRACKING_TOKEN", "s3cr3t9"),
+     ("AWS_SECRET_ACCESS_KEY", "s3cr3t9"), ("AWS_SESSION_TOKEN", "s3cr3t9")],
 )  # fmt: skip
 def test_what_the_environment_keeps_is_known_too(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch

@@ -50,7 +50,7 @@ N_USERS, N_ITEMS, GROUPS, K = 120, 60, 3, 5
 OF_ITS_OWN = {
     "MVAE": ("batch=20", "anneal=0", "hidden=32", "concepts=3"),
     "DCCF": ("intents=8",),
-    "SASRec-gbce": ("dropout=0", "epoch_size=16", "patience=31"),  # it is slow to start
+    "SASRec-gbce": ("dropout=0", "epoch_size=16", "batch=8", "patience=31"),  # it is slow to start
 }
 """Sizes for the toy of what other methods have not."""
 

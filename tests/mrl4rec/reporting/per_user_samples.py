@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from mrl4rec.core.settings import Settings
-from mrl4rec.evaluation.evaluate import _write_per_user
+from mrl4rec.core.storage import write_parquet
 from mrl4rec.evaluation.ranking.metrics import PER_USER
 from mrl4rec.reporting.runs import Run
 
@@ -36,7 +36,7 @@ def write(
         **{name: np.tile(column, len(places)) for name in PER_USER},
         **{name: _column(v, len(places)) for name, v in (extra or {}).items()},
     }
-    _write_per_user(settings.storage.per_user_file(run.dataset, run.stage_key), pa.table(table))
+    write_parquet(settings.storage.per_user_file(run.dataset, run.stage_key), pa.table(table))
 
 
 def _column(values: Sequence[float | None], places: int) -> pa.Array:
