@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli import failures
 from flows.server import pages
 from mrl4rec import reporting
 from mrl4rec.core import files
@@ -82,3 +83,14 @@ def test_spark_is_refused_where_it_would_write_elsewhere(
     check_reach(settings.model_copy(update={**spark, "spark_master": "local[2]"}))
     with pytest.raises(UsageError, match="object store"):
         check_reach(lake.model_copy(update=spark))
+
+
+@pytest.mark.parametrize("words", ["Kernel error -> Generic S3 error: refused", "AWS Error 503"])
+def test_a_store_that_fails_is_told_in_three_lines(
+    monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setenv("MRL4REC_WAREHOUSE", "s3://lake/w")
+    said = failures.explained(OSError(words))
+    assert (said.where, said.what.startswith("the object store failed")) == ("s3://lake/w", True)
+    monkeypatch.setenv("MRL4REC_WAREHOUSE", "w")
+    assert "object store" not in failures.explained(KeyError(words), debug=True).what

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 SCHEME = "s3://"
 RACERS = 16
+"""Writers of one object in ``race``."""
 TODO = "see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL"
 TRIES = 16
 """Of a request: again after at most 1, 2, 4 … 20 s, half of it on average, so that a server may be
@@ -52,8 +55,8 @@ def opened(url: str) -> UPath:
     )
 
 
-def check(root: UPath) -> None:
-    """Raise UsageError where the bucket is not there or cannot be read, or its name is none."""
+def check_address(root: UPath) -> None:
+    """Raise UsageError where the address is none of a folder in a bucket. Nobody is asked."""
     where = str(root)
     if not root.drive or "//" in where.removeprefix(SCHEME) or any(c in where for c in "#?[]|^\\%"):
         raise UsageError(
@@ -61,6 +64,11 @@ def check(root: UPath) -> None:
             where=where,
             todo="write it like --warehouse s3://bucket/mrl4rec",
         )
+
+
+def check(root: UPath) -> None:
+    """Raise UsageError where the bucket is not there or cannot be read."""
+    where = str(root)
     try:
         s3fs.__version__  # noqa: B018 - a lazy module is imported where it is first asked
     except ImportError as error:
@@ -76,8 +84,9 @@ def check(root: UPath) -> None:
             todo=TODO,
         )
     try:
-        root.fs.call_s3("list_objects_v2", Bucket=root.drive, MaxKeys=1)
-    except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        with _asked():
+            root.fs.call_s3("list_objects_v2", Bucket=root.drive, MaxKeys=1)
+    except OSError as error:
         raise UsageError(
             f"the warehouse cannot be read: {error}", where=where, todo=TODO
         ) from error
@@ -114,7 +123,8 @@ def race(place: UPath) -> str | None:
 
 def clock_behind(root: UPath) -> float:
     """Seconds that the server's clock is behind this machine's; to the second. Raises OSError."""
-    answer = root.fs.call_s3("list_objects_v2", Bucket=root.drive, MaxKeys=1)
+    with _asked():
+        answer = root.fs.call_s3("list_objects_v2", Bucket=root.drive, MaxKeys=1)
     said = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     return time.time() - said.timestamp()
 
@@ -145,7 +155,8 @@ def read(place: UPath) -> Found | None:
             return Found(await body.read(), answer["ETag"])
 
     try:
-        found: Found = asyn.sync(place.fs.loop, asked)
+        with _asked():
+            found: Found = asyn.sync(place.fs.loop, asked)
     except FileNotFoundError:
         return None
     return found
@@ -160,7 +171,8 @@ def put(place: UPath, content: bytes, tag: str | None) -> str | None:
     """
     condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
     try:
-        answer = place.fs.call_s3("put_object", **_named(place), Body=content, **condition)
+        with _asked():
+            answer = place.fs.call_s3("put_object", **_named(place), Body=content, **condition)
     except FileNotFoundError:  # If-Match of what is gone
         return None
     except OSError as error:
@@ -187,6 +199,15 @@ def _for_delta_rs() -> None:
         os.environ.setdefault("AWS_ENDPOINT_URL", endpoint)
         if endpoint.startswith("http://"):
             os.environ.setdefault("AWS_ALLOW_HTTP", "true")
+
+
+@contextmanager
+def _asked() -> Iterator[None]:
+    """What botocore raises for a server that does not answer, as OSError; s3fs does the rest."""
+    try:
+        yield
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        raise OSError(str(error)) from error
 
 
 def _named(place: UPath) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from upath import UPath
 
-from mrl4rec.core import home
+from mrl4rec.core import home, object_store
 from mrl4rec.core.choices import DataEngine, Device
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.storage import Storage, opened
@@ -154,8 +154,12 @@ class Settings(BaseSettings):
             ) from error
 
     def check(self) -> None:
-        """Raise UsageError where the warehouse's path or MLflow's address cannot be one."""
+        """Raise UsageError where the warehouse's path or MLflow's address cannot be one, or the
+        object store of the warehouse does not answer.
+        """
         self.storage.check()
+        if not isinstance(self.warehouse, Path):
+            object_store.check(self.warehouse)
         name = f"{PREFIX}TRACKING_URI" if self.tracking_uri else "MLFLOW_TRACKING_URI"
         scheme, mark, _ = self.mlflow_uri().partition(":")
         kind = scheme.partition("+")[0]

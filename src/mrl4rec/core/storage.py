@@ -53,7 +53,7 @@ class Storage:
     def check(self) -> None:
         """Raise UsageError where no table can lie here: by the path, or a file in its place."""
         if not isinstance(self.root, Path):
-            object_store.check(self.root)
+            object_store.check_address(self.root)
             return
         where = str(self.root.absolute())
         shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in where)

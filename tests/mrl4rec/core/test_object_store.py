@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 from upath import UPath
 
@@ -14,6 +15,7 @@ from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.object_lock import ObjectLock
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import opened
+from mrl4rec.training.checkpoint import State, Store
 
 
 @pytest.fixture
@@ -71,8 +73,8 @@ def test_a_silent_holder_loses_its_lock_and_one_that_writes_keeps_it(
     holder = ObjectLock(place)
     assert holder.attempt() is None
     for _ in range(3):
-        seen = object_store.read(place)
         assert waiter.attempt() is not None  # it has not seen this writing before
+        seen = object_store.read(place)
         _until(lambda seen=seen: object_store.read(place) != seen)
     holder._ended.set()  # as a process that was stopped: it writes no more
     _until(lambda: waiter.attempt() is None)
@@ -132,3 +134,19 @@ def _in_a_thread(function: object) -> None:
     thread.join()
     if raised:
         raise raised[0]
+
+
+def test_checkpoints_lie_there_too(lake: Settings) -> None:
+    """Two are kept, the newest whole one is taken up, and none is left of a finished training."""
+    folder = lake.storage.checkpoints_dir("d", "k")
+    store = Store(folder, {"key": "k"}, 0)
+    for epoch in range(3):
+        store.save(State(epoch=epoch), {"users": np.full((2, 2), float(epoch))})
+    assert len(files.inside(folder, "*")) == 2
+    state, arrays = Store(folder, {"key": "k"}, 0).load()
+    assert (state.epoch, arrays["users"].tolist()) == (2, [[2.0, 2.0], [2.0, 2.0]])
+    newest = max(folder.glob("*"), key=str)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert store.load()[0].epoch == 1
+    store.clear()
+    assert not folder.exists()
