@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
-from deltalake import DeltaTable
 
 from flows.alerting import alerts_where_it_fails
 from flows.config.run import CUTOFFS
@@ -25,7 +24,7 @@ from mrl4rec.core.errors import GateFailed, Mrl4recError
 from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, find, history
-from mrl4rec.core.storage import read_parquet, read_table
+from mrl4rec.core.storage import read_parquet, read_table, table_at
 from mrl4rec.tables import (
     CORE_SUITE,
     RESULTS_SUITE,
@@ -286,7 +285,7 @@ def _measure_results(
 ) -> Measured:
     uri = settings.storage.table_uri(dataset, results.table)
     table = read_table(
-        DeltaTable(uri, results.version),
+        table_at(uri, results.version),
         ["metric", "k", "width", "value"],
         pc.field("stage_key") == results.key,
     )

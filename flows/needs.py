@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from flows.config.run import RunConfig
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
-from mrl4rec.core.storage import dataset_of
+from mrl4rec.core.storage import dataset_of, table_at
 
 with lazy.imports():
-    import deltalake
     import pyarrow.compute as pc
 
     from mrl4rec import models
@@ -89,7 +88,7 @@ def _lacks_users(methods: Sequence[Method], split: Commit) -> Iterator[Lack]:
 
 def _lacks_memory(methods: Sequence[Method], uri: str, version: int) -> Iterator[Lack]:
     """Those that would not fit into the memory that is free, with the items of this table."""
-    n_items = deltalake.DeltaTable(uri, version).count() if methods else 0
+    n_items = table_at(uri, version).count() if methods else 0
     for method in methods:
         needed = method.needed_bytes(n_items)
         if needed and needed > (free := item_pairs.free_bytes()):
@@ -126,5 +125,5 @@ def _lacking(names: str, need: str, where: str) -> UsageError:
 
 
 def _has_any(uri: str, version: int, column: str) -> bool:
-    rows = dataset_of(deltalake.DeltaTable(uri, version)).filter(pc.field(column).is_valid())
+    rows = dataset_of(table_at(uri, version)).filter(pc.field(column).is_valid())
     return bool(rows.head(1, columns=[column]).num_rows)

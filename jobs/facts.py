@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
-from deltalake import DeltaTable
 
 from jobs import common
 from mrl4rec.checks.gate.verdicts import last_failure
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
+from mrl4rec.core.storage import table_at
 from mrl4rec.transforms.engine import Engine
 from mrl4rec.transforms.facts import Amiss, columns_amiss, sample
 from mrl4rec.transforms.opening import open_engine
@@ -20,7 +20,7 @@ from mrl4rec.transforms.opening import open_engine
 def problems(settings: Settings, dataset: str, versions: Mapping[str, int]) -> list[Amiss]:
     """The columns of table versions that are not as declared."""
     uri = common.Tables(settings, dataset).uri
-    opened = {table: DeltaTable(uri(table), version) for table, version in versions.items()}
+    opened = {table: table_at(uri(table), version) for table, version in versions.items()}
     return columns_amiss({t: pa.schema(d.schema().to_arrow()) for t, d in opened.items()})
 
 

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from deltalake import DeltaTable
-
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.stage import Commit
-from mrl4rec.core.storage import read_table
+from mrl4rec.core.storage import read_table, table_at
 from mrl4rec.formats.detect import detect
 from mrl4rec.formats.mapping import FORMATS, Mapping, describe
 from mrl4rec.formats.options import ReadOptions
@@ -66,7 +64,7 @@ def known(uri: str, ingest: Commit | None) -> dict[str, Row]:
     """The rows of `sources` at a commit by digest, in the order of their numbers."""
     if ingest is None:
         return {}
-    rows = read_table(DeltaTable(uri, ingest.version)).sort_by("source_no").to_pylist()
+    rows = read_table(table_at(uri, ingest.version)).sort_by("source_no").to_pylist()
     return {row["source_sha256"]: row for row in rows}
 
 

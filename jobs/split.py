@@ -16,6 +16,7 @@ from mrl4rec.core.choices import OF_SEQUENCES, STRATEGIES, check_seed
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
+from mrl4rec.core.storage import table_at
 from mrl4rec.data import split_files as author_form
 from mrl4rec.tables import SEQUENCE_SPLITS, SPLITS, versions
 from mrl4rec.tables.splits import FITTED
@@ -75,7 +76,7 @@ def run(
         if strategy in USES_TIME:
             _need_times(engine, strategy, tables.uri("interactions"))
         if files:
-            _add_given(engine, files, {n: DeltaTable(tables.uri(n), v) for n, v in outputs.items()})
+            _add_given(engine, files, {n: table_at(tables.uri(n), v) for n, v in outputs.items()})
         counts = splits.build(engine, strategy, split_seed, test_share, since)
         if since is not None:
             _check_cut(engine, counts, since)

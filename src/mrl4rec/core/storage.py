@@ -234,10 +234,20 @@ def folder_name(name: str, what: str) -> str:
     return name
 
 
-def open_table(uri: str, version: int | None = None) -> deltalake.DeltaTable | None:
+def table_at(uri: str, version: int | None = None) -> DeltaTable:
+    """The Delta table at ``uri``. Raises TableNotFoundError where there is none yet."""
+    return deltalake.DeltaTable(uri, version=version, storage_options=table_options(uri))
+
+
+def table_options(uri: str) -> dict[str, str] | None:
+    """What delta-rs is told beside the address, where it opens or makes a table itself."""
+    return object_store.FOR_DELTA_RS if uri.startswith(object_store.SCHEME) else None
+
+
+def open_table(uri: str, version: int | None = None) -> DeltaTable | None:
     """The Delta table at ``uri``, or None where there is none yet."""
     try:
-        return deltalake.DeltaTable(uri, version=version)
+        return table_at(uri, version)
     except deltalake.exceptions.TableNotFoundError:
         return None
 

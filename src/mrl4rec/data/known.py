@@ -8,13 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from deltalake import DeltaTable
 from numpy.typing import NDArray
 
 from mrl4rec.core import stage
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.core.storage import read_table
+from mrl4rec.core.storage import read_table, table_at
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.kernels.csr import Csr, csr
 from mrl4rec.tables import versions
@@ -56,7 +55,7 @@ def left_out(settings: Settings, dataset: str, core: Commit, user_ids: Any, item
     if ingest is None:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     uri = settings.storage.table_uri(dataset, "reviews")
-    delta = DeltaTable(uri, ingest.table_version("reviews"))
+    delta = table_at(uri, ingest.table_version("reviews"))
     least = float(core.summary["min_rating"])
     rating = ds.field("rating")
     table = read_table(delta, ["user_id", "item_id"], (rating < least) | rating.is_null())

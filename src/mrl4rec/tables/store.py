@@ -10,7 +10,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.stage import METADATA, LostRace, properties
-from mrl4rec.core.storage import open_table
+from mrl4rec.core.storage import open_table, table_at, table_options
 from mrl4rec.tables.table import DELTA_PROPERTIES, Table
 
 ATTEMPTS = 10
@@ -58,7 +58,11 @@ def _merge(uri: str, table: Table, rows: pa.Table, metadata: str | None) -> int:
 def _create(uri: str, table: Table) -> DeltaTable:
     try:
         write_deltalake(
-            uri, table.schema.empty_table(), mode="error", configuration=dict(DELTA_PROPERTIES)
+            uri,
+            table.schema.empty_table(),
+            mode="error",
+            configuration=dict(DELTA_PROPERTIES),
+            storage_options=table_options(uri),
         )
     except DeltaError as error:  # two at once: the other one's table is as good as ours
         if open_table(uri) is None:
@@ -82,7 +86,7 @@ def append_rows(uri: str, rows: pa.Table, metadata: str, base: int) -> int:
     LostRace where another commit came in between.
     """
     try:
-        delta = DeltaTable(uri, version=base)
+        delta = table_at(uri, version=base)
         commit = CommitProperties(custom_metadata={METADATA: metadata}, max_commit_retries=0)
         write_deltalake(delta, rows, mode="append", schema_mode="merge", commit_properties=commit)
     except CommitFailedError as error:

@@ -19,7 +19,7 @@ from mrl4rec.core import stage
 from mrl4rec.core.files import inside
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.core.storage import open_table, opened, read_table
+from mrl4rec.core.storage import open_table, opened, read_table, table_at, table_options
 from mrl4rec.tables import TABLES
 from mrl4rec.tables.table import DELTA_PROPERTIES
 
@@ -97,17 +97,18 @@ def create(settings: Settings, dataset: str, table: str) -> DeltaTable:
             name=table,
             description=declared.meaning,
             configuration=DELTA_PROPERTIES,
+            storage_options=table_options(uri),
         )
     return delta
 
 
 def version(settings: Settings, dataset: str, table: str) -> int:
     """The newest version number of a table that exists."""
-    return DeltaTable(settings.storage.table_uri(dataset, table)).version()
+    return table_at(settings.storage.table_uri(dataset, table)).version()
 
 
 def _go_back(delta: DeltaTable, target: int) -> None:
-    wanted = DeltaTable(delta.table_uri, version=target)
+    wanted = table_at(delta.table_uri, version=target)
     same_files = set(wanted.file_uris()) == set(delta.file_uris())
     if same_files and wanted.schema() == delta.schema():
         return
@@ -136,7 +137,9 @@ def readable(settings: Settings, dataset: str, table: str, number: int) -> bool:
     uri = settings.storage.table_uri(dataset, table)
     try:
         delta = open_table(uri, number)
-    except Exception:  # deltalake raises bare DeltaError for a version whose log is gone
+    except Exception as error:  # deltalake raises bare DeltaError for a version whose log is gone
+        if isinstance(error, OSError) and not isinstance(opened(uri), Path):
+            raise  # the store is away, which says nothing of the version
         return False
     if delta is None:
         return False

@@ -21,7 +21,6 @@ import pyarrow as pa
 from deltalake import (
     ColumnProperties,
     CommitProperties,
-    DeltaTable,
     WriterProperties,
     write_deltalake,
 )
@@ -30,7 +29,7 @@ from deltalake.exceptions import CommitFailedError
 from mrl4rec.core import object_store, processes, stage
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.storage import dataset_of
+from mrl4rec.core.storage import dataset_of, table_at
 from mrl4rec.formats.decode import ASIDE, GOOD, Input, decode_all
 from mrl4rec.tables.table import Table
 from mrl4rec.transforms.engine import EngineName, Mode, declared
@@ -67,7 +66,7 @@ class DuckDB:
         self._con.register(name, table)
 
     def read(self, name: str, table: Table, uri: str, version: int) -> None:
-        delta = DeltaTable(uri, version=version)
+        delta = table_at(uri, version=version)
         there = pa.schema(delta.schema().to_arrow())
         chosen = pa.schema(
             [there.field(column) for column in table.columns if column in there.names]
@@ -177,7 +176,7 @@ class DuckDB:
 
 def commit_stream(uri: str, rows: pa.RecordBatchReader, mode: Mode, text: str, base: int) -> int:
     """Write batches through delta-rs in one commit, against exactly the version ``base``."""
-    delta = DeltaTable(uri)
+    delta = table_at(uri)
     if delta.version() != base:
         raise stage.LostRace(uri)
     once = CommitProperties(custom_metadata={stage.METADATA: text}, max_commit_retries=0)

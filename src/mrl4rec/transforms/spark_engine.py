@@ -11,7 +11,6 @@ from datetime import datetime
 from itertools import takewhile
 
 import pyarrow as pa
-from deltalake import DeltaTable
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -20,6 +19,7 @@ from pyspark.sql import functions as F  # what every Spark reader knows it by
 from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
+from mrl4rec.core.storage import table_at
 from mrl4rec.formats.decode import ASIDE, Decoder, Input, blocks, can_split
 from mrl4rec.tables.table import Table
 from mrl4rec.transforms import spark_session
@@ -91,16 +91,16 @@ class Spark:
         out right after, and no marker names it: the next run restores the table.
         """
         frame = self._spark.sql(declared(table, sql, order, "timestamp_micros"))
-        if DeltaTable(uri).version() != base:
+        if table_at(uri).version() != base:
             raise stage.LostRace(uri)
         writer = frame.write.format("delta").mode(mode).option("userMetadata", text)
         try:
             writer.option("overwriteSchema", str(mode == "overwrite")).save(uri)
         except Py4JJavaError as error:
-            if DeltaTable(uri).version() == base:
+            if table_at(uri).version() == base:
                 raise
             raise stage.LostRace(uri) from error  # over an overwrite Delta itself notices it
-        if DeltaTable(uri).version() != base + 1:
+        if table_at(uri).version() != base + 1:
             raise stage.LostRace(uri)
         return base + 1
 

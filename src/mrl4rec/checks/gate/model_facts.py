@@ -15,7 +15,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
 from numpy.typing import NDArray
 
 from mrl4rec.core import tensor_file
@@ -23,7 +22,7 @@ from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.files import AnyPath, here
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.core.storage import read_table
+from mrl4rec.core.storage import read_table, table_at
 from mrl4rec.evaluation.diversity import intra_cosine
 from mrl4rec.evaluation.sequences import COSINE
 from mrl4rec.models import model_folder
@@ -110,7 +109,7 @@ def _ids(path: Path) -> NDArray[np.object_]:
 def read_ids(settings: Settings, dataset: str, split: Commit, side: str) -> NDArray[np.object_]:
     """External ids of one side (user, item) of a split, by their number."""
     uri = settings.storage.table_uri(dataset, f"{side}s")
-    table = read_table(DeltaTable(uri, split.table_version(f"{side}s")))
+    table = read_table(table_at(uri, split.table_version(f"{side}s")))
     ordered = table.sort_by(f"{side}_idx")[f"{side}_id"]
     ids: NDArray[np.object_] = ordered.to_numpy(zero_copy_only=False)
     return ids
@@ -118,7 +117,7 @@ def read_ids(settings: Settings, dataset: str, split: Commit, side: str) -> NDAr
 
 def count_test_users(settings: Settings, dataset: str, split: Commit) -> int:
     """Users of a split that have test pairs."""
-    delta = DeltaTable(settings.storage.table_uri(dataset, "splits"), split.table_version("splits"))
+    delta = table_at(settings.storage.table_uri(dataset, "splits"), split.table_version("splits"))
     users = read_table(delta, ["user_idx"], pc.field("fold") == "test")
     return int(pc.count_distinct(users["user_idx"]).as_py())
 

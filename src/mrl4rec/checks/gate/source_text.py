@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from deltalake import DeltaTable
-
-from mrl4rec.core.storage import read_table
+from mrl4rec.core.storage import read_table, table_at
 from mrl4rec.formats.mapping import FORMATS
 from mrl4rec.tables.expectation import sql_ranges, sql_session_place
 
@@ -27,7 +25,7 @@ def of(uri: str, version: int) -> dict[str, str]:
 def mappings(uri: str, version: int) -> dict[str, dict[str, Any]]:
     """Source → its mapping as it is stored; of a version before there were any, its format's."""
     found = {}
-    for row in read_table(DeltaTable(uri, version)).to_pylist():
+    for row in read_table(table_at(uri, version)).to_pylist():
         form = FORMATS.get(row.get("format", ""))
         stored = row.get("mapping")
         mapping = json.loads(stored) if stored is not None else form and form.to_json()

@@ -21,7 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import METADATA, canonical, numbered
-from mrl4rec.core.storage import open_table, read_table
+from mrl4rec.core.storage import open_table, read_table, table_options
 from mrl4rec.tables.promotions import DECISIONS, PROMOTIONS, PROMOTIONS_PROPERTIES, Decision
 
 CHANGES = ("promoted", "rolled_back", "by_hand")
@@ -203,6 +203,7 @@ def _open(uri: str) -> DeltaTable:
             name=PROMOTIONS.name,
             description=PROMOTIONS.meaning,
             configuration=PROMOTIONS_PROPERTIES,
+            storage_options=table_options(uri),
         )
     except DeltaError:  # two at once: the other one's table is as good as ours
         delta = open_table(uri)

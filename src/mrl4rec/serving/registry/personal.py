@@ -13,13 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from deltalake import DeltaTable
 
 from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.core.storage import dataset_of, read_table
+from mrl4rec.core.storage import dataset_of, read_table, table_at
 from mrl4rec.evaluation.from_history import HistoryLists
 from mrl4rec.models.model_folder import Loaded
 from mrl4rec.models.sequential.model import SequenceModel
@@ -138,7 +137,7 @@ def _look_up(
     uri = settings.storage.table_uri(dataset, recommendations.NAME)
     same_width = ds.field("width").is_null() if asked is None else ds.field("width") == asked
     rows = read_table(
-        DeltaTable(uri, table.version),
+        table_at(uri, table.version),
         [*COLUMNS, "by"],
         (ds.field("user_id") == user_id) & same_width & (ds.field("rank") <= shape.n),
     )
@@ -155,7 +154,7 @@ def _is_user(settings: Settings, dataset: str, table: Commit, user_id: str) -> b
     for core in (newest, stage.find(uri, "interactions", table.summary["core"])):
         if core is not None and versions.complete(settings, dataset, core):
             place = settings.storage.table_uri(dataset, "users")
-            users = dataset_of(DeltaTable(place, core.table_version("users")))
+            users = dataset_of(table_at(place, core.table_version("users")))
             if users.count_rows(filter=ds.field("user_id") == user_id):
                 return True
     return False

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake import WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from mrl4rec.checks.gate.foreign_commits import HARMLESS
@@ -22,7 +22,7 @@ from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit, stage_key
-from mrl4rec.core.storage import open_table, read_table
+from mrl4rec.core.storage import open_table, read_table, table_at
 from mrl4rec.data import known
 from mrl4rec.models import model_folder
 from mrl4rec.models.model_folder import Ids, Loaded, ModelCard
@@ -198,7 +198,7 @@ def _done(settings: Settings, dataset: str, key: str) -> Commit | None:
     for old in stage.history(uri, NAME):
         if old.key == key and old.summary["model"] and versions.complete(settings, dataset, old):
             note = stage.properties(old.metadata())
-            delta = DeltaTable(uri)
+            delta = table_at(uri)
             delta.restore(old.version, commit_properties=note)
             log.info("recommendations are back at what they were in version %d", old.version)
             return replace(_committed(settings, dataset, key), found=True)
@@ -272,4 +272,4 @@ def _table(
     settings: Settings, dataset: str, core: Commit, name: str, columns: list[str]
 ) -> pa.Table:
     uri = settings.storage.table_uri(dataset, name)
-    return read_table(DeltaTable(uri, core.table_version(name)), columns)
+    return read_table(table_at(uri, core.table_version(name)), columns)

@@ -14,15 +14,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
-from deltalake import DeltaTable
-
 from mrl4rec.core import stage
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.files import inside
 from mrl4rec.core.locks import locked
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.core.storage import open_table, opened
+from mrl4rec.core.storage import open_table, opened, table_at
 from mrl4rec.models import model_folder
 from mrl4rec.serving.registry import ledger, recommendations
 from mrl4rec.serving.registry.ledger import Entry
@@ -164,7 +162,7 @@ def _sweep(
     settings: Settings, dataset: str, table: str, kept: list[int], keep_days: float, dry_run: bool
 ) -> Swept:
     uri = settings.storage.table_uri(dataset, table)
-    delta = DeltaTable(uri)
+    delta = table_at(uri)
     gone = [version for version in kept if not versions.readable(settings, dataset, table, version)]
     if gone:
         log.warning("%s: versions %s, which a champion was made from, cannot be read any more",
