@@ -36,12 +36,12 @@ RACERS = 16
 """Writers of one object in ``race``."""
 TODO = "see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL"
 FOR_DELTA_RS = {
-    "max_retries": "30",
+    "max_retries": "100",
     "retry_timeout": "180s",
     "backoff_config.init_backoff": "500ms",
     "backoff_config.max_backoff": "10s",
 }
-"""Its requests are made again for a minute or more; as it comes, for 2 s."""
+"""Its requests are made again for three minutes; as it comes, for 2 s."""
 TRIES = 16
 """Of a request: again after at most 1, 2, 4 … 20 s, half of it on average, so that a server may be
 away for a minute."""
