@@ -25,7 +25,7 @@ from mrl4rec.formats.mapping import (
 )
 from mrl4rec.formats.options import ReadOptions
 from mrl4rec.formats.packing import packing_of
-from mrl4rec.formats.sample import MOST_COLUMNS, Sample, are, no_table, short
+from mrl4rec.formats.sample import LIST, MOST_COLUMNS, Sample, are, no_table, short
 from mrl4rec.formats.sources import SourceFile
 from mrl4rec.formats.text import SAMPLE_BYTES, read_head
 from mrl4rec.formats.times import Unclear, is_number, parses, time_of
@@ -76,12 +76,15 @@ def _parquet_sample(path: Path) -> Sample | None:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
             simple = [field.name for field in schema if not pa.types.is_nested(field.type)]
+            # of fixed or any length, of small or large offsets
+            lists = [field.name for field in schema if hasattr(field.type, "value_field")]
             if len(simple) > MOST_COLUMNS:
                 raise no_table(str(path), f"it has more than {MOST_COLUMNS:,} columns")
-            if not file.metadata.num_rows or not simple:
+            if not file.metadata.num_rows or not (simple or lists):
                 return None
             batch = next(file.iter_batches(MOST_ROWS, row_groups=[0], columns=simple))
-            return _table_sample(str(path), batch.select(simple))
+            sample = _table_sample(str(path), batch.select(simple))
+            return replace(sample, columns={name: [LIST] for name in lists} | sample.columns)
     except (pa.ArrowException, OSError, ValueError, StopIteration) as error:
         todo = "fetch or copy it again; nothing was taken in"
         what = f"the Parquet file is damaged ({error})"
@@ -147,6 +150,7 @@ def _detected(sample: Sample | None, options: ReadOptions, first: Mapping | None
     if sample is None:
         return Detected(EMPTY, ("the file holds no record",))
     mapping = _with_roles(sample, options, first)
+    _refuse_lists(sample, mapping.user, mapping.item)
     mapping, notes = _with_time(mapping, sample, options)
     if mapping.rating is None or (sample.layout.columns and mapping.rating not in sample.columns):
         mapping = replace(mapping, rating=None, rating_range=None)
@@ -274,6 +278,7 @@ def _by_names(sample: Sample, options: ReadOptions) -> dict[str, str]:
         return held
     why = f"its columns do not tell which is the {' and which the '.join(missing)}"
     likely = sample.guess()
+    _refuse_lists(sample, likely.get("user"), likely.get("item"))
     if not {"user", "item"} <= set(likely):
         raise no_table(sample.where, f"{why} ({sample.listing()})")
     hint = ""
@@ -281,6 +286,18 @@ def _by_names(sample: Sample, options: ReadOptions) -> dict[str, str]:
         swapped = likely | {"user": likely["item"], "item": likely["user"]}
         hint = f", or if the items come first: {replace(options, columns=swapped).command()}"
     raise sample.unclear(why, options, [{"columns": likely}], hint)
+
+
+def _refuse_lists(sample: Sample, *columns: str | None) -> None:
+    """Raise UsageError where one of these columns of ids holds lists: no list is an id."""
+    for column in filter(None, columns):
+        if sample.holds_lists(column):
+            raise UsageError(
+                f"the column {short(column)!r} holds a list in each record",
+                where=sample.where,
+                todo="write one interaction a line, or only the lists of items, each as JSON on a "
+                "line of its own: they are read as sessions",
+            )
 
 
 # The unit or pattern of times.

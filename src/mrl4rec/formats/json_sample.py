@@ -15,7 +15,7 @@ from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
 from mrl4rec.formats.mapping import BLANKS, Mapping, Syntax
 from mrl4rec.formats.options import ReadOptions
-from mrl4rec.formats.sample import MOST_COLUMNS, SURE, Sample, no_table, role_of, short
+from mrl4rec.formats.sample import LIST, MOST_COLUMNS, SURE, Sample, no_table, role_of, short
 
 with lazy.imports():
     from mrl4rec.formats import framing, literals
@@ -158,7 +158,9 @@ def _flat(record: dict[Any, Any], above: str, depth: int) -> Iterator[tuple[str,
     for name, value in record.items():
         if not isinstance(name, str) or "." in name or not name.isprintable() or not name:
             continue
-        if not isinstance(value, dict):
+        if isinstance(value, list):
+            yield above + name, LIST
+        elif not isinstance(value, dict):
             is_text = isinstance(value, (str, int, float)) and not isinstance(value, bool)
             is_text &= not isinstance(value, int) or value.bit_length() <= literals.MOST_BITS
             yield above + name, str(value).strip(BLANKS) if is_text else ""
@@ -172,25 +174,32 @@ def sessions_sample(
     """The sample of lines that are JSON lists of ids; None where they are something else.
 
     ``is_known``: an option, or the data set's first file, says that they are sessions. Else raises
-    UsageError where nearly all have the same length, and so may be rows of a table.
+    UsageError where nearly all have the same length, and so may be rows of a table, or where too
+    many hold other values.
     """
     some = [line for line in lines[:MOST_RECORDS] if len(line) <= WINDOW]
-    lists = list(filter(None, map(_ids, some)))
+    read = [(line, _ids(line)) for line in some]
+    lists = [ids for _, ids in read if ids is not None]
+    others = [line for line, ids in read if ids is None]
     is_asked = options.format is not None and any(line[0] == "[" for line in lines)
-    share = 0.5 if is_known else SURE
-    if not is_asked and (not lists or len(lists) < share * len(some)):
+    sessions = replace(options, format="session-lists").command()
+    if not is_asked and not any(lists):
         return None
+    if not is_asked and len(lists) < (0.5 if is_known else SURE) * len(some):
+        if not all(line[0] == "[" and line[-1] == "]" for line in others):
+            return None
+        what = f"{len(others):,} of its first {len(some):,} lists hold other values than whole "
+        what += f"numbers and text, like {short(others[0])!r}"
+        todo = f"write the ids alone, or have what is no id quarantined: {sessions}"
+        raise UsageError(what, where=where, todo=todo)
     ((width, count),) = Counter(map(len, lists)).most_common(1) or [(0, 0)]
     if not is_known and width > 1 and count >= SURE * len(lists):
         what = f"its lines are JSON lists of {width} values each, the first {short(some[0])!r}"
-        sessions = replace(options, format="session-lists").command()
         todo = f"if each is a session: {sessions}; if each is a row of a table, write it as CSV"
         raise UsageError(f"{what}: are they sessions or rows of a table?", where=where, todo=todo)
-    return Sample(
-        where,
-        Mapping("sessions"),
-        {"session": [str(n) for n, _ in enumerate(lists)], "item": [ids[0] for ids in lists]},
-    )
+    items = [ids[0] for ids in lists if ids]
+    numbers = [str(n) for n in range(len(lists))]
+    return Sample(where, Mapping("sessions"), {"session": numbers, "item": items})
 
 
 def _ids(line: str) -> list[str] | None:

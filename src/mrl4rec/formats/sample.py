@@ -16,6 +16,8 @@ from mrl4rec.formats.times import Unclear, is_number, time_of
 MOST_COLUMNS = 1000
 SHOWN_COLUMNS = 30
 SURE = 0.9
+LIST = "[…]"
+"""The text of a value that is a list."""
 _NAMES = {
     "user": "user userid uid customer customerid reviewer reviewerid profile profileid member "
     "memberid account accountid",
@@ -76,6 +78,11 @@ class Sample:
         typed = " or ".join(replace(options, **answer).command() for answer in answers)
         todo = f"say it with {typed}{hint}" if typed else None
         return UsageError(f"{why}; its columns: {self.listing()}", where=self.where, todo=todo)
+
+    def holds_lists(self, column: str) -> bool:
+        """Whether nearly all values of the column are lists, or texts that begin like one."""
+        values = self.columns.get(column, [])
+        return bool(values) and are(lambda value: value.startswith("["), values)
 
     def named(self, role: str) -> list[str]:
         """The columns whose names stand for the role. A path into an object is never one."""

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from subprocess import run
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mrl4rec.core.errors import Mrl4recError, UsageError
@@ -314,6 +316,49 @@ def test_other_lists_are_no_sessions(tmp_path: Path, line: str) -> None:
     array = json.dumps([OLD] * 9999)  # in one line, which is too long to be looked at
     for first in (None, FORMATS["session-lists"]):
         assert seen(put(tmp_path, array), first).mapping.container == "array"
+
+
+def test_lists_with_other_values_say_how_they_are_read_all_the_same(tmp_path: Path) -> None:
+    path = put(tmp_path, "[1, 2]\n[3, null]\n[4]\n")
+    with pytest.raises(UsageError, match="null") as refused:
+        seen(path)
+    assert offered(refused.value) == [{"format": "session-lists"}]
+    assert seen(path, format="session-lists").mapping.name == "session-lists"
+    assert seen(put(tmp_path, "[1, 2]\n[]\n[]\n[4]\n")).mapping.name == "session-lists"
+    with pytest.raises(UsageError):
+        seen(put(tmp_path, "[]\n[]\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "column"),
+    [
+        ('user_id,item_id\nu,"[1, 2]"\nv,"[3]"\n', "item_id"),
+        ("user_id;basket\nu;['a', 'b']\nv;[]\n", "basket"),
+        ('{"user_id": "u", "item_id": [1, 2], "time": 1400000000}\n', "item_id"),
+        ('{"who": "u", "items": [1, 2]}\n{"who": "v", "items": [3]}\n', "items"),
+        ("{'user_id': 'u', 'item_id': ['a', 'b']}\n", "item_id"),
+    ],
+)
+@pytest.mark.parametrize("is_named", [False, True])
+def test_lists_in_a_column_are_no_ids(
+    tmp_path: Path, content: str, column: str, is_named: bool
+) -> None:
+    user = "who" if "who" in content else "user_id"
+    options = {"columns": f"user={user},item={column}"} if is_named else {}
+    with pytest.raises(UsageError, match=f"'{column}' holds a list"):
+        seen(put(tmp_path, content), **options)
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.large_list(pa.string())])
+def test_lists_of_a_parquet_file_are_no_ids(tmp_path: Path, kind: pa.DataType) -> None:
+    path = tmp_path / "lists.parquet"
+    lists = pa.array([[1], [2, 3]]).cast(kind)
+    for columns in ({"user_id": ["u", "v"], "item_id": lists}, {"baskets": lists}):
+        pq.write_table(pa.table(columns), path)
+        with pytest.raises(UsageError, match=f"'{list(columns)[-1]}' holds a list"):
+            seen(path)
+    pq.write_table(pa.table({"user": [""], "item": ["i"], "tags": lists[:1]}), path)
+    assert seen(path).mapping.read == ["user", "item"]
 
 
 def test_events_of_a_shop_need_the_whole_header(tmp_path: Path) -> None:
