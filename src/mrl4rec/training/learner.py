@@ -60,8 +60,12 @@ class Learner:
         first, last = self.group.share(batch)
         assert self.plan.seed is not None
         place = Place(self.plan.seed, step, first)
-        mine = (torch.as_tensor(side[first:last]) for side in (users_B, positives_B))
-        return self.step(*mine, place, batch)
+        # A rank without a part takes an example for nothing: nets read no empty batch, and DDP
+        # waits for the gradient of every parameter.
+        some = slice(first, max(last, first + 1))
+        mine = (torch.as_tensor(side[some]) for side in (users_B, positives_B))
+        loss: Tensor = self.step(*mine, place, batch)
+        return loss if first < last else 0 * loss
 
     def update(self, loss: Tensor) -> None:
         """One step of Adam. DDP averages over ranks, so the parts are scaled to add up."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
@@ -17,8 +18,11 @@ from mrl4rec.models import model_folder, resolve
 from mrl4rec.models.sequential.model import SequenceModel
 from mrl4rec.tables.splits import EVERY_FOLD, FITTED
 from mrl4rec.training import TrainRequest, run
+from mrl4rec.training.group import Group
 from mrl4rec.training.interrupt import Interrupted
+from mrl4rec.training.learner import Learner
 from mrl4rec.training.progress import EpochReport
+from mrl4rec.training.request import plan
 from mrl4rec.training.tasks import tasks
 from tests.mrl4rec.models.sequential.sequence_samples import N_ITEMS, split
 from tests.mrl4rec.training import test_training as toy
@@ -99,6 +103,29 @@ def test_two_ranks_train_what_one_trains(name: str, tmp_path: Path) -> None:
     assert mine.keys() == other.keys()
     for key in mine:
         assert np.abs(mine[key] - other[key]).max() < 1e-6, key
+
+
+@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec", "YouTubeDNN", "ComiRec-DR", "MIND", "MTMI"])
+def test_ranks_without_an_example_add_nothing(name: str) -> None:
+    """Of a batch of two, three ranks take none, one and one; all have every gradient."""
+    made = plan(request(name, dtype="float64"), Settings())
+    task = tasks(split(), "clean", made.trained)[0]
+    found = []
+    for ranks in (1, 3):
+        total, gradients = 0.0, {}
+        for rank in range(ranks):
+            part = Learner(task, made, Group())
+            part.group = Group(rank, ranks)
+            loss = part.loss(task.users_P[:2], task.items_P[:2], 3)
+            loss.backward()
+            total += loss.item()
+            for key, weight in part.parts.named():
+                gradients[key] = gradients.get(key, 0) + weight.grad
+        found.append((total, gradients))
+    (whole, wanted), (parts, got) = found
+    assert parts == pytest.approx(whole, rel=1e-12)
+    for key in wanted:
+        assert torch.allclose(got[key], wanted[key], rtol=1e-9, atol=1e-13), key
 
 
 def test_negatives_of_the_batch_are_of_one_process(settings: Settings) -> None:
