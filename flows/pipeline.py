@@ -19,7 +19,7 @@ from flows import ingest_messages, needs, preflight, unset
 from flows.config.run import CUTOFFS, Cell, RunConfig
 from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import Commit, canonical
+from mrl4rec.core.stage import Commit
 from mrl4rec.data.catalog import CATALOG
 from mrl4rec.evaluation.cut import AS_TRAINED, Cut, can_rotate
 from mrl4rec.formats.sources import expand
@@ -322,7 +322,7 @@ class Pipeline:
 
     def _locked(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a stage while holding its lock, so that a second flow waits instead of racing."""
-        slug = canonical(name).strip('"').replace(" ", "_").replace("·", "").replace("/", "-")
+        slug = name.replace(" · ", "_").replace(" ", "_").replace("/", "-")
         path = self.settings.storage.lock_file(self.request.dataset, slug)
 
         def stage(*a: Any, **k: Any) -> Any:

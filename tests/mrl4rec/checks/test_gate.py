@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,9 +17,10 @@ import pytest
 from deltalake import DeltaTable
 
 from mrl4rec.checks import gate
-from mrl4rec.checks.gate import Facts, Finding, Verdict, data_docs
+from mrl4rec.checks.gate import Facts, Finding, Verdict, data_docs, suite_run
 from mrl4rec.checks.gate.verdicts import last_failure
-from mrl4rec.core.errors import GateFailed, UsageError
+from mrl4rec.core import locks
+from mrl4rec.core.errors import GateFailed, Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.tables import GATES, VECTOR_SUITES
 from mrl4rec.tables.expectation import Expectation, Suite, fill, none
@@ -265,6 +267,30 @@ def test_writers_at_once_lose_no_verdict(settings: Settings) -> None:
         thread.join(60)
     table = DeltaTable(settings.storage.table_uri("d", GATES.name)).to_pyarrow_table()
     assert sorted(table["version"].to_pylist()) == [str(n) for n in range(8)]
+
+
+def test_one_run_judges_a_data_set_at_a_time(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Great Expectations keeps in its folder is rewritten by every run that judges."""
+    waits: list[str] = []
+
+    def other() -> None:
+        path = settings.storage.lock_file("d", "gates")
+        with pytest.raises(Mrl4recError) as caught, locks.locked(path, timeout=0):
+            pass
+        waits.append(caught.value.what)
+
+    def beside(*given: Any) -> Any:
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(60)
+        return suite_run.run_suite(*given)
+
+    monkeypatch.setattr(sys.modules[gate.judge.__module__], "run_suite", beside)
+    assert judged(settings, GOOD).passed
+    assert judged(settings, GOOD, version=2).passed
+    assert len(waits) == 2
 
 
 def test_the_newest_failure_of_an_expectation_is_found(settings: Settings) -> None:

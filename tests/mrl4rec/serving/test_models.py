@@ -14,6 +14,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.models import resolve
 from mrl4rec.serving import models
+from mrl4rec.serving.models import listing
 from mrl4rec.serving.registry import change
 from mrl4rec.serving.registry.aliases import Aliases
 from tests.flows import warehouse
@@ -39,6 +40,12 @@ def trained(settings: Settings, letter: str, name: str, **card: Any) -> str:
 
 def found(settings: Settings, text: str, dataset: str | None = None) -> str:
     return models.find(settings, text, dataset).key[0]
+
+
+def test_splits_of_pairs_and_of_sequences_have_names_of_their_own() -> None:
+    summary = {"strategy": "last_out", "split_seed": 3}
+    words = [listing.split_words(told) for told in (summary, {**summary, "of": "sequences"})]
+    assert words == ["last_out, seed 3", "last_out of sequences, seed 3"]
 
 
 def test_a_model_is_listed_with_what_sets_it_apart(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mrl4rec.checks.gate import data_docs, verdicts
 from mrl4rec.checks.gate.suite_run import run_suite
 from mrl4rec.checks.gate.verdicts import Finding, Verdict
+from mrl4rec.core import locks
 from mrl4rec.core.errors import GateFailed
 from mrl4rec.core.files import filled
 from mrl4rec.core.settings import Settings
@@ -57,7 +58,8 @@ def judge(
     folder = settings.storage.data_docs_dir(dataset)
     first = next(iter(marks.items()))
     try:
-        with filled(folder) as made:
+        # Suites and the list of validations lie in the folder: two runs at once would mix them up.
+        with locks.locked(settings.storage.lock_file(dataset, "gates")), filled(folder) as made:
             findings, page = run_suite(suite, values, facts.frame, made, "-v".join(first))
             docs = f"{folder.name}/{page.relative_to(made.absolute())}" if page else None
     except Exception as error:  # whatever Great Expectations raises, nothing is known to be good

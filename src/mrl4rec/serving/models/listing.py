@@ -144,9 +144,10 @@ def _split_words(settings: Settings, dataset: str) -> dict[str, str]:
 
 
 def split_words(summary: Mapping[str, Any]) -> str:
-    """``global_time``, with its seed where that is not 0."""
+    """``global_time``, or ``last_out of sequences``; with its seed where that is not 0."""
     seed = summary.get("split_seed")
-    return str(summary.get("strategy", "unknown")) + (f", seed {seed}" if seed else "")
+    of = " of sequences" if summary.get("of") == "sequences" else ""
+    return f"{summary.get('strategy', 'unknown')}{of}" + (f", seed {seed}" if seed else "")
 
 
 def _test_values(settings: Settings, dataset: str) -> dict[str, float]:
