@@ -37,5 +37,6 @@ def test_all_seeds_have_what_was_best_of_as_many_settings(
         assert one.default is not None
         assert one.best.value >= one.default
     assert "2 trials" in outcome.report.read_text()
+    assert settings.storage.lock_file("d", "train_MRL-M_4,8_seed_1").exists()
     again = run_benchmark([request], settings, plain)
     assert {row["model_key"] for row in again.rows} == {row["model_key"] for row in outcome.rows}
