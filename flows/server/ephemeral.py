@@ -50,7 +50,7 @@ seconds, which outlasts a restart; Prefect's own 5 times end within one."""
 WAITING = {"PREFECT_SERVER_DATABASE_TIMEOUT": "60"}
 """Environment of the server, unless people say otherwise: servers of runs side by side write to one
 SQLite file, and on a busy machine Prefect's own 10 seconds are not enough for another's turn."""
-ANSWER_SECONDS, STOP_SECONDS, PROBE_SECONDS = 120, 5, 2
+ANSWER_SECONDS, STOP_SECONDS, PROBE_SECONDS = 300, 5, 2
 
 
 class Server:
