@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from mrl4rec.core import lazy
@@ -47,6 +48,12 @@ class Meter:
         if self.device == "cuda":
             found["gpu_peak_mb"] = round(torch.cuda.max_memory_allocated() / MIB, 1)
         return found
+
+
+def total(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
+    """The cost of work that several processes did one after the other: seconds are added up."""
+    added = {name: round(now[name] + before.get(name, 0.0), 3) for name in now if "seconds" in name}
+    return {**now, **added}
 
 
 def peak_bytes(process: Path = SELF) -> int | None:

@@ -45,6 +45,8 @@ class State:
     best: float | None = None
     best_epoch: int | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    cost: dict[str, float] = field(default_factory=dict)
+    """``seconds`` and ``cpu_seconds`` of all processes until this was written."""
 
 
 class Store:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrl4rec.core import lazy
+from mrl4rec.core.cost import total
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.data.interactions import Interactions
 from mrl4rec.models import Trained as Method
@@ -50,6 +51,8 @@ class Trained:
     best: float | None
     """Recall@10 of the epoch that was chosen; None where none was searched for."""
     history: list[dict[str, Any]]
+    cost_before: dict[str, float] = field(default_factory=dict)
+    """What the processes took whose checkpoints were gone on from."""
 
 
 def look(
@@ -81,6 +84,9 @@ class Loop:
     """One phase alone: ``search`` for tuning, which needs no refit. None: all of the protocol."""
     state: State = field(default_factory=State)
     best: Arrays = field(default_factory=dict)
+    cost_before: dict[str, float] = field(default_factory=dict)
+    began: tuple[float, float] = (0.0, 0.0)
+    """When this process began, by the clock and in its own processor time."""
 
     def train(self, data: Interactions) -> Trained:
         """Train to the end, from the newest checkpoint where there is one.
@@ -93,6 +99,7 @@ class Loop:
         if self.group.leads:
             self.store.sweep()
         self.state, arrays = self.store.load()
+        self.cost_before, self.began = self.state.cost, (time.monotonic(), time.process_time())
         self.best = {
             name.removeprefix(BEST): array
             for name, array in arrays.items()
@@ -110,7 +117,8 @@ class Loop:
             vectors = self.best if task.phase == "search" else learner.vectors()
         assert self.state.best_epoch is not None
         kept = vectors if self.group.leads else {}
-        return Trained(kept, self.state.best_epoch, self.state.best, self.state.history)
+        state = self.state
+        return Trained(kept, state.best_epoch, state.best, state.history, self.cost_before)
 
     def _begin_refit(self) -> None:
         done = self.state
@@ -249,6 +257,11 @@ class Loop:
 
     def _save(self, learner: Engine) -> None:
         best = {BEST + name: array for name, array in self.best.items()}
+        taken = {
+            "seconds": time.monotonic() - self.began[0],
+            "cpu_seconds": time.process_time() - self.began[1],
+        }
+        self.state.cost = total(self.cost_before, taken)
         self.store.save(self.state, {**learner.state(), **best})
 
     def _interrupt(self, learner: Engine) -> None:

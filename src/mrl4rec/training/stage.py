@@ -14,7 +14,7 @@ import numpy as np
 
 from mrl4rec import __version__
 from mrl4rec.core import lazy
-from mrl4rec.core.cost import Meter
+from mrl4rec.core.cost import Meter, total
 from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
@@ -67,6 +67,7 @@ def run(
     model: Scorer
     epoch: int | None
     history: list[dict[str, Any]]
+    before: dict[str, float]
     interactions = data() if data is not None else load(settings, dataset, split)
     store_folder = settings.storage.checkpoints_dir(dataset, key)
     # A process imports once: that is nothing of this model's cost.
@@ -76,16 +77,19 @@ def run(
     if made.method.closed_form:
         model = fit(made.method, interactions, made.folds, made.seed, made.where)
         model = sequences.bound(model, interactions)
-        epoch, history = None, []
+        epoch, history, before = None, [], {}
     else:
         start = warm.read(origin, interactions) if origin else None
         order = job.Job(made, key, store_folder, settings, start)
         aside = request.unseen_by if made.unseen_by else None
         trained_on = unseen(interactions, aside) if aside else interactions
-        model, epoch, history = _train(order, trained_on, progress)
+        model, found = _train(order, trained_on, progress)
+        epoch, history, before = found.epoch, found.history, found.cost_before
     until = _newest(interactions, made.folds)
     until = warm.latest(until, old.trained_until) if old else until
-    card = replace(_card(key, dataset, split, made, epoch, history, until), cost=meter.read())
+    card = replace(
+        _card(key, dataset, split, made, epoch, history, until), cost=total(before, meter.read())
+    )
     ids = (interactions.user_ids, interactions.item_ids)
     seen = interactions.csr(*made.folds)
     consumed = known.consumed(settings, dataset, split, interactions)
@@ -94,9 +98,7 @@ def run(
     return _commit(folder, card, time.monotonic() - began, found=False)
 
 
-def _train(
-    order: Job, data: Interactions, progress: Progress | None
-) -> tuple[Scorer, int | None, list[dict[str, Any]]]:
+def _train(order: Job, data: Interactions, progress: Progress | None) -> tuple[Scorer, job.Trained]:
     made = order.plan
     line = Line() if progress is None else None
     try:
@@ -110,7 +112,7 @@ def _train(
     vectors = {name: np.asarray(array, dtype=np.float32) for name, array in trained.vectors.items()}
     everybody = data.sequences.events if data.sequences else None
     model = made.trained.scorer(vectors, made.method.widths(made.levels), everybody)
-    return model, trained.epoch, trained.history
+    return model, trained
 
 
 def _card(

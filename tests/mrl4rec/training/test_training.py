@@ -487,6 +487,10 @@ def test_checkpoints_amid_an_epoch_resume_too(tmp_path: Path) -> None:
     resumed = Loop(made, Group(), Store(tmp_path / "c", {}, 1e9), StopFlag()).train(small())
     whole = Loop(made, Group(), Store(tmp_path / "d", {}, 1e9), StopFlag()).train(small())
     assert resumed.history == whole.history
+    # The cost is of both processes: the first one's stands in the checkpoint.
+    assert resumed.cost_before == one.state.cost
+    assert one.state.cost["seconds"] > 0 < one.state.cost["cpu_seconds"]
+    assert whole.cost_before == {}
     for name, array in whole.vectors.items():
         assert np.array_equal(resumed.vectors[name], array)
 
