@@ -85,10 +85,14 @@ def _attempt(folder: Path, job: Job, stop: StopFlag, progress: Progress) -> Trai
             _watch(torchrun, folder, stop, reports, progress)
         finally:
             _kill(torchrun)
-    if torchrun.returncode == 0:
+    words = "\n".join(output.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+    if (folder / RESULT).exists():  # written whole, after the last epoch
+        if torchrun.returncode != 0:
+            log.debug(
+                "torchrun ended with code %d after the training: %s", torchrun.returncode, words
+            )
         trained: Trained = pickle.loads((folder / RESULT).read_bytes())
         return trained
-    words = "\n".join(output.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
     raise _failure(folder, job, stop, f"torchrun ended with code {torchrun.returncode}: {words}")
 
 

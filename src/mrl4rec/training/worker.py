@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.files import write_whole
 from mrl4rec.training.group import Stalled, joined
 from mrl4rec.training.job import train_here
 from mrl4rec.training.progress import EpochReport
@@ -51,7 +52,7 @@ def _train(folder: Path) -> None:
     with joined(job.plan.where, job.settings.collective_seconds, folder / STORE) as group:
         trained = train_here(job, data, group, report)
         if group.leads:
-            (folder / RESULT).write_bytes(pickle.dumps(trained))
+            write_whole(folder / RESULT, pickle.dumps(trained), durable=False)
 
 
 def _end_with_launcher() -> None:
