@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from flows import console
@@ -73,7 +74,9 @@ def _dispatch(arguments: Any) -> int:
     console.start_logging()
     _surroundings()
     if arguments.warehouse:
-        os.environ["MRL4REC_WAREHOUSE"] = str(opened(arguments.warehouse).absolute())
+        place = opened(arguments.warehouse)
+        whole = os.path.abspath(place) if isinstance(place, Path) else str(place)
+        os.environ["MRL4REC_WAREHOUSE"] = whole
     Settings().check()
     answer: Any = module(arguments.command).run(arguments)
     if arguments.json and answer is not None:
