@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mrl4rec.core import lazy
@@ -40,6 +41,8 @@ def decide(settings: Settings, *, deployed: bool) -> tuple[EngineName, str]:
         return "spark", "MRL4REC_SPARK_MASTER"
     if not deployed:
         return "duckdb", "Spark where --data-engine or MRL4REC_SPARK_MASTER says so"
+    if not isinstance(settings.warehouse, Path):
+        return "duckdb", "the warehouse lies in an object store, where Spark does not write yet"
     missing = lacking(settings)
     if missing is not None:
         return "duckdb", f"a deployment would run on Spark; {missing.what}"
