@@ -1,11 +1,19 @@
-"""Who may reach the servers of a process tree."""
+"""Free ports of loopback, and who may reach the servers of a process tree."""
 
 from __future__ import annotations
 
+import socket
 from contextlib import suppress
 from ipaddress import ip_address
 
 import psutil
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def listening(pid: int) -> dict[tuple[str, int], str]:

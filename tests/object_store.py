@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mrl4rec.core import home
+from tests.listening import free_port
 
 BUCKET = "lake"
 KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "of-no-worth",
@@ -64,10 +65,3 @@ class ObjectStore:
         if self.process is not None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

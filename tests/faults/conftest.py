@@ -16,11 +16,7 @@ from mrl4rec.core.locks import locked
 from mrl4rec.core.settings import Settings
 from mrl4rec.transforms import spark_session
 from tests.faults import scene
-from tests.mrl4rec.tracking.test_tracking import (  # noqa: F401  a real MLflow server, and a port nobody else takes
-    free_port,
-    server,
-    store,
-)
+from tests.mrl4rec.tracking.test_tracking import server, store  # noqa: F401  a real MLflow server
 from tests.mrl4rec.training import test_training as toy  # noqa: F401  its small trainings
 
 DUMP = "reviews.json"

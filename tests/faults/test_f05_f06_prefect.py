@@ -18,9 +18,10 @@ import psutil
 import pytest
 
 from tests.faults import scene
-from tests.faults.conftest import Note, Start, Undisturbed, free_port
+from tests.faults.conftest import Note, Start, Undisturbed
 from tests.faults.scene import wait_until
 from tests.flows.dumps import WITHOUT_JAVA
+from tests.listening import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 AWAY = 60

@@ -18,7 +18,8 @@ from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.locks import locked
 from mrl4rec.core.settings import Settings
 from tests.faults import scene
-from tests.faults.conftest import Note, Start, Undisturbed, free_port, settings_of
+from tests.faults.conftest import Note, Start, Undisturbed, settings_of
+from tests.listening import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 DEPLOY = "org.apache.spark.deploy"

@@ -44,6 +44,7 @@ from mrl4rec.tracking.push import Pusher, client
 from mrl4rec.tracking.runs import curves, final_metrics
 from mrl4rec.tracking.spool import Place
 from mrl4rec.tracking.view import LEADERBOARD
+from tests.listening import free_port
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -604,12 +605,6 @@ def test_server_up_down_and_up_again(server: Any, store: Settings) -> None:
     (kept,) = [run for run in found if run.data.tags.get("mrl4rec.key") == "one"]
     api = client(str(tracked.tracking_uri))
     assert [a.path for a in api.list_artifacts(kept.info.run_id, "plots")] == ["plots/plot.png"]
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:
