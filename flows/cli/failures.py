@@ -94,17 +94,18 @@ def explained(error: Exception, *, debug: bool = False) -> Mrl4recError:
         where = f"TMPDIR={os.environ.get('TMPDIR', '')}, /tmp, /var/tmp, the working directory"
         return Mrl4recError("no folder of temporary files can be written", where=where,
                             todo="set TMPDIR to a folder that can")  # fmt: skip
-    if isinstance(_warehouse().root, UPath) and any(sign in _chain(error) for sign in STORE):
+    warehouse = _warehouse().root.absolute()
+    if isinstance(warehouse, UPath) and any(sign in _chain(error) for sign in STORE):
         return Mrl4recError(
             f"the object store failed: {str(error).strip().partition(chr(10))[0][:300]}",
-            where=str(_warehouse().root),
+            where=str(warehouse),
             todo="see that it runs and the keys hold (mrl4rec doctor), then run the same command "
             "again: what is finished is kept",
         )
     number = _refusal(error)
     if number is not None:
         what, todo = SYSTEM[number]
-        place = getattr(error, "filename", None) or _warehouse().root.absolute()
+        place = getattr(error, "filename", None) or warehouse
         return Mrl4recError(what, where=str(place), todo=todo)
     first = str(error).strip().partition("\n")[0][:300]
     what = f"unexpected {type(error).__name__}: {first}".rstrip(": ")

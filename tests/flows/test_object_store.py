@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from mrl4rec import reporting
 from mrl4rec.core import files
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
+from mrl4rec.core.stage import Commit
 from mrl4rec.models import model_folder
 from mrl4rec.transforms.engine import check_reach
 from tests.faults import scene
@@ -30,8 +32,15 @@ def test_a_run_leaves_the_same_and_is_found_done(
     assert {"splits", "results"} <= wanted.keys()
     assert scene.digests(lake) == wanted
 
-    again: list[str] = []
-    scene.run(lake, dump, lambda name, f, *a, **k: again.append(name) or f(*a, **k))
+    made: list[Commit] = []
+
+    def step(name: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        made.extend([result] if isinstance(result, Commit) else [])
+        return result
+
+    scene.run(lake, dump, step)
+    assert [(commit.stage, commit.found) for commit in made] == [(s, True) for s in scene.STAGES]
     assert scene.digests(lake) == wanted
     assert lake.storage.datasets() == settings.storage.datasets() == [scene.DATASET]
 

@@ -100,8 +100,7 @@ def check(root: UPath) -> None:
 
 
 def check_writable(root: UPath) -> None:
-    """Raise UsageError where no file can be written, and removed, in the folder."""
-    check(root)
+    """Raise UsageError where no file can be written and removed; ``check`` comes before."""
     probe = root / f".probe-{uuid.uuid4().hex}"
     try:
         put(probe, probe.name.encode(), None)
@@ -161,7 +160,7 @@ def read(place: UPath) -> Found | None:
         async with answer["Body"] as body:
             return Found(await body.read(), answer["ETag"])
 
-    for left in reversed(range(TRIES)):
+    for _ in range(TRIES):
         try:
             with _asked():
                 found: Found = asyn.sync(place.fs.loop, asked)
@@ -169,10 +168,9 @@ def read(place: UPath) -> Found | None:
         except FileNotFoundError:
             return None
         except OSError as error:  # some servers give the bytes of one writing, the sum of another
-            mixed = isinstance(error.__cause__, botocore.exceptions.FlexibleChecksumError)
-            if not mixed or not left:
+            if not isinstance(error.__cause__, botocore.exceptions.FlexibleChecksumError):
                 raise
-    return None
+    raise OSError(f"{place} is being rewritten all the time")
 
 
 def put(place: UPath, content: bytes, tag: str | None) -> str | None:

@@ -19,7 +19,7 @@ from mrl4rec.core import stage
 from mrl4rec.core.files import inside
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.core.storage import open_table, opened, read_table, table_at, table_options
+from mrl4rec.core.storage import open_table, read_table, table_at, table_options
 from mrl4rec.tables import TABLES
 from mrl4rec.tables.table import DELTA_PROPERTIES
 
@@ -134,17 +134,16 @@ def _empty(delta: DeltaTable, table: str) -> None:
 
 def readable(settings: Settings, dataset: str, table: str, number: int) -> bool:
     """Whether a version of a table can be opened and has all its files."""
-    uri = settings.storage.table_uri(dataset, table)
+    folder = settings.storage.dataset_dir(dataset) / table
     try:
-        delta = open_table(uri, number)
+        delta = open_table(settings.storage.table_uri(dataset, table), number)
     except Exception as error:  # deltalake raises bare DeltaError for a version whose log is gone
-        if isinstance(error, OSError) and not isinstance(opened(uri), Path):
+        if isinstance(error, OSError) and not isinstance(folder, Path):
             raise  # the store is away, which says nothing of the version
         return False
     if delta is None:
         return False
     paths = [unquote(urlparse(file).path) for file in delta.file_uris()]  # local ones are quoted
-    folder = opened(uri)
     if isinstance(folder, Path):
         return all(Path(path).exists() for path in paths)
     there = inside(folder, "*")  # one request, however many files

@@ -120,12 +120,12 @@ def _until(ready: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def _in_a_thread(function: object) -> None:
+def _in_a_thread(function: Callable[[], object]) -> None:
     raised: list[BaseException] = []
 
     def run() -> None:
         try:
-            function()  # type: ignore[operator]
+            function()
         except BaseException as error:
             raised.append(error)
 

@@ -20,7 +20,7 @@ from mrl4rec.core.files import inside
 from mrl4rec.core.locks import locked
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.core.storage import open_table, opened, table_at
+from mrl4rec.core.storage import open_table, table_at
 from mrl4rec.models import model_folder
 from mrl4rec.serving.registry import ledger, recommendations
 from mrl4rec.serving.registry.ledger import Entry
@@ -180,7 +180,7 @@ def _sweep(
         return [unquote(name) for name in names]
 
     # delta-rs names files too that an earlier vacuum removed.
-    there = inside(opened(uri), "**/*")
+    there = inside(settings.storage.dataset_dir(dataset) / table, "**/*")
     sizes = [there[name][0] for name in sweep(dry=True) if name in there]
     if sizes and not dry_run:
         sweep(dry=False)
