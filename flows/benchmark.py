@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
 from prefect.runtime import deployment
 
 from flows import alerting, artifacts, preflight
@@ -19,26 +17,12 @@ from flows.benchmarking.execute import Outcome, run_benchmark
 from flows.config import parameters
 from flows.config.run import RunConfig
 from flows.data_engine import choose, named
-from flows.pipeline import Step
+from flows.pools import dispatch
+from flows.steps import prefect_step
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import opened
 
 log = logging.getLogger("mrl4rec")
-
-
-def prefect_step(settings: Settings) -> Step:
-    """Steps that run as Prefect tasks. Prefect caches nothing: the stage keys do."""
-
-    def step(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        def stage() -> Any:
-            result = function(*args, **kwargs)
-            artifacts.of_stage(name, result, settings)
-            return result
-
-        wrapped = task(name=name, task_run_name=name, persist_result=False, cache_policy=NO_CACHE)
-        return wrapped(stage)()
-
-    return step
 
 
 @flow(
@@ -47,6 +31,7 @@ def prefect_step(settings: Settings) -> Step:
     validate_parameters=True,
     on_failure=[alerting.run_died],
     on_crashed=[alerting.run_died],
+    on_cancellation=[dispatch.cancel_stages],
 )
 @parameters.of(
     RunConfig,
@@ -73,9 +58,13 @@ def benchmark(**options: Any) -> Outcome:
     settings = Settings(warehouse=opened(warehouse)) if warehouse else Settings()
     settings = named(settings, options.get("data_engine"))
     settings = choose(settings, deployed=bool(deployment.id))
-    for request in requests:
-        preflight.check(request, settings)
-    outcome = run_benchmark(requests, settings, prefect_step(settings))
+    stages = dispatch.of(settings, deployed=bool(deployment.id))
+    if stages is None:
+        for request in requests:
+            preflight.check(request, settings)
+    else:  # the machines of the stages look at sources, devices and Spark
+        preflight.check_warehouse(settings)
+    outcome = run_benchmark(requests, settings, prefect_step(settings), stages)
     artifacts.of_benchmark(outcome, settings)
     get_run_logger().info("report: %s", outcome.report)
     return outcome

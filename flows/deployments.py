@@ -1,11 +1,12 @@
-"""The deployments, served by one process: ``mrl4rec/full-benchmark``, ``mrl4rec/smoke`` and
-``mrl4rec-retrain/nightly``.
+"""The deployments: ``mrl4rec/full-benchmark``, ``mrl4rec/smoke`` and ``mrl4rec-retrain/nightly``,
+served by one process; and for a team on work pools, with those of the single stages.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from flows.pools import dispatch as pools
 from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
 
@@ -14,6 +15,7 @@ with lazy.imports():
     from prefect.client.schemas import objects
 
     from flows import benchmark, retrain
+    from flows.pools import stages
 
 NIGHTLY = "nightly"
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
@@ -56,16 +58,28 @@ def nightly(settings: Settings) -> dict[str, Any]:
 
 
 def every(settings: Settings) -> list[Any]:
-    """All deployments, as they are registered."""
-    bodies: list[tuple[Any, str, dict[str, Any]]]
-    bodies = [(benchmark.benchmark, name, body) for name, body in DEPLOYMENTS.items()]
-    bodies.append((retrain.retrain, NIGHTLY, nightly(settings)))
-    return [
-        flow.to_deployment(
-            name=name,
-            entrypoint_type=prefect.deployments.runner.EntrypointType.MODULE_PATH,
-            tags=["mrl4rec"],
-            **body,
-        )
-        for flow, name, body in bodies
+    """All that one process serves, as they are registered."""
+    found = [_deployment(benchmark.benchmark, name, body) for name, body in DEPLOYMENTS.items()]
+    return [*found, _deployment(retrain.retrain, NIGHTLY, nightly(settings))]
+
+
+def on_pools(settings: Settings) -> list[tuple[str, Any]]:
+    """All deployments of a team, each with the work pool whose workers run it."""
+    found = [
+        (pools.GPU if deployment.name == NIGHTLY else pools.CPU, deployment)
+        for deployment in every(settings)
     ]
+    of_stage = {pools.SPARK: (stages.data, pools.DATA), pools.GPU: (stages.train, pools.TRAIN)}
+    for pool, (flow, name) in of_stage.items():
+        body = {"description": pools.POOLS[pool]}
+        found.append((pool, _deployment(flow, name.partition("/")[2], body)))
+    return found
+
+
+def _deployment(flow: Any, name: str, body: dict[str, Any]) -> Any:
+    return flow.to_deployment(
+        name=name,
+        entrypoint_type=prefect.deployments.runner.EntrypointType.MODULE_PATH,
+        tags=["mrl4rec"],
+        **body,
+    )

@@ -129,6 +129,12 @@ class Pipeline:
         self._prepared = Prepared(ingest, core, split, sequences)
         return self._prepared
 
+    def adopt(self, prepared: Prepared, used: str | None) -> None:
+        """Go on from data stages that another flow run made; ``used``: where the data came from."""
+        assert prepared.split is not None
+        self._prepared, self.used = prepared, used
+        self._serve(prepared.ingest, prepared.split)
+
     def _serve(self, ingest: Commit, split: Commit) -> None:
         self.cells, self.left_out = needs.served(self.request, ingest, split, self.settings)
         for why in self.left_out:

@@ -46,6 +46,12 @@ def check(request: RunConfig, settings: Settings) -> None:
     check_spark(request.dataset, settings)
 
 
+def check_warehouse(settings: Settings) -> None:
+    """Raise UsageError where the warehouse cannot be reached, or nothing can be written there."""
+    settings.check()
+    settings.storage.check_writable()
+
+
 def check_devices(request: RunConfig, settings: Settings) -> None:
     """Raise UsageError where this machine lacks a GPU, or as many devices, as asked for."""
     if request.device != "cuda" and settings.device != "cuda" and request.devices == 1:
@@ -59,8 +65,7 @@ def check_devices(request: RunConfig, settings: Settings) -> None:
 
 def check_dumps(request: RetrainConfig, settings: Settings) -> None:
     """The same of a retraining: later dumps are judged one by one, and set aside by themselves."""
-    settings.check()
-    settings.storage.check_writable()
+    check_warehouse(settings)
     check_devices(request.stages(), settings)
     files = request.files()
     if not is_there(request.dataset, settings):

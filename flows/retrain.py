@@ -10,7 +10,6 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import deployment
 
 from flows import alerting, artifacts, preflight
-from flows.benchmark import prefect_step
 from flows.config import parameters
 from flows.config.retrain import RetrainConfig
 from flows.data_engine import choose, named
@@ -18,6 +17,7 @@ from flows.pipeline import Step
 from flows.retraining import catch_up
 from flows.retraining.course import Course
 from flows.retraining.outcome import Outcome
+from flows.steps import prefect_step
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.locks import locked
 from mrl4rec.core.settings import Settings

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from flows import ahead, tuning
 from flows.benchmarking import records
-from flows.config.run import RunConfig
+from flows.config.run import Cell, RunConfig
 from flows.data_engine import stop_spark
 from flows.pipeline import Done, Pipeline, Step
 from mrl4rec import reporting as report
@@ -37,21 +37,54 @@ class Outcome:
     """Where MLflow has the benchmark's run of each data set; none where it is away."""
 
 
-def run_benchmark(requests: Sequence[RunConfig], settings: Settings, step: Step) -> Outcome:
-    """All data stages first, then Spark ends, then every cell is trained and evaluated."""
+class Stages(Protocol):
+    """How the stages of a benchmark are run: here, or each as a flow run on a work pool."""
+
+    def prepare(self, pipelines: Sequence[Pipeline]) -> None:
+        """The data stages of each pipeline."""
+
+    def train(self, benches: Sequence[records.Benchmark]) -> list[list[Done]]:
+        """Every cell of each benchmark, trained, evaluated and recorded."""
+
+
+class Here:
+    """All data stages one after the other, then the trainings, in this process."""
+
+    def prepare(self, pipelines: Sequence[Pipeline]) -> None:
+        for pipeline in pipelines:
+            pipeline.prepare()
+        stop_spark(pipelines[0].settings)
+
+    def train(self, benches: Sequence[records.Benchmark]) -> list[list[Done]]:
+        return [self._train(bench) for bench in benches]
+
+    @staticmethod
+    def _train(bench: records.Benchmark) -> list[Done]:
+        cells = bench.pipeline.cells
+        done = []
+        for number, cell in enumerate(cells, start=1):
+            log.info("[%d/%d] %s: %s", number, len(cells), bench.dataset, cell.label)
+            done += train(bench, cell)
+        return done
+
+
+def run_benchmark(
+    requests: Sequence[RunConfig], settings: Settings, step: Step, stages: Stages | None = None
+) -> Outcome:
+    """All data stages first, then every cell is trained and evaluated; None: in this process."""
+    stages = stages or Here()
     tracker = Tracker(settings)
     tracker.replay()
     pipelines = [Pipeline(request, settings, step) for request in requests]
     for pipeline in pipelines:
         connect = partial(tracker.connect, experiment_of(pipeline.request.dataset))
         pipeline.on_training = partial(ahead.imports, connect)
-        pipeline.prepare()
-    stop_spark(settings)
+    stages.prepare(pipelines)
     benches = [records.Benchmark(pipeline, tracker, settings) for pipeline in pipelines]
     for bench in benches:
         bench.keep_config()
     try:
-        done = [_train_all(bench) for bench in benches]
+        done = stages.train(benches)
         page: Path = step("report", report.build, settings, [r.dataset for r in requests], None)
         for bench in benches:
             bench.finish("FINISHED", page)
@@ -69,18 +102,15 @@ def run_benchmark(requests: Sequence[RunConfig], settings: Settings, step: Step)
     )
 
 
-def _train_all(bench: records.Benchmark) -> list[Done]:
+def train(bench: records.Benchmark, asked: Cell) -> list[Done]:
+    """Train one cell and evaluate it in each way that is asked for; recorded in MLflow."""
     pipeline = bench.pipeline
-    cells = pipeline.cells
+    cell = tuning.tuned(pipeline, asked, bench.tracker)
+    began = time.time()
+    commit = pipeline.train(cell)
     done = []
-    for number, asked in enumerate(cells, start=1):
-        log.info("[%d/%d] %s: %s", number, len(cells), pipeline.request.dataset, asked.label)
-        cell = tuning.tuned(pipeline, asked, bench.tracker)
-        began = time.time()
-        train = pipeline.train(cell)
-        for cut in pipeline.cuts(train):
-            hook = bench.on_evaluated(train, began, cut)
-            finished = Done(cell, train, pipeline.evaluate(train, cell, hook, cut), cut)
-            bench.on_done(finished)
-            done.append(finished)
+    for cut in pipeline.cuts(commit):
+        hook = bench.on_evaluated(commit, began, cut)
+        done.append(Done(cell, commit, pipeline.evaluate(commit, cell, hook, cut), cut))
+        bench.on_done(done[-1])
     return done

@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "recommend": ("recommend", "one user's list, looked up or computed"),
     "vacuum": ("vacuum", "remove files that no version in use needs"),
     "up": ("up", "Prefect server, MLflow UI and the deployments, on loopback"),
+    "deploy": ("deploy", "register pools and deployments on a team's Prefect server"),
     "doctor": ("doctor", "what is missing on this machine, and what to type"),
     "setup": ("setup", "resolve Delta's JARs, which Spark needs, once; needs Java 17"),
 }

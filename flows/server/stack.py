@@ -5,18 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
 from typing import NamedTuple
 
 from flows import addresses, data_engine
@@ -24,9 +14,19 @@ from flows.deployments import COUNT
 from flows.server import ephemeral, pages
 from flows.server.ephemeral import PATIENCE
 from flows.server.heartbeat import HEARTBEAT
+from flows.server.services import (
+    HOST,
+    Service,
+    free_port,
+    get,
+    interruptible,
+    start,
+    until,
+    wait,
+    watch,
+)
 from mrl4rec.checks.gate import data_docs
 from mrl4rec.core import lazy, network
-from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.masking import masked
 from mrl4rec.core.settings import Settings
 
@@ -35,10 +35,6 @@ with lazy.imports():
     from mrl4rec.tracking import view
 
 log = logging.getLogger("mrl4rec")
-
-HOST = "127.0.0.1"
-STARTUP_SECONDS = 180
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ports(NamedTuple):
@@ -50,34 +46,6 @@ class Ports(NamedTuple):
     """The report and the gates' Data Docs."""
 
 
-@dataclass
-class Service:
-    """One process of the stack."""
-
-    name: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def fail(self, why: str) -> Mrl4recError:
-        """The error to raise when this service did not come up or ended."""
-        tail = "\n".join(self.log.read_text(errors="replace").strip().splitlines()[-8:])
-        return Mrl4recError(f"{self.name} {why}:\n{tail}", where=str(self.log),
-                            todo="`mrl4rec doctor` says what is missing")  # fmt: skip
-
-
-def free_port(wanted: int) -> int:
-    """The wanted port, or the next free one of the following hundred."""
-    for port in range(wanted, wanted + 100):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-    raise Mrl4recError(f"no free port from {wanted} to {wanted + 99}", todo="name another port")
-
-
 def up(settings: Settings, wanted: Ports, as_json: bool) -> None:
     """Start the stack, print its links, and stay until Ctrl-C, SIGTERM or the end of the terminal
     (SIGHUP, unless it is ignored, as by nohup); then end every process.
@@ -87,9 +55,7 @@ def up(settings: Settings, wanted: Ports, as_json: bool) -> None:
     settings.storage.check_writable()
     network.check()
     ephemeral.check_env_file()
-    for sign in ENDING:
-        if signal.getsignal(sign) != signal.SIG_IGN:
-            signal.signal(sign, _interrupt)
+    interruptible()
     logs = settings.storage.logs_dir
     logs.mkdir(parents=True, exist_ok=True)
     ports = Ports(*(free_port(number) for number in wanted))
@@ -99,27 +65,27 @@ def up(settings: Settings, wanted: Ports, as_json: bool) -> None:
     data_docs.refresh(settings)
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         served = stack.enter_context(pages.serving(settings, ports.pages, links))
-        prefect = _start(stack, "prefect", _prefect_command(ports.prefect), environment, logs)
+        prefect = start(stack, "prefect", _prefect_command(ports.prefect), environment, logs)
         services = [prefect]
         if settings.tracking_uri is None:
             command = _mlflow_command(settings, ports.mlflow)
             # Not an argument: everybody may read those, and the address may hold a password.
             store = {"MLFLOW_BACKEND_STORE_URI": settings.mlflow_uri()}
-            mlflow = _start(stack, "mlflow", command, environment | store, logs)
+            mlflow = start(stack, "mlflow", command, environment | store, logs)
             services.append(mlflow)
-            _wait(mlflow, f"http://{HOST}:{ports.mlflow}/health")
+            wait(mlflow, f"http://{HOST}:{ports.mlflow}/health")
             # The runs of this stack go through the server, so that its UI and they agree.
             environment["MRL4REC_TRACKING_URI"] = f"http://{HOST}:{ports.mlflow}"
-        _wait(prefect, f"{api}/health")
+        wait(prefect, f"{api}/health")
         deployments = [sys.executable, "-m", "flows.server.serve"]
-        services.append(_start(stack, "deployments", deployments, environment, logs))
+        services.append(start(stack, "deployments", deployments, environment, logs))
         _wait_for_deployments(services[-1], api)
         tracking = environment.get("MRL4REC_TRACKING_URI", settings.mlflow_uri())
         address = tracking if tracking != settings.tracking_uri else None
         stack.enter_context(addresses.announced(settings, served, address))
         links |= {"MLflow": masked(tracking), "Prefect": api.removesuffix("/api")}
         _announce(api, tracking, served, as_json)
-        _watch(services)
+        watch(services)
 
 
 def _environment(settings: Settings, api: str) -> dict[str, str]:
@@ -149,64 +115,12 @@ def _mlflow_command(settings: Settings, port: int) -> list[str]:
     ]  # fmt: skip
 
 
-def _start(
-    stack: ExitStack, name: str, command: list[str], environment: Mapping[str, str], logs: Path
-) -> Service:
-    path = logs / f"{name}.log"
-    out = stack.enter_context(path.open("wb"))
-    process = subprocess.Popen(
-        command, stdout=out, stderr=subprocess.STDOUT, env=dict(environment), start_new_session=True
-    )
-    stack.callback(_end, name, process)
-    log.info("starting %s (process %d, log %s)", name, process.pid, path)
-    return Service(name, process, path)
-
-
-def _end(name: str, process: subprocess.Popen[bytes]) -> None:
-    """End the process and what it started: it leads a process group of its own."""
-    for sign, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
-        try:
-            os.killpg(process.pid, sign)
-            process.wait(patience)
-        except ProcessLookupError:
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    log.info("ended %s", name)
-
-
-def _get(url: str, data: bytes | None = None) -> bytes | None:
-    headers = {"Content-Type": "application/json"}
-    try:
-        request = urllib.request.Request(url, data=data, headers=headers)
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            body: bytes = answer.read()
-            return body
-    except (urllib.error.URLError, OSError):
-        return None
-
-
-def _wait(service: Service, url: str) -> None:
-    _until(service, lambda: _get(url) is not None)
-
-
 def _wait_for_deployments(service: Service, api: str) -> None:
     def registered() -> bool:
-        body = _get(f"{api}/deployments/filter", b"{}")
+        body = get(f"{api}/deployments/filter", b"{}")
         return body is not None and len(json.loads(body)) >= COUNT
 
-    _until(service, registered)
-
-
-def _until(service: Service, ready: object) -> None:
-    assert callable(ready)
-    deadline = time.monotonic() + STARTUP_SECONDS
-    while not ready():
-        if service.process.poll() is not None:
-            raise service.fail(f"ended with code {service.process.returncode}")
-        if time.monotonic() > deadline:
-            raise service.fail(f"did not answer within {STARTUP_SECONDS} s")
-        time.sleep(0.3)
+    until(service, registered)
 
 
 def _announce(api: str, tracking: str, served: str, as_json: bool) -> None:
@@ -252,17 +166,3 @@ def _engine() -> str:
     settings = Settings()
     name, why = data_engine.decide(settings, deployed=True)
     return f"Data stages of the deployments run on {data_engine.label(settings, name)} ({why})"
-
-
-def _watch(services: list[Service]) -> None:
-    while True:
-        for service in services:
-            if service.process.poll() is not None:
-                raise service.fail(f"ended by itself, code {service.process.returncode}")
-        time.sleep(0.5)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    for sign in ENDING:  # a second one would leave processes behind
-        signal.signal(sign, signal.SIG_IGN)
-    raise KeyboardInterrupt

@@ -16,7 +16,8 @@ from typing import Any
 
 import httpx
 
-from flows.server.stack import _prefect_command, free_port
+from flows.server.services import free_port
+from flows.server.stack import _prefect_command
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from pydantic import SecretStr
 from flows import gates
 from flows.alerting import alerts_where_it_fails, run_died
 from flows.server import heartbeat
-from flows.server.stack import _prefect_command, free_port
+from flows.server.services import free_port
+from flows.server.stack import _prefect_command
 from mrl4rec.core import alerts
 from mrl4rec.core.errors import GateFailed, UsageError
 from mrl4rec.core.settings import Settings

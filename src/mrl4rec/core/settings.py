@@ -92,6 +92,11 @@ class Settings(BaseSettings):
         256, ge=0, description="model folders above this are linked from MLflow, not copied into it"
     )
 
+    work_pools: bool = Field(
+        False,
+        description="a deployment's data stages and trainings are flow runs of their own, on the "
+        "work pools spark and gpu",
+    )
     retrain_dataset: str | None = Field(
         None, description="data set of the deployment mrl4rec-retrain/nightly; unset: none is run"
     )

@@ -1,0 +1,1 @@
+"""Stages as flow runs of their own on work pools: on other machines, for a benchmark that waits."""

@@ -1,0 +1,48 @@
+"""What a team's Prefect server must know: work pools, deployments, automations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flows import deployments
+from flows.pools.dispatch import POOLS
+from flows.server import heartbeat
+from mrl4rec.core import lazy
+from mrl4rec.core.settings import Settings
+
+with lazy.imports():
+    import prefect.exceptions
+    import prefect.workers.process
+    from prefect.client import orchestration
+    from prefect.client.schemas import actions
+
+
+def register(settings: Settings, limits: Mapping[str, int] | None = None) -> dict[str, list[str]]:
+    """Create or bring up to date what the server of PREFECT_API_URL has; pool → its deployments.
+
+    ``limits``: most runs of a pool at once, for pools of which something was said. A pool that is
+    there keeps its type, so that one may run its work in processes, containers or Kubernetes.
+    """
+    with orchestration.get_client(sync_client=True) as client:
+        for name, meaning in POOLS.items():
+            try:
+                client.read_work_pool(name)
+            except prefect.exceptions.ObjectNotFound:
+                worker = prefect.workers.process.ProcessWorker
+                client.create_work_pool(
+                    actions.WorkPoolCreate(
+                        name=name,
+                        type=worker.type,
+                        description=meaning,
+                        base_job_template=worker.get_default_base_job_template(),
+                    )
+                )
+            if limits and name in limits:
+                change = actions.WorkPoolUpdate(concurrency_limit=limits[name])
+                client.update_work_pool(name, change)
+    found: dict[str, list[str]] = {name: [] for name in POOLS}
+    for pool, deployment in deployments.on_pools(settings):
+        deployment.apply(work_pool_name=pool)
+        found[pool].append(f"{deployment.flow_name}/{deployment.name}")
+    heartbeat.ensure(pools=True)
+    return found
