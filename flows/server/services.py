@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -65,6 +65,13 @@ def start(
     stack.callback(_end, name, process)
     log.info("starting %s (process %d, log %s)", name, process.pid, path)
     return Service(name, process, path)
+
+
+def tell_to_end(services: Sequence[Service]) -> None:
+    """SIGTERM to all at once: those that take their time to end then do so side by side."""
+    for service in services:
+        with suppress(ProcessLookupError):
+            os.killpg(service.process.pid, signal.SIGTERM)
 
 
 def _end(name: str, process: subprocess.Popen[bytes]) -> None:

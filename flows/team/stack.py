@@ -22,9 +22,19 @@ from flows.pools.dispatch import CPU, GPU, SPARK
 from flows.server import ephemeral, pages
 from flows.server.ephemeral import PATIENCE
 from flows.server.heartbeat import HEARTBEAT
-from flows.server.services import HOST, Service, free_port, interruptible, start, until, wait, watch
+from flows.server.services import (
+    HOST,
+    Service,
+    free_port,
+    interruptible,
+    start,
+    tell_to_end,
+    until,
+    wait,
+    watch,
+)
 from flows.team import isolation, lake, postgres, spark
-from mrl4rec.core import home, network
+from mrl4rec.core import home, locks, network
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.files import write_whole
 from mrl4rec.core.masking import masked
@@ -34,6 +44,8 @@ log = logging.getLogger("mrl4rec")
 
 WORKERS = {CPU: (None,), SPARK: (1,), GPU: (1, 1)}
 """Pool → most runs at once of each of its workers; None: as many as come."""
+LAST_SECONDS = 60.0
+"""A stack that is ending on the same folder is waited for so long."""
 SPARK_MEMORY, EXECUTORS = "1g", 2
 TO_EXPORT = ("PREFECT_API_URL", "MRL4REC_WAREHOUSE", "MRL4REC_TRACKING_URI", "MRL4REC_SPARK_MASTER",
              "MRL4REC_SPARK_MEMORY", "SPARK_LOCAL_IP", *lake.environment("", 0))  # fmt: skip
@@ -55,8 +67,9 @@ def up(settings: Settings, folder: Path | None, isolate: bool, as_json: bool) ->
     folder = (folder or home.state() / "team").absolute()
     (logs := folder / "logs").mkdir(parents=True, exist_ok=True)
     interruptible()
-    team = _Team(folder, logs, isolate)
     with suppress(KeyboardInterrupt), ExitStack() as stack:
+        stack.enter_context(locks.locked(folder / "stack.lock", LAST_SECONDS))
+        team = _Team(folder, logs, isolate)
         team.start(stack, settings)
         settings = Settings()  # by the environment that the parts made
         served = stack.enter_context(pages.serving(settings, free_port(8300), team.links))
@@ -183,6 +196,7 @@ class _Team:
                            "--pool", pool, "--name", name]  # fmt: skip
                 command += ["--limit", str(limit)] if limit else []
                 workers.append(self._start(stack, f"worker-{name}", self._isolated(command)))
+        stack.callback(tell_to_end, workers)
         for worker in workers:
             until(worker, partial(_says, worker.log, "started"))
 
