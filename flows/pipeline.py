@@ -20,9 +20,9 @@ from flows.config.run import CUTOFFS, Cell, RunConfig
 from mrl4rec.core import lazy
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
+from mrl4rec.data import elsewhere
 from mrl4rec.data.catalog import CATALOG
 from mrl4rec.evaluation.cut import AS_TRAINED, Cut, can_rotate
-from mrl4rec.formats.sources import expand
 
 with lazy.imports():
     import pyarrow.dataset
@@ -122,7 +122,7 @@ class Pipeline:
             sequences = self._sequences(ingest, core, unset.sequence_options(request))
         if core is not None and until not in ("kcore", "sequences"):
             strategy = unset.strategy(request, ingest, of_sequences=sequences is not None)
-            files = unset.split_files(request, strategy)
+            files = unset.split_files(request, strategy, self.settings)
             split = self._split(core, sequences, strategy, request.since_time(), files)
             if until != "split":
                 self._serve(ingest, split)
@@ -172,7 +172,7 @@ class Pipeline:
         """The dump's files: those named, else the catalogue's; None: what is in the warehouse."""
         if self.request.source:
             self.used = ", ".join(self.request.source)
-            return expand(self.request.source)
+            return elsewhere.expand(self.request.source, self.settings)
         if preflight.is_fetched(self.request.dataset, self.settings):
             fetched = self.step("fetch", downloads.fetch, self.request.dataset, self.settings)
             self.used = fetched.used

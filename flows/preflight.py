@@ -9,8 +9,8 @@ from flows import data_engine, needs
 from flows.config.base import option
 from mrl4rec.core import errors, lazy
 from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.data import elsewhere
 from mrl4rec.data.catalog import CATALOG
-from mrl4rec.formats.sources import expand
 
 with lazy.imports():
     from jobs import ingest
@@ -34,9 +34,12 @@ def check(request: RunConfig, settings: Settings) -> None:
     settings.check()
     settings.storage.check_writable()
     check_devices(request, settings)
+    if request.split_files:
+        elsewhere.folder(request.split_files, settings)
     if request.source:
         options = request.read_options()
-        found = ingest.check(expand(request.source), options, settings, request.dataset)
+        files = elsewhere.expand(request.source, settings)
+        found = ingest.check(files, options, settings, request.dataset)
         if not is_there(request.dataset, settings):
             needs.check_mappings(request, [one.mapping for one in found])
     elif not is_fetched(request.dataset, settings):
@@ -67,7 +70,7 @@ def check_dumps(request: RetrainConfig, settings: Settings) -> None:
     """The same of a retraining: later dumps are judged one by one, and set aside by themselves."""
     check_warehouse(settings)
     check_devices(request.stages(), settings)
-    files = request.files()
+    files = request.files(settings)
     if not is_there(request.dataset, settings):
         if not files:
             raise no_dump(request)

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.config.run import RunConfig
+from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
+from mrl4rec.data import elsewhere
 from mrl4rec.data.catalog import CATALOG
 
 
@@ -27,12 +29,12 @@ def strategy(request: RunConfig, ingest: Commit, *, of_sequences: bool) -> str:
     return name
 
 
-def split_files(request: RunConfig, strategy: str) -> Path | None:
+def split_files(request: RunConfig, strategy: str, settings: Settings) -> Path | None:
     """Where a predefined split lies: the folder named, else the source itself."""
     if strategy != "predefined":
         return None
     named = request.split_files or (request.source[0] if request.source else None)
-    return Path(named) if named else None
+    return elsewhere.folder(named, settings) if named else None
 
 
 def sequence_options(request: RunConfig) -> dict[str, Any]:

@@ -25,12 +25,13 @@ from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
 from mrl4rec.core.storage import open_table
+from mrl4rec.data import elsewhere
 from mrl4rec.formats.decode import Input
 from mrl4rec.formats.detect import Detected, detect
 from mrl4rec.formats.mapping import describe
 from mrl4rec.formats.options import ReadOptions
 from mrl4rec.formats.packing import Unpacking
-from mrl4rec.formats.sources import SourceFile, expand, undigested
+from mrl4rec.formats.sources import SourceFile, undigested
 from mrl4rec.tables import QUARANTINE, REVIEWS, SOURCES, Table, store, versions
 from mrl4rec.transforms import reviews
 from mrl4rec.transforms.engine import Engine, Mode
@@ -247,7 +248,9 @@ def _commit(plan: _Plan, sources: Sequence[SourceFile], facts: Mapping[str, Any]
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line: take files in and print the summary as JSON."""
     parser = common.parser(__doc__)
-    parser.add_argument("--source", action="append", required=True, help="file, folder or glob")
+    parser.add_argument(
+        "--source", action="append", required=True, help="file, folder, glob or URL"
+    )
     parser.add_argument("--as-of", help="times after this lie in the future; ISO 8601")
     for name in ("format", "columns", "time-unit", "time-format", "rating-range", "separator",
                  "encoding"):  # fmt: skip
@@ -257,7 +260,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options, dataset, settings = common.parse(parser, argv)
         files, as_of = options.pop("source"), options.pop("as_of")
         moment = datetime.fromisoformat(as_of) if as_of else None
-        request = IngestRequest(dataset, expand(files), ReadOptions.parse(**options), moment)
+        dumps = elsewhere.expand(files, settings)
+        request = IngestRequest(dataset, dumps, ReadOptions.parse(**options), moment)
         commit = run(request, settings)
     except (Mrl4recError, ValueError) as error:
         print(json.dumps({"error": str(error)}))

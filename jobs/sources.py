@@ -40,7 +40,7 @@ class New:
         return {
             "source_sha256": file.sha256,
             "source_no": number,
-            "path": str(file.path.absolute()) + (f"/{file.member}" if file.member else ""),
+            "path": file.place,
             "bytes": file.bytes,
             "format": mapping.name or mapping.syntax,
             "mapping": json.dumps(mapping.to_json(), sort_keys=True),

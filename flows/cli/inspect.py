@@ -20,7 +20,8 @@ from mrl4rec.core.settings import Settings
 with lazy.imports():
     from jobs import ingest
     from mrl4rec import formats
-    from mrl4rec.formats import decode, rules
+    from mrl4rec.data import elsewhere
+    from mrl4rec.formats import copies, decode, rules
     from mrl4rec.formats import sources as source_files
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from mrl4rec.formats.options import ReadOptions
     from mrl4rec.formats.sources import SourceFile
 
+BEGINNING = 16 << 20
+"""Bytes of a file elsewhere that are copied, of which the sample is; more for more records."""
 SHOWN = 10
 """Records that are listed."""
 COLUMNS = ("record_no", "user", "item", "rating", "time")
@@ -40,7 +43,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def add_options(command: argparse.ArgumentParser) -> None:
     """The files, how many records, how they are read."""
     add = command.add_argument
-    add("files", nargs="+", metavar="FILE", help="files, folders or globs")
+    add("files", nargs="+", metavar="FILE", help="files, folders or globs, also by URL")
     text = "as a later dump of this data set, whose first dump says how it is read"
     add("--dataset", help=text)
     add("--rows", type=int, default=1000, help="records of each file to look at")
@@ -52,7 +55,8 @@ def run(arguments: Namespace) -> Any:
     if arguments.rows < 1:
         raise UsageError(f"--rows is {arguments.rows}", todo="give at least 1")
     options = ReadConfig(**parser.given(arguments, ReadConfig)).read_options()
-    settings, files = Settings(), source_files.expand(arguments.files)
+    settings, beginning = Settings(), max(BEGINNING, arguments.rows << 14)
+    files = elsewhere.expand(arguments.files, settings, beginning)
     sources = [source for path in files for source in source_files.undigested(path)]
     detected = _detect(files, sources, options, settings, arguments.dataset)
     answers = [
@@ -85,10 +89,16 @@ def _answer(source: SourceFile, found: Detected, settings: Settings, rows: int) 
     taken = [row for row in sample if row["rule"] is None]
     bad = [row for row in sample if row["rule"] is not None]
     words = formats.describe(found.mapping)
+    whole = source.path.whole if isinstance(source.path, copies.Copy) else None
+    beginning = (
+        [f"no more than its first {source.bytes / 1e6:,.1f} MB were copied and read"]
+        if whole
+        else []
+    )
     return {
         "path": source.shown,
-        "source": str(source.path),
-        "bytes": source.bytes,
+        "source": copies.shown(source.path),
+        "bytes": whole or source.bytes,
         "mapping": found.mapping.to_json(),
         "words": words,
         "options": formats.options_of(found.mapping),
@@ -96,7 +106,11 @@ def _answer(source: SourceFile, found: Detected, settings: Settings, rows: int) 
         "sample": {"records": len(sample), "taken": len(taken), "quarantined": len(bad)},
         "rules": dict(Counter(row["rule"] for row in bad)),
         "first_bad": {row["rule"]: {"path": source.shown, **row} for row in reversed(bad)},
-        "notes": [note for note in found.notes if note != words] + _range(found.mapping, taken),
+        "notes": [
+            *beginning,
+            *(note for note in found.notes if note != words),
+            *_range(found.mapping, taken),
+        ],
     }
 
 

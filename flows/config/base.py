@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from mrl4rec.core import lazy
 from mrl4rec.core.choices import DataEngine, Device
 from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.core.masking import put_away
 from mrl4rec.core.storage import folder_name
 from mrl4rec.formats.options import ReadOptions
 
@@ -39,6 +40,8 @@ class Cli:
 
 
 READING = "how dumps are read"
+WithoutSecrets = AfterValidator(put_away)
+"""Of a field of files: what is stored and shown of it holds no password of an address."""
 
 
 class Config(BaseModel):

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from flows.config.base import READ_FIELDS, Cli, DataConfig
+from flows.config.base import READ_FIELDS, Cli, DataConfig, WithoutSecrets
 from flows.config.presets import DEFAULT_LEVELS
 from flows.config.run import RunConfig
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
-from mrl4rec.formats.sources import expand
+from mrl4rec.core.settings import Settings
+from mrl4rec.data import elsewhere
 from mrl4rec.serving.promotion.rules import Rules
 
 with lazy.imports():
@@ -52,8 +53,9 @@ class Recipe:
 class RetrainConfig(DataConfig):
     """One retraining of one data set. Raises UsageError where it cannot be run."""
 
-    dumps: Annotated[tuple[str, ...], Cli("PATH", repeat=True)] = Field(
-        description="files, folders or globs; dumps that were ingested before are skipped"
+    dumps: Annotated[tuple[str, ...], WithoutSecrets, Cli("PATH", repeat=True)] = Field(
+        description="files, folders or globs, also by URL (s3, http); dumps that were ingested "
+        "before are skipped"
     )
     methods: tuple[str, ...] = Field(
         (),
@@ -138,7 +140,7 @@ class RetrainConfig(DataConfig):
         left_out = {*NOT_OF_THE_RESULT, *unset}
         return {name: value for name, value in self.as_json().items() if name not in left_out}
 
-    def files(self) -> tuple[Path, ...]:
+    def files(self, settings: Settings) -> tuple[Path, ...]:
         """The dumps there are now, by name within each value given, none twice.
 
         A folder that is empty and a glob that matches nothing are no mistake here: the next dump
@@ -147,7 +149,7 @@ class RetrainConfig(DataConfig):
         found: dict[Path, None] = {}
         for dump in self.dumps:
             try:
-                found.update(dict.fromkeys(expand([dump])))
+                found.update(dict.fromkeys(elsewhere.expand([dump], settings)))
             except UsageError as error:
                 if error.what not in NOTHING_YET:
                     raise

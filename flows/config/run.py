@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from flows.config import presets
-from flows.config.base import READ_FIELDS, Cli, DataConfig, utc
+from flows.config.base import READ_FIELDS, Cli, DataConfig, WithoutSecrets, utc
 from flows.config.presets import DEFAULT_LEVELS, DEFAULT_METHODS
 from mrl4rec.core import lazy
 from mrl4rec.core.choices import Engine, Protocol, Strategy, Ties, check_seed
 from mrl4rec.core.errors import UsageError, nearest
+from mrl4rec.data import elsewhere
 
 with lazy.imports():
     from mrl4rec import models
@@ -57,8 +58,10 @@ class Cell:
 class SplitConfig(DataConfig):
     """Which dump, and how it is split. Raises UsageError where options contradict each other."""
 
-    source: Annotated[tuple[str, ...], Cli("PATH", repeat=True)] = Field(
-        (), description="files, folders or globs of the dump; unset: the catalogue's"
+    source: Annotated[tuple[str, ...], WithoutSecrets, Cli("PATH", repeat=True)] = Field(
+        (),
+        description="files, folders or globs of the dump, also by URL (s3, http); unset: the "
+        "catalogue's",
     )
     split: Strategy | None = Field(
         None,
@@ -93,7 +96,7 @@ class SplitConfig(DataConfig):
     def _check_split(self) -> Self:
         if self.split == "predefined" and not self.split_files and self.source:
             self._authors_folder_or_fail()
-        if self.split_files and not Path(self.split_files).is_dir():
+        if self.split_files and not _is_folder(self.split_files):
             raise UsageError("--split-files is not a folder", where=self.split_files)
         if (self.split == "since") != (self.since is not None):
             todo = "give --since TIME too" if self.since is None else "give --split since too"
@@ -113,8 +116,7 @@ class SplitConfig(DataConfig):
         return utc("--since", self.since)
 
     def _authors_folder_or_fail(self) -> None:
-        folder = Path(self.source[0])
-        if len(self.source) != 1 or not folder.is_dir():
+        if len(self.source) != 1 or not _is_folder(self.source[0]):
             raise UsageError(
                 "--split predefined needs the files that define it",
                 todo="give --split-files DIR with train.txt and test.txt",
@@ -284,12 +286,20 @@ def named_after(source: Sequence[str]) -> str | None:
     """
     if not source:
         return None
-    first = Path(source[0])
+    is_url = elsewhere.is_url(source[0])
+    text = elsewhere.path_of(source[0]) if is_url else source[0]
+    first = Path(text)
     several = len(source) > 1 or any(mark in first.name for mark in "*?[")
     place = (first.parent if several else first).absolute()
-    name = place.name if several or os.path.isdir(place) else place.name.split(".")[0]
+    is_folder = text.endswith("/") if is_url else os.path.isdir(place)
+    name = place.name if several or is_folder else place.name.split(".")[0]
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).lstrip("-_.")[:100]
     return name or "data"
+
+
+def _is_folder(place: str) -> bool:
+    """Whether it is a folder; of a URL that is seen when it is read."""
+    return elsewhere.is_url(place) or Path(place).is_dir()
 
 
 def with_dataset(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,8 +98,8 @@ def look(stages: Stages, ingest: Commit | None) -> Found:
     taken = _digests(stages, ingest) if ingest is not None else set()
     aside = set() if stages.asked.retry_set_aside else _set_aside(stages) - taken
     found, seen = Found(), set[str]()
-    limits = Unpacking.of(stages.settings)
-    for file in chain.from_iterable(digest(path, limits) for path in stages.asked.files()):
+    limits, files = Unpacking.of(stages.settings), stages.asked.files(stages.settings)
+    for file in chain.from_iterable(digest(path, limits) for path in files):
         if file.sha256 in seen:
             continue
         seen.add(file.sha256)

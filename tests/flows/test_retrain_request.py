@@ -13,6 +13,7 @@ from flows.config.base import READ_FIELDS
 from flows.config.retrain import NOTHING_YET, RetrainConfig
 from flows.retrain import retrain
 from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.settings import Settings
 from mrl4rec.formats.sources import expand
 from mrl4rec.serving.promotion.rules import Rules
 from tests.flows.parsed import parsed
@@ -91,9 +92,9 @@ def test_places_where_dumps_are_yet_to_land(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a")
     places = (str(tmp_path / "empty"), str(tmp_path / "*.gz"), str(tmp_path / "[ab].csv"),
               str(tmp_path / "a.csv"))  # fmt: skip
-    assert [path.name for path in asked(dumps=places).files()] == ["a.csv", "b.csv"]
+    assert [path.name for path in asked(dumps=places).files(Settings())] == ["a.csv", "b.csv"]
     with pytest.raises(UsageError, match=r"c\.csv"):
-        asked(dumps=(str(tmp_path / "c.csv"),)).files()
+        asked(dumps=(str(tmp_path / "c.csv"),)).files(Settings())
     # The words that tell the two apart are those of the library.
     for place, words in zip(places, NOTHING_YET, strict=False):
         with pytest.raises(Mrl4recError) as caught:

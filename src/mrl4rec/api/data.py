@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from mrl4rec.core.choices import OF_SEQUENCES, STRATEGIES, check_seed
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.settings import Settings
-from mrl4rec.data import catalog, downloads
+from mrl4rec.data import catalog, downloads, elsewhere
 from mrl4rec.data import sequences as ordered
 from mrl4rec.data.interactions import Interactions, of_table
 from mrl4rec.formats import reader
@@ -67,7 +67,7 @@ class Dataset:
         ordered: bool = False,
         **reading: str,
     ) -> Dataset:
-        """A frame, or a file in any form that `mrl4rec run` reads.
+        """A frame, or a file in any form that `mrl4rec run` reads, also by URL (s3, http).
 
         Columns that are not named are recognised by usual names. ``ordered`` says that a user's
         rows stand in their order, for sequences without times; that of a file of lists of items is
@@ -97,7 +97,7 @@ class Dataset:
                 f"several columns are named {twice!r}", todo="give each a name of its own"
             )
         try:
-            found = reader.read(data, options)
+            found = reader.read(_here(data) if isinstance(data, str) else data, options)
         except UsageError as error:
             if "--" not in (error.todo or ""):
                 raise
@@ -229,6 +229,16 @@ def _engine() -> Iterator[Any]:
         settings = Settings(warehouse=Path(folder), data_engine="duckdb")
         with open_engine(settings) as engine:
             yield engine
+
+
+def _here(place: str) -> str | Path:
+    """The file, or the copy of one that a URL names. Raises UsageError where it means several."""
+    if not elsewhere.is_url(place):
+        return place
+    files = elsewhere.expand([place], Settings())
+    if len(files) > 1:
+        raise UsageError(f"{len(files)} files are meant", where=place, todo="read them one by one")
+    return files[0]
 
 
 def _check(

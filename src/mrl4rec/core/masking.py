@@ -1,12 +1,14 @@
-"""Secrets that must not be read by others: taken out of what is logged, printed or sent."""
+"""Secrets that must not be read by others: taken out of what is logged, printed, sent or kept."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
+
+from mrl4rec.core.errors import UsageError
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -15,6 +17,14 @@ HIDDEN = "***"
 SHORTEST = 6
 """Characters from which on a secret is looked for by itself: a shorter one would hit words."""
 _USER_INFO = re.compile(r"(?<=://)([^\s/?#@:]*):[^\s/?#@]*(?=@)")
+_TOKEN = re.compile(r"(?<=://)[^\s/?#@:]+(?=@)")
+_PARAMETER = re.compile(
+    r"(?i)(?<=[?&])([^\s=&#]*(?:amz-|goog-|sig|token|key|secret|passw|pwd|auth|cred|policy|expires)"
+    r"[^\s=&#]*)=[^\s&#'\"]*(?<![:;,.)])"
+)
+"""What a presigned address holds, and what else its name calls a secret."""
+_whole: dict[str, str] = {}
+"""Addresses as they were given, by what is shown of them."""
 
 
 class WithSecrets(Protocol):
@@ -30,8 +40,39 @@ class WithSecrets(Protocol):
 
 
 def masked(address: str) -> str:
-    """The address, without the password in it."""
-    return _USER_INFO.sub(rf"\1:{HIDDEN}", address)
+    """The address, without the password in it and the secrets in its query."""
+    return _PARAMETER.sub(rf"\1={HIDDEN}", _USER_INFO.sub(rf"\1:{HIDDEN}", address))
+
+
+def put_away(addresses: Sequence[str]) -> tuple[str, ...]:
+    """The addresses without their secrets, which stay in the memory of this process alone: for
+    ``given``. What is no address of http is as it was.
+
+    Raises UsageError where two differ in their secrets alone.
+    """
+    found: dict[str, str] = {}
+    shown = []
+    for address in addresses:
+        is_web = address.lower().startswith(("http://", "https://"))
+        shown.append(_TOKEN.sub(HIDDEN, masked(address)) if is_web else address)
+        if found.setdefault(shown[-1], address) != address:
+            raise UsageError(
+                "two addresses differ in nothing but their secrets",
+                where=shown[-1],
+                todo="download one of them and name the file",
+            )
+    _whole.update((known, whole) for known, whole in found.items() if known != whole)
+    return tuple(shown)
+
+
+def given(shown: str) -> str:
+    """The address that ``put_away`` was given. Raises UsageError where it was another process."""
+    whole = _whole.get(shown, shown)
+    if HIDDEN in whole:
+        raise UsageError(
+            "the secrets of this address are kept nowhere", where=shown, todo="give it whole again"
+        )
+    return whole
 
 
 def scrub(text: str, settings: WithSecrets | None = None) -> str:
@@ -41,6 +82,8 @@ def scrub(text: str, settings: WithSecrets | None = None) -> str:
     found = {secret for secret in _secrets(settings) if len(secret) >= SHORTEST}
     for secret in sorted(found, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
+    for shown, whole in _whole.items():
+        text = text.replace(whole, shown)
     return masked(text)
 
 

@@ -47,16 +47,19 @@ TRIES = 16
 away for a minute."""
 
 
-def opened(url: str) -> UPath:
-    """The place of a URL ``s3://bucket/prefix``. Nothing is asked of the server."""
+def opened(url: str, tries: int = TRIES) -> UPath:
+    """The place of a URL ``s3://bucket/prefix``, each of whose requests is made so many times.
+    Nothing is asked of the server.
+    """
     _for_delta_rs()
     return UPath(
         url.rstrip("/"),
         use_listings_cache=False,
         config_kwargs={
-            "retries": {"mode": "standard", "max_attempts": TRIES},
+            "retries": {"mode": "standard", "max_attempts": tries},
             "connect_timeout": 10,
             "read_timeout": 60,
+            "signature_version": "s3v4",  # of presigned addresses too
         },
         client_kwargs={"region_name": _region()},
     )
@@ -76,6 +79,18 @@ def check_address(root: UPath) -> None:
 def check(root: UPath) -> None:
     """Raise UsageError where the bucket is not there or cannot be read."""
     where = str(root)
+    reach(where)
+    try:
+        with asking():
+            root.fs.call_s3("list_objects_v2", Bucket=root.drive, MaxKeys=1)
+    except OSError as error:
+        raise UsageError(
+            f"the warehouse cannot be read: {error}", where=where, todo=TODO
+        ) from error
+
+
+def reach(where: str) -> None:
+    """Raise UsageError where the extra is missing, or the server that is named does not answer."""
     try:
         s3fs.__version__  # noqa: B018 - a lazy module is imported where it is first asked
     except ImportError as error:
@@ -86,17 +101,8 @@ def check(root: UPath) -> None:
         ) from error
     if (refused := network.refused(_endpoint() or "", 5)) is not None:  # without the long patience
         raise UsageError(
-            f"the warehouse's server cannot be reached: {refused}",
-            where=str(_endpoint()),
-            todo=TODO,
+            f"the object store cannot be reached: {refused}", where=str(_endpoint()), todo=TODO
         )
-    try:
-        with _asked():
-            root.fs.call_s3("list_objects_v2", Bucket=root.drive, MaxKeys=1)
-    except OSError as error:
-        raise UsageError(
-            f"the warehouse cannot be read: {error}", where=where, todo=TODO
-        ) from error
 
 
 def check_writable(root: UPath) -> None:
@@ -129,7 +135,7 @@ def race(place: UPath) -> str | None:
 
 def clock_behind(root: UPath) -> float:
     """Seconds that the server's clock is behind this machine's; to the second. Raises OSError."""
-    with _asked():
+    with asking():
         answer = root.fs.call_s3("list_objects_v2", Bucket=root.drive, MaxKeys=1)
     said = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     return time.time() - said.timestamp()
@@ -162,7 +168,7 @@ def read(place: UPath) -> Found | None:
 
     for _ in range(TRIES):
         try:
-            with _asked():
+            with asking():
                 found: Found = asyn.sync(place.fs.loop, asked)
             return found
         except FileNotFoundError:
@@ -182,7 +188,7 @@ def put(place: UPath, content: bytes, tag: str | None) -> str | None:
     """
     condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
     try:
-        with _asked():
+        with asking():
             answer = place.fs.call_s3("put_object", **_named(place), Body=content, **condition)
     except FileNotFoundError:  # If-Match of what is gone
         return None
@@ -213,7 +219,7 @@ def _for_delta_rs() -> None:
 
 
 @contextmanager
-def _asked() -> Iterator[None]:
+def asking() -> Iterator[None]:
     """What botocore raises for a server that does not answer, as OSError; s3fs does the rest."""
     try:
         yield

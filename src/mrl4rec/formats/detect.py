@@ -9,6 +9,7 @@ from typing import Any
 
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError, UsageError, nearest
+from mrl4rec.formats.copies import shown
 from mrl4rec.formats.csv_sample import csv_sample, lists_or_triples
 from mrl4rec.formats.json_sample import json_sample, sessions_sample
 from mrl4rec.formats.mapping import (
@@ -79,16 +80,16 @@ def _parquet_sample(path: Path) -> Sample | None:
             # of fixed or any length, of small or large offsets
             lists = [field.name for field in schema if hasattr(field.type, "value_field")]
             if len(simple) > MOST_COLUMNS:
-                raise no_table(str(path), f"it has more than {MOST_COLUMNS:,} columns")
+                raise no_table(shown(path), f"it has more than {MOST_COLUMNS:,} columns")
             if not file.metadata.num_rows or not (simple or lists):
                 return None
             batch = next(file.iter_batches(MOST_ROWS, row_groups=[0], columns=simple))
-            sample = _table_sample(str(path), batch.select(simple))
+            sample = _table_sample(shown(path), batch.select(simple))
             return replace(sample, columns={name: [LIST] for name in lists} | sample.columns)
     except (pa.ArrowException, OSError, ValueError, StopIteration) as error:
         todo = "fetch or copy it again; nothing was taken in"
         what = f"the Parquet file is damaged ({error})"
-        raise Mrl4recError(what, where=str(path), todo=todo) from error
+        raise Mrl4recError(what, where=shown(path), todo=todo) from error
 
 
 def _table_sample(where: str, table: pa.Table | pa.RecordBatch) -> Sample:

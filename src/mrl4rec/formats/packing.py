@@ -18,6 +18,7 @@ from typing import IO, Any, Literal
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
+from mrl4rec.formats.copies import shown
 
 with lazy.imports():
     import pyarrow as pa
@@ -74,7 +75,7 @@ class Unpacking:
             raise Mrl4recError(
                 f"the file unpacks to more than {said} ({done / 1e6:,.0f} MB of "
                 f"{size / 1e6:,.1f} MB so far): no dump packs so well",
-                where=str(path),
+                where=shown(path),
                 todo=f"if it is a dump, allow it: set MRL4REC_MAX_UNPACKED_{name}; "
                 "nothing was taken in",
             )
@@ -100,13 +101,13 @@ def unpacked(
     with opened(path, member) as stream:
         kind = _by_magic(stream.read(8))
         stream.seek(0)
-        raw = _unpack(stream, kind, str(path) if member is None else f"{path}/{member}")
+        raw = _unpack(stream, kind, shown(path) if member is None else f"{shown(path)}/{member}")
         is_packed = member is not None or kind not in ("plain", "parquet", "zip")
         yield from (limits or Unpacking()).bounded(raw, path) if is_packed else raw
 
 
-def _unpack(stream: Any, kind: Packing, shown: str) -> Iterator[bytes]:
-    with _damage(kind, shown):
+def _unpack(stream: Any, kind: Packing, where: str) -> Iterator[bytes]:
+    with _damage(kind, where):
         if kind in ("bz2", "xz"):
             yield from _streams(stream, kind)
             return
@@ -138,7 +139,7 @@ def _streams(stream: IO[bytes], kind: Packing) -> Iterator[bytes]:
 
 
 @contextmanager
-def _damage(kind: Packing, shown: str) -> Iterator[None]:
+def _damage(kind: Packing, where: str) -> Iterator[None]:
     """Failures of unpacking as Mrl4recError."""
     try:
         yield
@@ -150,14 +151,14 @@ def _damage(kind: Packing, shown: str) -> Iterator[None]:
         if said.startswith(_TAIL):
             what = f"bytes that are no {name} follow the end of the {name} stream"
             todo = "fetch or copy it again; if what is before them is whole, unpack that: " + (
-                f"{name} -dc {shlex.quote(shown)} > reviews.txt; nothing was taken in"
+                f"{name} -dc {shlex.quote(where)} > reviews.txt; nothing was taken in"
             )
         elif isinstance(error, EOFError) or "runcated" in said:
             what = f"the {name} file is cut off"
         else:
             known = "is damaged" if not isinstance(error, RuntimeError) else "cannot be unpacked"
             what = f"the {name} file {known} ({said})"
-        raise Mrl4recError(what, where=shown, todo=todo) from error
+        raise Mrl4recError(what, where=where, todo=todo) from error
 
 
 @contextmanager
@@ -167,19 +168,19 @@ def opened(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
         with path.open("rb") as stream:
             yield stream
     else:
-        with open_zip(path) as archive, _damage("zip", f"{path}/{member}"):
+        with open_zip(path) as archive, _damage("zip", f"{shown(path)}/{member}"):
             yield archive.open(member)
 
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """The archive. Raises Mrl4recError where its directory is damaged or longer than 4 MiB."""
-    with path.open("rb") as stream, _damage("zip", str(path)):
+    with path.open("rb") as stream, _damage("zip", shown(path)):
         stream.seek(max(path.stat().st_size - (1 << 16) - 22, 0))
         _, found, end = stream.read().rpartition(b"PK\x05\x06")
         if found and int.from_bytes(end[8:12], "little") > MOST_DIRECTORY:
             todo = "unpack it, and name the folder"
             what = "the archive's directory is longer than 4 MiB"
-            raise Mrl4recError(what, where=str(path), todo=todo)
+            raise Mrl4recError(what, where=shown(path), todo=todo)
         with zipfile.ZipFile(stream) as archive:
             yield archive

@@ -69,7 +69,8 @@ def read(
 
 def _inputs(data: Any, options: ReadOptions | None) -> tuple[list[Input], Detected]:
     if isinstance(data, str | Path):
-        sources = digest(Path(data).expanduser())
+        path = Path(data) if isinstance(data, str) else data
+        sources = digest(path.expanduser())
         found = [detect(source, options) for source in sources]
         pairs = enumerate(zip(sources, found, strict=True))
         return [Input(source, f.mapping, number) for number, (source, f) in pairs], found[0]

@@ -6,11 +6,12 @@ import glob
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.formats.copies import shown
 from mrl4rec.formats.packing import BLOCK, Unpacking, open_zip, opened, packing_of
 
 MOST_MEMBERS = 1000
@@ -31,8 +32,14 @@ class SourceFile:
 
     @property
     def shown(self) -> str:
-        """The name in messages and tables."""
-        return str(self.path) if self.member is None else f"{self.path}/{self.member}"
+        """The name in messages and tables; of a copy, the address of what it was copied from."""
+        name = shown(self.path)
+        return name if self.member is None else f"{name}/{self.member}"
+
+    @property
+    def place(self) -> str:
+        """The same name, from wherever it is read."""
+        return replace(self, path=self.path.absolute()).shown
 
     def changed(self) -> bool:
         """Whether the file is no longer the one that was digested."""
@@ -84,11 +91,15 @@ def _files(path: Path) -> list[Path]:
 
 
 def _folder(folder: Path) -> list[Path]:
-    either = [(folder / name, folder / f"{name}.gz") for name in AUTHOR_FILES]
-    author = [path for pair in either for path in list(filter(Path.is_file, pair))[:1]]
-    if len(author) == len(AUTHOR_FILES):
-        return author
-    return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    return [folder / name for name in meant(p.name for p in folder.iterdir() if p.is_file())]
+
+
+def meant(names: Iterable[str]) -> list[str]:
+    """Of the names of a folder's files those that the folder stands for, in their order."""
+    there = sorted(name for name in names if not name.startswith("."))
+    either = [(name, f"{name}.gz") for name in AUTHOR_FILES]
+    author = [name for pair in either for name in [name for name in pair if name in there][:1]]
+    return author if len(author) == len(AUTHOR_FILES) else there
 
 
 def _hits(pattern: str) -> Iterator[Path]:
@@ -123,8 +134,8 @@ def digest(path: Path, limits: Unpacking | None = None) -> list[SourceFile]:
     unpacks to more than ``limits``, or holds no file.
     """
     if path.exists() and not path.is_file():
-        raise UsageError("not a regular file", where=str(path), todo="name the dump's own file")
-    _check_name(str(path))
+        raise UsageError("not a regular file", where=shown(path), todo="name the dump's own file")
+    _check_name(shown(path))
     with _readable(path):
         stamp = _stamp(path)
         if packing_of(path) == "zip":
@@ -181,7 +192,7 @@ def _check_archive(path: Path, names: Sequence[str]) -> None:
         what = "holds two files of one name" if names else "holds no file"
     if what is not None:
         todo = "unpack it, and name the folder"
-        raise UsageError(f"the archive {what}", where=str(path), todo=todo)
+        raise UsageError(f"the archive {what}", where=shown(path), todo=todo)
 
 
 def _check_name(name: str) -> None:

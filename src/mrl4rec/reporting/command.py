@@ -70,7 +70,7 @@ def _data(settings: Settings, context: Context, relative: bool) -> list[str]:
             path = str(source["path"])
             if brought in Path(path).absolute().parents:
                 continue  # the catalogue's own, brought by the name of the data set
-            words += ["--source", os.path.relpath(path) if relative else path]
+            words += ["--source", os.path.relpath(path) if relative and "://" not in path else path]
     core = context.core.summary if context.core else {}
     if core.get("k") is not None:
         words += ["--kcore", str(core["k"])]
