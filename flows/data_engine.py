@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.transforms.engine import is_remote
 
 with lazy.imports():
     from mrl4rec.transforms import spark_session
@@ -41,8 +41,6 @@ def decide(settings: Settings, *, deployed: bool) -> tuple[EngineName, str]:
         return "spark", "MRL4REC_SPARK_MASTER"
     if not deployed:
         return "duckdb", "Spark where --data-engine or MRL4REC_SPARK_MASTER says so"
-    if not isinstance(settings.warehouse, Path):
-        return "duckdb", "the warehouse lies in an object store, where Spark does not write yet"
     missing = lacking(settings)
     if missing is not None:
         return "duckdb", f"a deployment would run on Spark; {missing.what}"
@@ -58,7 +56,8 @@ def lacking(settings: Settings) -> Mrl4recError | None:
     """What Spark needs and is not there, as the error that it would raise."""
     try:
         spark_session.require()
-        spark_session.delta_jars(settings)
+        if not is_remote(settings):
+            spark_session.delta_jars(settings)
     except Mrl4recError as error:
         return error
     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 SCHEME = "s3://"
 RACERS = 16
 """Writers of one object in ``race``."""
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""They belong together."""
+SERVER = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+HAS_KEYS = any(name in os.environ for name in KEYS)
+"""Whether this process was started with keys."""
 TODO = "see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL"
 FOR_DELTA_RS = {
     "max_retries": "100",
@@ -148,6 +153,16 @@ def arrow(uri: str) -> tuple[FileSystem, str]:
     again = fs.AwsStandardS3RetryStrategy(max_attempts=TRIES)
     system = fs.S3FileSystem(region=_region(), retry_strategy=again, **server)
     return system, uri.removeprefix(SCHEME)
+
+
+def access() -> dict[str, str]:
+    """The variables by which this process reaches the store, for one on another machine."""
+    return {name: os.environ[name] for name in (*KEYS, *SERVER) if name in os.environ}
+
+
+def take(access: Mapping[str, str]) -> None:
+    """Reach the store as another process does, but by the keys that this one was started with."""
+    os.environ.update((n, v) for n, v in access.items() if not (HAS_KEYS and n in KEYS))
 
 
 class Found(NamedTuple):

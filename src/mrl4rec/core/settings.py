@@ -66,7 +66,32 @@ class Settings(BaseSettings):
         None,
         description="local[N], spark://host:port, k8s://…; unset: local[*] where Spark runs",
     )
-    spark_memory: str = Field("3g", description="memory of the Spark driver (and of each executor)")
+    spark_memory: str = Field("3g", description="memory of the Spark driver")
+    spark_python: str | None = Field(
+        None,
+        description="Python of the executors, a path on their machines or inside the archive; "
+        "unset: the archive's bin/python, else the one that runs here",
+    )
+    spark_archive: str | None = Field(
+        None,
+        description="packed Python environment (tar.gz or zip, its bin at the top) that the "
+        "executors unpack",
+    )
+    spark_driver_host: str | None = Field(
+        None, description="name or address by which executors reach this machine"
+    )
+    spark_driver_bind: str | None = Field(
+        None, description="address that the driver listens on; unset: as SPARK_LOCAL_IP says"
+    )
+    spark_executor_memory: str | None = Field(
+        None, description="memory of each executor; unset: as the driver's"
+    )
+    spark_executor_cores: int | None = Field(
+        None, ge=1, description="cores of each executor; unset: as the master gives them"
+    )
+    spark_executors: int | None = Field(
+        None, ge=1, description="most executors at once; unset: as the master gives them"
+    )
     spark_java_options: str = Field("", description="more options of the driver's JVM")
     shuffle_partitions: int = Field(8, ge=1, description="partitions of a Spark shuffle")
     max_unpacked_gb: float = Field(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
     from pyarrow.compute import Expression
     from pyarrow.dataset import Dataset
+    from pyarrow.fs import FileSystem
 
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """What a data set or a table may be called: never a path that leads out of the warehouse."""
@@ -145,6 +146,11 @@ class Storage:
         """What DuckDB holds on disk for want of memory: a folder a process, while it runs."""
         return self.here / ".spill"
 
+    @property
+    def spark_dir(self) -> AnyPath:
+        """What the executors of a cluster share, each run's in a folder of its own."""
+        return self.root / ".spark"
+
     def export_dir(self, name: str) -> Path:
         """An exported model."""
         return self.here / "export" / name
@@ -258,14 +264,15 @@ def dataset_of(delta: DeltaTable) -> Dataset:
     Through delta-rs' own file system these threads run Python; one of them that is late when the
     process ends takes it down by SIGABRT, and what was done looks as if it had failed.
     """
-    # as in open_table: what loads settings must not load Arrow
+    system, folder = file_system(delta.table_uri.rstrip("/"))
+    return delta.to_pyarrow_dataset(filesystem=fs.SubTreeFileSystem(folder, system))
 
-    uri = delta.table_uri
+
+def file_system(uri: str) -> tuple[FileSystem, str]:
+    """Arrow's file system for an address of the warehouse, and the path in it."""
     if uri.startswith(object_store.SCHEME):
-        system, path = object_store.arrow(uri.rstrip("/"))
-    else:
-        system, path = fs.LocalFileSystem(), unquote(urlparse(uri).path)
-    return delta.to_pyarrow_dataset(filesystem=fs.SubTreeFileSystem(path, system))
+        return object_store.arrow(uri)
+    return fs.LocalFileSystem(), unquote(urlparse(uri).path) if "://" in uri else uri
 
 
 def write_parquet(path: AnyPath, table: pa.Table, compression: str = "snappy") -> None:

@@ -101,7 +101,7 @@ def _rows(given: Input) -> Iterator[Rows]:
     first = 0
     try:
         batches = (
-            pq.ParquetFile(given.source.path).iter_batches(TABLE_ROWS)
+            pq.ParquetFile(given.source.path.open("rb")).iter_batches(TABLE_ROWS)
             if given.table is None
             else given.table.to_batches(TABLE_ROWS)
         )

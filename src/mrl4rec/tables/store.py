@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
 
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.core.stage import METADATA, LostRace, properties
+from mrl4rec.core.stage import METADATA, LostRace, log_entries, properties
 from mrl4rec.core.storage import open_table, table_at, table_options
 from mrl4rec.tables.table import DELTA_PROPERTIES, Table
 
 ATTEMPTS = 10
+ATTEMPT = "attempt"
+"""In a commit's information: which of all attempts made it."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A Parquet file in a table's folder."""
+
+    path: str
+    """From the folder."""
+    bytes: int
+    rows: int
+    stats: str = ""
+    """As Delta's log has them."""
 
 
 def commit_rows(uri: str, table: Table, rows: pa.Table, metadata: str | None = None) -> int:
@@ -91,4 +110,33 @@ def append_rows(uri: str, rows: pa.Table, metadata: str, base: int) -> int:
         write_deltalake(delta, rows, mode="append", schema_mode="merge", commit_properties=commit)
     except CommitFailedError as error:
         raise LostRace(uri) from error
+    return base + 1
+
+
+def commit_files(
+    uri: str, schema: pa.Schema, files: Sequence[DataFile], mode: Literal["append", "overwrite"],
+    metadata: str, base: int,
+) -> int:  # fmt: skip
+    """Make files that lie in the table's folder part of it, or with ``overwrite`` all of it, in one
+    commit against exactly the version ``base``; the version it made.
+
+    No files make a commit too. Raises LostRace where another commit came in between, Mrl4recError
+    where the table lacks a column of what is appended.
+    """
+    delta = table_at(uri, version=base)
+    lacking = set(schema.names) - {field.name for field in delta.schema().fields}
+    if mode == "append" and lacking:
+        raise Mrl4recError(f"the table has no column {', '.join(sorted(lacking))}", where=uri)
+    now = int(time.time() * 1000)
+    added: list[AddAction | RemoveAction] = [
+        AddAction(file.path, file.bytes, {}, now, True, file.stats) for file in files
+    ]
+    attempt = uuid.uuid4().hex
+    told = CommitProperties({METADATA: metadata, ATTEMPT: attempt}, max_commit_retries=0)
+    try:
+        delta.create_write_transaction(added, mode, schema, commit_properties=told)
+    except CommitFailedError as error:
+        # A request that was carried out, and whose answer was lost, was made again and refused.
+        if not any(entry.get(ATTEMPT) == attempt for entry in log_entries(uri)):
+            raise LostRace(uri) from error
     return base + 1

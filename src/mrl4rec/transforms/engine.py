@@ -90,23 +90,23 @@ def declared(table: Table, sql: str, order: str, timestamp: str) -> str:
 
 def check_reach(settings: Settings) -> None:
     """Raise UsageError where Spark's executors would not write where the warehouse is."""
-    if resolve(settings) != "spark":
+    place = settings.warehouse
+    if resolve(settings) != "spark" or not is_remote(settings):
         return
-    master, place = settings.spark_master or "local[*]", settings.warehouse
-    if not isinstance(place, Path):
+    if isinstance(place, Path) and not settings.warehouse_shared:
         raise UsageError(
-            "Spark does not write to an object store yet; DuckDB does",
-            where=str(place),
-            todo="set MRL4REC_DATA_ENGINE=duckdb, or name a folder as the warehouse",
-        )
-    if not master.startswith("local") and not settings.warehouse_shared:
-        raise UsageError(
-            f"the executors of {master} may not see this folder: each would write to a disk of its "
-            "own, and the table's files would be lost",
+            f"the executors of {settings.spark_master} may not see this folder: each would write "
+            "to a disk of its own, and the table's files would be lost",
             where=str(place.absolute()),
-            todo="where every machine has it at this path, set MRL4REC_WAREHOUSE_SHARED=true; else "
-            "use DuckDB, or a Spark of this machine (MRL4REC_SPARK_MASTER=local[*])",
+            todo="name a warehouse in an object store (s3://bucket/prefix); where every machine "
+            "has the folder at this path, set MRL4REC_WAREHOUSE_SHARED=true; else use DuckDB, or "
+            "a Spark of this machine (MRL4REC_SPARK_MASTER=local[*])",
         )
+
+
+def is_remote(settings: Settings) -> bool:
+    """Whether Spark's executors are, or may be, on other machines."""
+    return not (settings.spark_master or "local").startswith("local")
 
 
 def resolve(settings: Settings) -> EngineName:

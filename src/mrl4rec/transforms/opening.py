@@ -9,7 +9,7 @@ from mrl4rec.core.settings import Settings
 from mrl4rec.transforms.engine import Engine, check_reach, resolve
 
 with lazy.imports():
-    from mrl4rec.transforms import duckdb_engine, spark_engine
+    from mrl4rec.transforms import duckdb_engine, spark_opening
 
 
 def open_engine(settings: Settings) -> AbstractContextManager[Engine]:
@@ -21,4 +21,4 @@ def open_engine(settings: Settings) -> AbstractContextManager[Engine]:
     if resolve(settings) == "duckdb":
         return duckdb_engine.opened(settings)
     check_reach(settings)
-    return spark_engine.opened(settings)
+    return spark_opening.opened(settings)

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import takewhile
+from typing import TypeVar
 
 import pyarrow as pa
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # what every Spark reader knows it by
+from pyspark.sql.pandas.types import from_arrow_schema
 
-from mrl4rec.core import stage
-from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.core.settings import Settings
+from mrl4rec.core import object_store, stage
 from mrl4rec.core.storage import table_at
 from mrl4rec.formats.decode import ASIDE, Decoder, Input, blocks, can_split
 from mrl4rec.tables.table import Table
-from mrl4rec.transforms import spark_session
-from mrl4rec.transforms.engine import TYPES, EngineName, Mode, declared
+from mrl4rec.transforms.engine import EngineName, Mode, declared
 
 PART_BYTES = 64 << 20
 """Bytes of a file that one task decodes."""
+LINE_BYTES = 100
+"""Of a record in a dump, about."""
+T = TypeVar("T")
 
 
 class Spark:
@@ -37,6 +34,8 @@ class Spark:
     def __init__(self, session: SparkSession) -> None:
         self._spark = session
         self._checkpoints: dict[str, DataFrame] = {}
+        self.copies: dict[str, str] = {}
+        """The path of each dump that executors read a copy of, by the copy's address."""
 
     def hash(self, *columns: str) -> str:
         return f"xxhash64({', '.join(columns)})"
@@ -55,18 +54,11 @@ class Spark:
 
     def decode(self, name: str, inputs: Sequence[Input], as_of: datetime) -> None:
         """A task decodes a stretch of a plain file, else a whole file."""
-        parts = [part for given in inputs for part in _parts(given)]
-
-        def decode_parts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for batch in batches:
-                for n in batch.column(0).to_pylist():
-                    yield from _decoded(parts[n], as_of)
-
-        # Later queries run as many tasks as there are partitions here.
-        tasks = min(len(parts), 4 * self._spark.sparkContext.defaultParallelism)
-        numbers = self._spark.range(0, len(parts), 1, max(tasks, 1))
-        schema = ", ".join(f"{column.name} {TYPES[column.type]}" for column in ASIDE)
-        frame = self._kept(name, numbers.mapInArrow(decode_parts, schema))
+        parts = self._reached([part for given in inputs for part in _parts(given)])
+        rows = sum(given.source.bytes for given in inputs) // LINE_BYTES
+        frame = self._kept(
+            name, self._mapped(parts, lambda part: _decoded(part, as_of), ASIDE, rows)
+        )
         is_good = F.col("record").isNull()
         frame.where(is_good).drop("rule", "detail", "record").createOrReplaceTempView(name)
         frame.where(~is_good).createOrReplaceTempView(f"{name}_aside")
@@ -114,6 +106,32 @@ class Spark:
         """Let go of what was materialised."""
         self.drop(*self._checkpoints)
 
+    def _reached(self, parts: list[Input]) -> list[Input]:
+        """The parts, of files that executors can open."""
+        return parts
+
+    def _mapped(
+        self, parts: Sequence[T], rows_of: Callable[[T], Iterator[pa.RecordBatch]],
+        schema: pa.Schema, rows: int,
+    ) -> DataFrame:  # fmt: skip
+        """What executors make of the parts; ``rows``: about so many."""
+        access = object_store.access()
+
+        def of_numbers(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            object_store.take(access)
+            for batch in batches:
+                for number in batch.column(0).to_pylist():
+                    yield from rows_of(parts[number // width])
+
+        # Later queries run as many tasks as there are partitions here.
+        tasks = min(len(parts), 4 * self._spark.sparkContext.defaultParallelism)
+        # Spark takes it that there are as many rows as numbers: it would send millions of rows to
+        # every executor, were there only one for each part.
+        width = max(rows // max(len(parts), 1), 1)
+        numbers = self._spark.range(0, len(parts) * width, 1, max(tasks, 1))
+        chosen = numbers.where(f"id % {width} = 0")
+        return chosen.mapInArrow(of_numbers, from_arrow_schema(schema))
+
     def _kept(self, name: str, frame: DataFrame) -> DataFrame:
         """The frame's rows, computed once, under the name in place of those it had before."""
         kept = frame.localCheckpoint()
@@ -126,39 +144,6 @@ class Spark:
 def _unpersist(checkpoint: DataFrame) -> None:
     # DataFrame.unpersist only knows cached frames, not a local checkpoint's blocks.
     checkpoint._jdf.queryExecution().analyzed().collectLeaves().head().rdd().unpersist(False)  # type: ignore[attr-defined]
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator[Spark]:
-    """An engine of its own on the process's session, which stays."""
-    engine = Spark(spark_session.session(settings).newSession())
-    try:
-        yield engine
-    except (PySparkException, Py4JJavaError) as error:
-        if os.strerror(errno.ENOSPC) in str(error):
-            raise Mrl4recError(
-                "the disk is full; the tables are as they were before",
-                where=f"{settings.warehouse.absolute()}, or where Spark spills (SPARK_LOCAL_DIRS)",
-                todo="make room and run the same command again; what is finished is kept",
-            ) from error
-        raise Mrl4recError(
-            f"Spark failed: {_cause(error)}",
-            where=settings.spark_master or "local[*]",
-            todo="see the cause; the tables are as they were before",
-        ) from error
-    finally:
-        engine.close()
-
-
-def _cause(error: Exception) -> str:
-    """What an executor raised, where it raised one of our own errors; else what names the error."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    ours = next((n for n, line in enumerate(lines) if "mrl4rec.core.errors." in line), None)
-    if ours is None:
-        named = [line.lstrip(": ") for line in lines if "Exception" in line or line[0] == "["]
-        return (named or lines or [type(error).__name__])[0][:500]
-    more = takewhile(lambda line: line.startswith(("where:", "what to do:")), lines[ours + 1 :])
-    return "\n  ".join([lines[ours].partition(": ")[2], *more])
 
 
 def _parts(given: Input) -> list[Input]:

@@ -17,6 +17,8 @@ from mrl4rec.core import errors, home, lazy
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.tables.table import DELTA_PROPERTIES
+from mrl4rec.transforms import spark_workers
+from mrl4rec.transforms.engine import is_remote
 
 with lazy.imports():
     import pyspark.sql
@@ -38,6 +40,8 @@ DELTA_JARS = ("delta-spark_", "delta-storage-", "delta-kernel-api-", "delta-kern
               "delta-kernel-unitycatalog-")  # fmt: skip
 # What Delta depends on is in Spark already (about 90 MB): only the group io.delta is fetched.
 OTHER_GROUPS = "[^i]*:*,i[^o]*:*,io.[^d]*:*"
+ARCHIVE = "environment"
+"""Where executors unpack theirs, in their working folder."""
 START = "from pyspark import SparkContext; SparkContext('local[1]').stop()"
 
 
@@ -128,22 +132,31 @@ def session(settings: Settings) -> SparkSession:
     if pyspark.SparkContext._active_spark_context is not None:
         return pyspark.sql.SparkSession.builder.getOrCreate()
     require()
-    jars = delta_jars(settings)
+    remote = is_remote(settings)
+    jars = [] if remote else delta_jars(settings)  # executors write the tables without them
     own = Path(str(pyspark.__file__)).parent
     if (own / "bin" / "spark-submit").exists():  # a Spark of another version may be installed
         os.environ["SPARK_HOME"] = str(own)
-    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    master = settings.spark_master or "local[*]"
-    if master.startswith("local"):
+    os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ["PYSPARK_PYTHON"] = _executors_python(settings) if remote else sys.executable
+    if not remote:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     if os.environ.get("LC_ALL") in ("C", "POSIX"):  # Java could name no file beyond ASCII
         os.environ["LC_ALL"] = "C.UTF-8"
-    configuration = _configuration(settings, jars, local=master.startswith("local"))
+    configuration = _configuration(settings, jars, local=not remote)
     builder: pyspark.sql.SparkSession.Builder = pyspark.sql.SparkSession.builder
+    master = settings.spark_master or "local[*]"
     try:
-        return builder.appName("mrl4rec").master(master).config(map=configuration).getOrCreate()
+        made = builder.appName("mrl4rec").master(master).config(map=configuration).getOrCreate()
     except Exception as error:  # of Java, of the gateway, of the system
         raise _not_started(error) from error
+    if remote:
+        try:
+            spark_workers.await_executor(made.sparkContext, master)
+        except BaseException:
+            stop()
+            raise
+    return made
 
 
 def _not_started(error: Exception) -> Mrl4recError:
@@ -176,6 +189,28 @@ def stop() -> None:
         pyspark.SparkContext._gateway = pyspark.SparkContext._jvm = None
 
 
+def _executors_python(settings: Settings) -> str:
+    inside = f"{ARCHIVE}/bin/python" if settings.spark_archive else sys.executable
+    return settings.spark_python or inside
+
+
+def _of_cluster(settings: Settings) -> dict[str, Any]:
+    """What only a master of other machines is told."""
+    cores = settings.spark_executor_cores or (1 if settings.spark_executors else None)
+    most = settings.spark_executors and settings.spark_executors * (cores or 1)
+    archive = settings.spark_archive and f"{settings.spark_archive}#{ARCHIVE}"
+    told = {
+        "spark.executor.memory": settings.spark_executor_memory or settings.spark_memory,
+        "spark.executor.cores": cores,
+        "spark.executor.instances": settings.spark_executors,  # of Kubernetes
+        "spark.cores.max": most,  # of a standalone master
+        "spark.driver.host": settings.spark_driver_host,
+        "spark.driver.bindAddress": settings.spark_driver_bind,
+        "spark.archives": archive,
+    }
+    return {name: str(value) for name, value in told.items() if value is not None}
+
+
 def _configuration(settings: Settings, jars: list[str], local: bool) -> dict[str, Any]:
     # A local JVM mostly ends before its second compiler has paid for itself.
     short = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC " if local else ""
@@ -184,23 +219,28 @@ def _configuration(settings: Settings, jars: list[str], local: bool) -> dict[str
         native.mkdir(parents=True, exist_ok=True)
         short += f"-Djava.io.tmpdir={native} "
     return {
-        "spark.jars": ",".join(jars),
+        **(_of_delta(jars) if local else _of_cluster(settings)),
         "spark.hadoop.fs.defaultFS": "file:///",  # whatever HADOOP_CONF_DIR says
-        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.driver.memory": settings.spark_memory,
-        "spark.executor.memory": settings.spark_memory,
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
         "spark.sql.session.timeZone": "UTC",  # the same dump gives the same table anywhere
         "spark.sql.ansi.enabled": "true",
-        "spark.databricks.delta.snapshotPartitions": "2",  # 50 by default: 8 s of a small write
-        # A run without rows has versions of its own too: gates judge them.
-        "spark.databricks.delta.skipRecordingEmptyCommits": "false",
-        # delta-rs reads neither deletion vectors nor column mapping.
-        **{f"{DEFAULTS}.{name.removeprefix('delta.')}": v for name, v in DELTA_PROPERTIES.items()},
         "spark.ui.showConsoleProgress": "true" if sys.stderr.isatty() else "false",
         "spark.driver.extraJavaOptions": (
             f"-Dlog4j.configurationFile={LOGGING.as_uri()} {short}{settings.spark_java_options}"
         ),
         **(LOOPBACK if local else {}),
+    }
+
+
+def _of_delta(jars: list[str]) -> dict[str, Any]:
+    return {
+        "spark.jars": ",".join(jars),
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.databricks.delta.snapshotPartitions": "2",  # 50 by default: 8 s of a small write
+        # A run without rows has versions of its own too: gates judge them.
+        "spark.databricks.delta.skipRecordingEmptyCommits": "false",
+        # delta-rs reads neither deletion vectors nor column mapping.
+        **{f"{DEFAULTS}.{name.removeprefix('delta.')}": v for name, v in DELTA_PROPERTIES.items()},
     }
