@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -225,6 +226,8 @@ def _pins() -> dict[str, str]:
 
 
 def _device() -> Finding:
+    if find_spec("torch") is None:  # the image of the data stages
+        return Finding(True, "torch is not installed: this machine trains nothing")
     if torch.cuda.is_available():
         return Finding(True, f"training on {torch.cuda.get_device_name()}")
     return Finding(True, f"training on the CPU, {os.cpu_count()} cores (no GPU was found)")
