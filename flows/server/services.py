@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -22,22 +22,49 @@ log = logging.getLogger("mrl4rec")
 
 HOST = "127.0.0.1"
 STARTUP_SECONDS = 180
+LEAST_SECONDS = 5.0
+"""A service that ends sooner will not stay when it is started again."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
 class Service:
-    """One process of the stack."""
+    """One process of the stack, and how it is started."""
 
     name: str
-    process: subprocess.Popen[bytes]
+    command: Sequence[str]
+    environment: Mapping[str, str]
     log: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+    began: float = field(init=False)
+
+    def begin(self) -> None:
+        """Start it; it leads a process group of its own, and what it says goes to its log."""
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                self.command, stdout=out, stderr=subprocess.STDOUT, env=dict(self.environment),
+                start_new_session=True,
+            )  # fmt: skip
+        self.began = time.monotonic()
+        log.info("starting %s (process %d, log %s)", self.name, self.process.pid, self.log)
 
     def fail(self, why: str) -> Mrl4recError:
         """The error to raise when this service did not come up or ended."""
         tail = "\n".join(self.log.read_text(errors="replace").strip().splitlines()[-8:])
         return Mrl4recError(f"{self.name} {why}:\n{tail}", where=str(self.log),
                             todo="`mrl4rec doctor` says what is missing")  # fmt: skip
+
+    def end(self) -> None:
+        """End the process and what it started."""
+        for sign, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+            try:
+                os.killpg(self.process.pid, sign)
+                self.process.wait(patience)
+            except ProcessLookupError:
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        log.info("ended %s", self.name)
 
 
 def free_port(wanted: int) -> int:
@@ -57,14 +84,11 @@ def start(
     stack: ExitStack, name: str, command: Sequence[str], environment: Mapping[str, str], logs: Path
 ) -> Service:
     """Start a process that is ended when the stack is closed."""
-    path = logs / f"{name}.log"
-    out = stack.enter_context(path.open("wb"))
-    process = subprocess.Popen(
-        command, stdout=out, stderr=subprocess.STDOUT, env=dict(environment), start_new_session=True
-    )
-    stack.callback(_end, name, process)
-    log.info("starting %s (process %d, log %s)", name, process.pid, path)
-    return Service(name, process, path)
+    service = Service(name, command, environment, logs / f"{name}.log")
+    service.log.write_bytes(b"")
+    service.begin()
+    stack.callback(service.end)
+    return service
 
 
 def tell_to_end(services: Sequence[Service]) -> None:
@@ -72,19 +96,6 @@ def tell_to_end(services: Sequence[Service]) -> None:
     for service in services:
         with suppress(ProcessLookupError):
             os.killpg(service.process.pid, signal.SIGTERM)
-
-
-def _end(name: str, process: subprocess.Popen[bytes]) -> None:
-    """End the process and what it started: it leads a process group of its own."""
-    for sign, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
-        try:
-            os.killpg(process.pid, sign)
-            process.wait(patience)
-        except ProcessLookupError:
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    log.info("ended %s", name)
 
 
 def get(url: str, data: bytes | None = None) -> bytes | None:
@@ -121,6 +132,20 @@ def watch(services: Sequence[Service]) -> None:
         for service in services:
             if service.process.poll() is not None:
                 raise service.fail(f"ended by itself, code {service.process.returncode}")
+        time.sleep(0.5)
+
+
+def keep_running(services: Sequence[Service]) -> None:
+    """For ever: start again what ends by itself. Raises Mrl4recError for one that does not stay."""
+    while True:
+        for service in services:
+            code = service.process.poll()
+            if code is None:
+                continue
+            if time.monotonic() - service.began < LEAST_SECONDS:
+                raise service.fail(f"ended at once, code {code}")
+            log.warning("%s ended by itself, code %d; it is started again", service.name, code)
+            service.begin()
         time.sleep(0.5)
 
 

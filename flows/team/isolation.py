@@ -25,7 +25,10 @@ def isolated(command: Sequence[str], folder: Path) -> list[str]:
 
     Raises UsageError where the system makes none.
     """
-    places = [place for place in hidden(folder) if place.is_dir()]
+    places: list[Path] = []
+    for place in sorted(filter(Path.is_dir, hidden(folder))):
+        if not any(place.is_relative_to(other) for other in places):
+            places.append(place)
     mounts = [f"mount -t tmpfs -o mode=1777 none {shlex.quote(str(place))}" for place in places]
     script = " && ".join([*mounts, f"exec {shlex.join(command)}"])
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]

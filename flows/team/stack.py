@@ -27,11 +27,11 @@ from flows.server.services import (
     Service,
     free_port,
     interruptible,
+    keep_running,
     start,
     tell_to_end,
     until,
     wait,
-    watch,
 )
 from flows.team import isolation, lake, postgres, spark
 from mrl4rec.core import home, locks, network
@@ -76,7 +76,7 @@ def up(settings: Settings, folder: Path | None, isolate: bool, as_json: bool) ->
         stack.enter_context(addresses.announced(settings, served, settings.mlflow_uri()))
         team.links["Pages"] = served
         _announce(team, time.monotonic() - began, as_json)
-        watch(team.services)
+        keep_running(team.services)
 
 
 class _Team:
