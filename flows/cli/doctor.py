@@ -25,6 +25,7 @@ with lazy.imports():
     import psutil
     import torch
 
+    from flows.team import servers
     from mrl4rec.transforms import spark_session
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def examine(settings: Settings) -> list[Finding]:
         _environment,
         _device,
     ]
-    return [look() for look in looks]
+    of_servers = [Finding(seen.ok, seen.what, seen.todo) for seen in servers.look(settings)]
+    return [*(look() for look in looks), *of_servers]
 
 
 def _python() -> Finding:

@@ -30,7 +30,8 @@ def isolated(command: Sequence[str], folder: Path) -> list[str]:
         if not any(place.is_relative_to(other) for other in places):
             places.append(place)
     mounts = [f"mount -t tmpfs -o mode=1777 none {shlex.quote(str(place))}" for place in places]
-    script = " && ".join([*mounts, f"exec {shlex.join(command)}"])
+    begin = f"PREFECT_HOME=/tmp/prefect exec {shlex.join(command)}"
+    script = " && ".join([*mounts, begin])
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     return ["unshare", "--mount", *user, "sh", "-c", script]
 
