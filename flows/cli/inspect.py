@@ -21,7 +21,7 @@ with lazy.imports():
     from jobs import ingest
     from mrl4rec import formats
     from mrl4rec.data import elsewhere
-    from mrl4rec.formats import copies, decode, rules
+    from mrl4rec.formats import copies, decode, lines, rules
     from mrl4rec.formats import sources as source_files
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from mrl4rec.formats.options import ReadOptions
     from mrl4rec.formats.sources import SourceFile
 
-BEGINNING = 16 << 20
-"""Bytes of a file elsewhere that are copied, of which the sample is; more for more records."""
+RECORD_BYTES = 8 << 10
+"""More than records take, on average."""
 SHOWN = 10
 """Records that are listed."""
 COLUMNS = ("record_no", "user", "item", "rating", "time")
@@ -55,7 +55,8 @@ def run(arguments: Namespace) -> Any:
     if arguments.rows < 1:
         raise UsageError(f"--rows is {arguments.rows}", todo="give at least 1")
     options = ReadConfig(**parser.given(arguments, ReadConfig)).read_options()
-    settings, beginning = Settings(), max(BEGINNING, arguments.rows << 14)
+    settings = Settings()
+    beginning = 2 * lines.BLOCK_BYTES + arguments.rows * RECORD_BYTES  # it is read by blocks
     files = elsewhere.expand(arguments.files, settings, beginning)
     sources = [source for path in files for source in source_files.undigested(path)]
     detected = _detect(files, sources, options, settings, arguments.dataset)

@@ -6,11 +6,8 @@ import gzip
 import hashlib
 import io
 import sys
-import threading
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -23,70 +20,9 @@ from mrl4rec.data.downloads import web
 from mrl4rec.data.downloads.bring import fetch
 from mrl4rec.data.synthetic.spec import Planted
 from mrl4rec.data.synthetic.truth import read_truth
+from tests.web_site import BODY, Site
 
 PYTHON = sys.executable
-BODY = bytes(range(256)) * 4000  # 1 MB
-
-
-@dataclass
-class Site:
-    """What the server does; tests change it as they go."""
-
-    url: str = ""
-    body: bytes = BODY
-    etag: str | None = '"one"'
-    ranges: bool = True
-    status: int = 200
-    cuts: list[int] = field(default_factory=list)
-    """Bytes after which each of the next answers is cut."""
-    asked: list[str | None] = field(default_factory=list)
-    """The Range header of every request so far."""
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        asked = request.headers.get("Range")
-        self.asked.append(asked)
-        if self.status != 200:
-            request.send_error(self.status)
-            return
-        start = 0
-        same = request.headers.get("If-Range") in (None, self.etag)
-        if asked and self.ranges and same:
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-        if start >= len(self.body):
-            request.send_error(416)
-            return
-        request.send_response(206 if start else 200)
-        if self.etag:
-            request.send_header("ETag", self.etag)
-        if start:
-            request.send_header(
-                "Content-Range", f"bytes {start}-{len(self.body) - 1}/{len(self.body)}"
-            )
-        request.send_header("Content-Length", str(len(self.body) - start))
-        request.end_headers()
-        sent = self.body[start:]
-        request.wfile.write(sent[: self.cuts.pop(0)] if self.cuts else sent)
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    state = Site()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # the name http.server calls
-            state.answer(self)
-
-        def log_message(self, *_: object) -> None:
-            """Be quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_port}/data.bin"
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.fixture
