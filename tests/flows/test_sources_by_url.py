@@ -65,6 +65,7 @@ def paths(settings: Settings, dataset: str) -> list[str]:
         (["https://host/dumps/a.csv", "https://host/dumps/b.csv"], "dumps"),
         (["https://me:word@host/a.csv", "https://host/b.csv"], "host"),
         (["https://host/my%20reviews.csv"], "my-reviews"),
+        (["http://[::1/reviews.csv"], "reviews"),
         (["s3://bucket/dumps/*.json.gz"], "dumps"),
         (["s3://bucket/*.json.gz"], "bucket"),
         (["s3://bucket/v1.2/"], "v1.2"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HIDDEN = "***"
 SHORTEST = 6
 """Characters from which on a secret is looked for by itself: a shorter one would hit words."""
-_USER_INFO = re.compile(r"(?<=://)([^\s/?#@:]*):[^\s/?#@]*(?=@)")
+_USER_INFO = re.compile(r"(?<=://)([^\s/?#@:]*):[^\s/?#]*(?=@)")
 _TOKEN = re.compile(r"(?<=://)[^\s/?#@:]+(?=@)")
 _PARAMETER = re.compile(
     r"(?i)(?<=[?&])([^\s=&#]*(?:amz-|goog-|sig|token|key|secret|passw|pwd|auth|cred|policy|expires)"
@@ -70,7 +70,10 @@ def given(shown: str) -> str:
     whole = _whole.get(shown, shown)
     if HIDDEN in whole:
         raise UsageError(
-            "the secrets of this address are kept nowhere", where=shown, todo="give it whole again"
+            "the secrets of this address are kept nowhere",
+            where=shown,
+            todo="give it whole again; for a deployment or another machine, name an s3:// address "
+            "whose keys are in the environment",
         )
     return whole
 

@@ -59,10 +59,11 @@ def is_url(text: object) -> bool:
 
 def path_of(url: str) -> str:
     """Bucket or host, and the path, as an absolute path."""
-    if url.startswith("s3:"):
-        return url.removeprefix("s3:/")
-    parts = urlsplit(url)
-    return f"/{parts.hostname}{unquote(parts.path)}"
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() == "s3":
+        return f"/{rest}"
+    host, slash, path = rest.partition("?")[0].partition("/")
+    return f"/{host.rpartition('@')[2].partition(':')[0]}{slash}{unquote(path)}"
 
 
 def expand(

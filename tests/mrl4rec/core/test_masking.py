@@ -17,6 +17,11 @@ HOOK = "https://hooks.example/services/T1/SECRET9?key=KEY9"
         ("http://me:pa55@host:5000/x", "http://me:***@host:5000/x"),
         ("postgresql+psycopg2://me:p%40ss@db/x?a=b", "postgresql+psycopg2://me:***@db/x?a=b"),
         ("https://:token@host", "https://:***@host"),
+        ("https://me:p@ss@host/x", "https://me:***@host/x"),
+        (
+            "https://host/a.gz?id=7&X-Amz-Signature=ab%2F: b",
+            "https://host/a.gz?id=7&X-Amz-Signature=***: b",
+        ),
         ("see http://a:b@c and http://d:e@f.", "see http://a:***@c and http://d:***@f."),
         ("http://host:5000/a@b", "http://host:5000/a@b"),
         ("sqlite:////w/mlflow.db", "sqlite:////w/mlflow.db"),
