@@ -26,7 +26,7 @@ from tests.faults.team import Team, kill, put_dump, settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 LONG = {"epochs": 600, "overrides": [*scene.OVERRIDES, f"{scene.METHOD}.patience=600"],
-        "engine": "autograd"}  # fmt: skip
+        "engine": "autograd", "data_engine": "duckdb"}  # fmt: skip
 """A training of half a minute and more, with a checkpoint after every evaluation."""
 
 
@@ -125,7 +125,7 @@ def test_a_cancelled_benchmark_cancels_its_stages(team: Team) -> None:
 @pytest.mark.fault("C8")
 def test_c08_both_databases_are_dropped(team: Team, record_property: Note) -> None:
     """The databases of Prefect and MLflow are dropped after a benchmark"""
-    first = team.order("c8")
+    first = team.order("c8", data_engine="duckdb")
     team.completed(first)
     before = _versions("c8")
     port = team.service("postgres -D").net_connections("tcp")[0].laddr.port
@@ -144,7 +144,7 @@ def test_c08_both_databases_are_dropped(team: Team, record_property: Note) -> No
         done = subprocess.run([sys.executable, "-m", "flows.cli", *words], check=False,
                               capture_output=True, text=True)  # fmt: skip
         assert done.returncode == 0, done.stderr
-    second = team.order("c8")
+    second = team.order("c8", data_engine="duckdb")
     team.completed(second)
     assert _versions("c8") == before  # every stage was found done
     tracker = Tracker(settings())
