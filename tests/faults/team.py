@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import s3fs
 from mrl4rec.core.settings import Settings
 from tests.faults import scene
 
+ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 SOURCE = "s3://lake/dumps/reviews.json"
 
 
@@ -89,10 +91,19 @@ class Team:
         of_it = {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}}
         return self.ask("flow_runs/filter", of_it) or []
 
+    def until(self, run: str, ready: Callable[[], object], seconds: float = 600) -> None:
+        """Wait until something holds; the run must not end before."""
+
+        def look() -> bool:
+            state = self.state(run)
+            assert state not in ENDS, self.ask(f"flow_runs/{run}")["state"]
+            return bool(ready())
+
+        scene.wait_until(look, seconds)
+
     def completed(self, run: str, seconds: float = 900) -> None:
         """Wait until it has ended, which must be well."""
-        ends = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-        scene.wait_until(lambda: self.state(run) in ends, seconds)
+        scene.wait_until(lambda: self.state(run) in ENDS, seconds)
         assert self.state(run) == "COMPLETED", self.ask(f"flow_runs/{run}")["state"]
 
     # ---------------------------------------------------------------- processes

@@ -85,7 +85,7 @@ def test_c06_the_machine_of_a_training_is_gone(
     run = team.order(dataset, **LONG)
     there = settings().storage
     checkpoints = there.dataset_dir(dataset) / "checkpoints"
-    scene.wait_until(lambda: len(list(checkpoints.glob("*/*"))) > 1)
+    team.until(run, lambda: len(list(checkpoints.glob("*/*"))) > 1)
     (training,) = (one for one in team.stages(run) if one["work_pool_name"] == "gpu")
     kill(team.machine(training["id"]))
     team.completed(run)
@@ -101,8 +101,8 @@ def test_c06_the_machine_of_a_training_is_gone(
 def test_c07_postgres_is_killed_under_a_running_flow(team: Team, record_property: Note) -> None:
     """Postgres is killed with -9 in a benchmark's training and started again"""
     run = team.order("c7", **LONG)
-    scene.wait_until(lambda: any(one["state_type"] == "RUNNING" and one["work_pool_name"] == "gpu"
-                                 for one in team.stages(run)))  # fmt: skip
+    team.until(run, lambda: any(one["state_type"] == "RUNNING" and one["work_pool_name"] == "gpu"
+                                for one in team.stages(run)))  # fmt: skip
     kill(team.service("postgres -D"))
     team.completed(run)
     record_property("came", "asked again until it was back; Completed")
@@ -111,7 +111,7 @@ def test_c07_postgres_is_killed_under_a_running_flow(team: Team, record_property
 def test_a_cancelled_benchmark_cancels_its_stages(team: Team) -> None:
     run = team.order("cancelled", **{**LONG, "epochs": 100_000})
     there = settings().storage.dataset_dir("cancelled")
-    scene.wait_until(lambda: (there / "checkpoints").exists())
+    team.until(run, lambda: (there / "checkpoints").exists())
     (training,) = (one for one in team.stages(run) if one["work_pool_name"] == "gpu")
     worker = team.machine(training["id"])
     below = worker.children(recursive=True)
