@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow object-store newcomer docs coverage faults fuzz lint types bench clean
+.PHONY: help setup demo test test-slow object-store kustomize images newcomer docs coverage faults fuzz lint types bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,12 @@ fuzz: setup  ## the parsers under coverage-guided fuzzers (SECONDS=600; docs/hos
 
 object-store:  ## an S3 server for the tests (versitygw), built with Go once; without it they are skipped
 	@test -x $(HOME)/.cache/mrl4rec/bin/versitygw || GOBIN=$(HOME)/.cache/mrl4rec/bin go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+
+kustomize:  ## what renders the Kubernetes manifests, built with Go once; without it that test is skipped
+	@test -x $(HOME)/.cache/mrl4rec/bin/kustomize || GOBIN=$(HOME)/.cache/mrl4rec/bin go install sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
+
+images:  ## build the two container images and run each once (docs/infra.md)
+	@sh infra/images/build.sh
 
 test-slow: setup  ## real processes, servers and kills
 	@$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
