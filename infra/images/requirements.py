@@ -24,6 +24,7 @@ def needed(image: str) -> list[str]:
     asked = list(project["dependencies"])
     for extra in EXTRAS:
         asked += project["optional-dependencies"][extra]
+    asked = [one for one in asked if name_of(one) != project["name"]]  # an extra names others
     trains = image == "train"
     return [one for one in asked if (name_of(one) in TRAINING) is trains]
 

@@ -11,6 +11,7 @@ import compose_spec
 import prefect.settings
 import pytest
 
+from flows.pools.dispatch import CPU, GPU, SPARK
 from mrl4rec.core.settings import PREFIX, Settings
 from tests.infra.composed import INFRA, VARIABLE, composed, example
 
@@ -83,7 +84,7 @@ def test_a_worker_serves_each_pool() -> None:
         words = service.get("command", [])
         if "worker" in words:
             pools[words[words.index("--pool") + 1]] = service["image"].partition(":")[0]
-    assert pools == {"cpu": OURS[0], "spark": OURS[0], "gpu": OURS[1]}
+    assert pools == {CPU: OURS[0], SPARK: OURS[0], GPU: OURS[1]}
 
 
 def test_settings_are_those_of_the_code() -> None:

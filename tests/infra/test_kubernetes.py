@@ -21,6 +21,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
+from flows.pools.dispatch import POOLS
 from mrl4rec.core.settings import PREFIX, Settings
 from tests.infra.composed import example
 from tests.infra.manifests import (
@@ -68,7 +69,7 @@ def check_pod(pod: Object) -> None:
     assert not pod.get("hostNetwork") and not pod.get("hostPID") and not pod.get("hostIPC")  # noqa: PT018
     assert not [volume for volume in pod["volumes"] if "hostPath" in volume]
     assert all("sizeLimit" in volume.get("emptyDir", {"sizeLimit": 0}) for volume in pod["volumes"])
-    for container in pod["containers"]:
+    for container in [*pod.get("initContainers", ()), *pod["containers"]]:
         own = container["securityContext"]
         assert own["readOnlyRootFilesystem"] is True
         assert own["runAsNonRoot"] is True
@@ -165,7 +166,7 @@ def test_settings_and_pools_are_those_of_the_code() -> None:
         words = pod["containers"][0].get("args", [])
         if "--pool" in words:
             pools[words[words.index("--pool") + 1]] = name
-    assert pools == {pool: f"Deployment/worker-{pool}" for pool in ("cpu", "gpu", "spark")}
+    assert pools == {pool: f"Deployment/worker-{pool}" for pool in POOLS}
 
 
 def test_spark_knows_its_properties() -> None:
@@ -184,7 +185,10 @@ def test_spark_knows_its_properties() -> None:
         assert whole or (head.encode() in known and f".{tail}".encode() in known), name
     ports = {str(port["port"]) for port in EVERY["Service/spark-driver"]["spec"]["ports"]}
     assert ports == {properties["spark.driver.port"], properties["spark.driver.blockManager.port"]}
-    assert properties["spark.driver.host"] == "spark-driver"
+    told = {
+        one["name"]: one["value"] for one in PODS["Deployment/worker-spark"]["containers"][0]["env"]
+    }
+    assert told["MRL4REC_SPARK_DRIVER_HOST"] == "spark-driver"
     assert properties["spark.kubernetes.executor.podTemplateContainerName"] == "executor"
 
 
@@ -224,7 +228,7 @@ def test_the_example_is_made_whole(tmp_path: Path, components: tuple[str, ...]) 
     specs = {name: pod for name, pod in pods(every) if name != "executor"}
     for name, pod in specs.items():
         check_pod(pod)
-        for container in pod["containers"]:
+        for container in [*pod.get("initContainers", ()), *pod["containers"]]:
             assert container["image"].startswith("registry.example.com/"), name
     (driver,) = specs["Deployment/worker-spark"]["containers"]
     told = {one["name"]: one.get("value") for one in driver["env"]}
