@@ -37,7 +37,7 @@ from tests.infra.manifests import (
     resources,
 )
 
-VERSION = "1.34"
+VERSIONS = ("1.29", "1.34", "1.37")
 EVERY = resources()
 PODS = dict(pods(EVERY))
 WITH_TOKEN = {"Deployment/worker-spark", "Deployment/worker-gpu"}
@@ -45,7 +45,8 @@ WITH_TOKEN = {"Deployment/worker-spark", "Deployment/worker-gpu"}
 
 
 def valid(one: Object) -> None:
-    kubernetes_validate.validate(one, VERSION, strict=True)
+    for version in VERSIONS:
+        kubernetes_validate.validate(one, version, strict=True)
 
 
 @pytest.mark.parametrize("one", EVERY.values(), ids=EVERY)

@@ -18,11 +18,11 @@ import pytest
 from tests.infra.composed import INFRA, composed, example
 from tests.listening import free_port, reachable_from_outside
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 GIVEN = example(INFRA / ".env.example")
 SERVICES = composed()["services"]
-PATIENCE = 400.0
+PATIENCE = 600.0
 """Seconds for a server to answer on a busy machine."""
 
 
