@@ -37,7 +37,7 @@ RACERS = 16
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 """They belong together."""
 SERVER = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
-HAS_KEYS = any(name in os.environ for name in KEYS)
+HAS_KEYS = any(os.environ.get(name) for name in KEYS)
 """Whether this process was started with keys."""
 TODO = "see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL"
 FOR_DELTA_RS = {

@@ -9,6 +9,8 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +23,10 @@ PART_BYTES = 16 << 20
 """Bytes of a Parquet file that one task reads."""
 GROUP_BYTES = 16 << 20
 """Bytes in memory of the rows of a row group."""
+TEXT = 32
+"""Characters of a text in the range of a column."""
+LAST = "\U0010ffff"
+"""No character comes after it."""
 BATCH = 1 << 16
 """Rows of a batch that is handed to Spark."""
 WRITTEN = "part INT, path STRING, bytes BIGINT, rows BIGINT, stats STRING"
@@ -88,11 +94,9 @@ def write(
             for group in rows:
                 file.write_table(group)
         size = sink.tell()
-    # No ranges of columns: delta-rs takes one that is missing among others for an empty one.
     yield pa.RecordBatch.from_pydict(
         {"part": pa.array([number], pa.int32()), "path": [name], "bytes": [size],
-         "rows": [about[0].num_rows],
-         "stats": [json.dumps({"numRecords": about[0].num_rows})]}
+         "rows": [about[0].num_rows], "stats": [_stats(about[0], schema)]}
     )  # fmt: skip
 
 
@@ -117,6 +121,39 @@ def _packed(schema: pa.Schema) -> dict[str, object]:
         "use_dictionary": [name for name in schema.names if name not in whole],
         "column_encoding": dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
     }
+
+
+def _stats(about: pq.FileMetaData, schema: pa.Schema) -> str:
+    """What Delta's log says of a file: its rows, and the nulls and the range of every column.
+
+    To delta-rs (1.6) a column without a range, beside others that have one, holds nothing.
+    """
+    nulls: dict[str, int] = {}
+    ranges: dict[str, tuple[Any, Any]] = {}
+    for n, field in enumerate(schema):
+        chunks = [about.row_group(g).column(n).statistics for g in range(about.num_row_groups)]
+        nulls[field.name] = sum(chunk.null_count for chunk in chunks)
+        held = [chunk for chunk in chunks if chunk.num_values]
+        if held and all(chunk.has_min_max for chunk in held):
+            ranges[field.name] = min(chunk.min for chunk in held), max(chunk.max for chunk in held)
+        elif held:  # texts too long for Parquet's own
+            ranges[field.name] = "", LAST
+    told = {
+        "numRecords": about.num_rows,
+        "minValues": {name: _bound(low, "") for name, (low, _) in ranges.items()},
+        "maxValues": {name: _bound(high, LAST) for name, (_, high) in ranges.items()},
+        "nullCount": nulls,
+    }
+    # delta-rs takes an escaped character beyond U+FFFF for another one.
+    return json.dumps(told, ensure_ascii=False)
+
+
+def _bound(value: Any, more: str) -> Any:
+    """A value in JSON; a long text cut, and ``more`` put in place of the rest."""
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    is_long = isinstance(value, str) and len(value) > TEXT
+    return value[:TEXT] + more if is_long else value
 
 
 def named(written: pa.Table) -> list[DataFile]:
