@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 from mrl4rec.core import lazy
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.transforms.engine import is_remote
 
 with lazy.imports():
-    from mrl4rec.transforms import spark_session
+    from mrl4rec.transforms import engine, spark_session
 
 if TYPE_CHECKING:
     from mrl4rec.core.settings import Settings
@@ -56,7 +55,7 @@ def lacking(settings: Settings) -> Mrl4recError | None:
     """What Spark needs and is not there, as the error that it would raise."""
     try:
         spark_session.require()
-        if not is_remote(settings):
+        if not engine.is_remote(settings):
             spark_session.delta_jars(settings)
     except Mrl4recError as error:
         return error

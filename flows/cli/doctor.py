@@ -26,7 +26,7 @@ with lazy.imports():
     import torch
 
     from flows.team import servers
-    from mrl4rec.transforms import spark_session
+    from mrl4rec.transforms import engine, spark_session
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -107,6 +107,8 @@ def _jars(settings: Settings) -> Finding:
     try:
         jars = spark_session.delta_jars(settings)
     except Mrl4recError as error:
+        if engine.is_remote(settings):
+            return Finding(True, f"{error.what}: Spark on a cluster needs none")
         return _for_spark(settings, error.what, "mrl4rec setup")
     return Finding(True, f"{len(jars)} io.delta JARs in {settings.jars}, for Spark")
 
