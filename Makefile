@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow object-store kustomize images newcomer docs coverage faults fuzz lint types bench clean
+.PHONY: help setup demo test test-slow object-store kustomize images newcomer docs coverage faults test-team faults-team fuzz lint types bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,12 @@ images:  ## build the two container images and run each once (docs/infra.md)
 
 test-slow: setup  ## real processes, servers and kills
 	@$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
+
+test-team: setup object-store  ## the team's stack for real: pools, machines, databases and executors killed
+	@$(BIN)/python -m pytest -m slow tests/faults/test_c*.py
+
+faults-team: setup object-store  ## the faults of a team's stack (C1 to C13) alone, as a table
+	@$(BIN)/python -m tests.faults tests/faults/test_c*.py
 
 newcomer: setup docs  ## the base install alone, the notebooks and the tutorial, as somebody new runs them
 	@$(BIN)/python -m pytest -q -m slow tests/newcomer
