@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from flows import addresses, data_engine
+from flows import addresses
 from flows.pools.dispatch import CPU, GPU, SPARK
 from flows.server import ephemeral, pages
 from flows.server.ephemeral import PATIENCE
@@ -34,11 +34,14 @@ from flows.server.services import (
     wait,
 )
 from flows.team import isolation, lake, postgres, spark
-from mrl4rec.core import home, locks, network
+from mrl4rec.core import home, lazy, locks, network
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.files import write_whole
 from mrl4rec.core.masking import masked
 from mrl4rec.core.settings import PREFIX, Settings
+
+with lazy.imports():
+    from mrl4rec.transforms import spark_session
 
 log = logging.getLogger("mrl4rec")
 
@@ -101,7 +104,7 @@ class _Team:
         }
         named = {"prefect": bool(os.environ.get(ephemeral.URL)),
                  "mlflow": settings.mlflow_uri().startswith("http")}  # fmt: skip
-        spark_wanted = settings.spark_master is None and self._has_spark(settings)
+        spark_wanted = settings.spark_master is None and self._has_spark()
         if isinstance(settings.warehouse, Path):
             self._lake(stack)
         database = None if all(named.values()) else self._postgres(stack)
@@ -120,11 +123,13 @@ class _Team:
         self._workers(stack)
 
     @staticmethod
-    def _has_spark(settings: Settings) -> bool:
-        missing = data_engine.lacking(settings)
-        if missing is not None:
-            log.warning("no Spark cluster is started, the data stages run on DuckDB: %s", missing)
-        return missing is None
+    def _has_spark() -> bool:
+        try:
+            spark_session.require()
+        except Mrl4recError as error:
+            log.warning("no Spark cluster is started, data stages run on DuckDB: %s", error.what)
+            return False
+        return True
 
     def _lake(self, stack: ExitStack) -> None:
         port = free_port(7070)
