@@ -18,7 +18,7 @@ from flows.config import parameters
 from flows.config.run import RunConfig
 from flows.data_engine import choose, named
 from flows.pools import dispatch
-from flows.steps import prefect_step
+from flows.steps import check_starts, prefect_step
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import opened
 
@@ -50,6 +50,7 @@ def benchmark(**options: Any) -> Outcome:
     ``data_engine`` None: that of the settings; where neither names one, a deployment runs on Spark
     if Java 17 is found.
     """
+    check_starts()
     log.setLevel(logging.INFO)  # a worker's process would show warnings alone
     warehouse, one = options.pop("warehouse", None), options.pop("dataset", None)
     names = [one] if one else options.pop("datasets")

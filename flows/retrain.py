@@ -17,7 +17,7 @@ from flows.pipeline import Step
 from flows.retraining import catch_up
 from flows.retraining.course import Course
 from flows.retraining.outcome import Outcome
-from flows.steps import prefect_step
+from flows.steps import check_starts, prefect_step
 from mrl4rec.core.errors import UsageError
 from mrl4rec.core.locks import locked
 from mrl4rec.core.settings import Settings
@@ -57,6 +57,7 @@ def retrain(**options: Any) -> Outcome:
     ``data_engine`` None: that of the settings; where neither names one, a deployment runs on Spark
     if Java 17 is found.
     """
+    check_starts()
     log.setLevel(logging.INFO)  # a worker's process would show warnings alone
     catch_up.take_over()
     warehouse = options.pop("warehouse", None)

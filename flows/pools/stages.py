@@ -18,14 +18,12 @@ from flows.config.run import RunConfig
 from flows.data_engine import choose, named, stop_spark
 from flows.pipeline import Pipeline
 from flows.pools import references
-from flows.steps import prefect_step
-from mrl4rec.core.errors import Mrl4recError, UsageError
+from flows.steps import check_starts, prefect_step
+from mrl4rec.core.errors import UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import opened
 from mrl4rec.tracking import Tracker
 
-MOST_STARTS = 5
-"""A run whose process was gone so often is not started again: it may be what ends its machines."""
 HOOKS: dict[str, Any] = {"on_failure": [alerting.run_died], "on_crashed": [alerting.run_died]}
 
 
@@ -70,12 +68,7 @@ def train(request: dict[str, Any], warehouse: str, prepared: str, cell: str) -> 
 
 def _pipeline(request: dict[str, Any], warehouse: str) -> Pipeline:
     logging.getLogger("mrl4rec").setLevel(logging.INFO)
-    if flow_run.run_count > MOST_STARTS:
-        raise Mrl4recError(
-            f"this run was started {MOST_STARTS} times, and its process was gone each time",
-            where=f"flow run {flow_run.name}",
-            todo="see the logs of the machines that ran it (memory?), then start it again",
-        )
+    check_starts()
     config = RunConfig(**request)
     settings = named(Settings(warehouse=opened(warehouse)), config.data_engine)
     settings = choose(settings, deployed=True)
