@@ -51,9 +51,9 @@ class Team:
         return {n: v for n, v in pairs.items() if os.environ.get(n) != v and n != "_"}
 
     def end(self) -> None:
-        """Ctrl-C, and what it leaves is killed."""
+        """End it, and kill what it leaves."""
         below = psutil.Process(self.process.pid).children(recursive=True)
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(90)
         for one in below:
