@@ -81,6 +81,25 @@ def test_a_script_is_one(path: Path) -> None:
     subprocess.run(["sh", "-n", path], check=True)
 
 
+def test_an_executor_starts_with_what_the_driver_tells(tmp_path: Path) -> None:
+    java = tmp_path / "java"
+    java.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
+    java.chmod(0o755)
+    told = {"EXECUTOR_MEMORY": "512m", "DRIVER_URL": "spark://d@host:7078", "EXECUTOR_ID": "3",
+            "EXECUTOR_CORES": "1", "APPLICATION_ID": "spark-1", "EXECUTOR_POD_IP": "10.0.0.1",
+            "RESOURCE_PROFILE_ID": "0", "EXECUTOR_POD_NAME": "exec-3", "HOME": "/spark",
+            "JAVA_OPT_0": "-Done=a b", "JAVA_OPT_1": "-Dtwo=c"}  # fmt: skip
+    done = subprocess.run(
+        ["sh", IMAGES / "entrypoint.sh", "executor"], capture_output=True, text=True, check=True,
+        env={f"SPARK_{name}": value for name, value in told.items()}
+        | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+    )  # fmt: skip
+    words = done.stdout.splitlines()
+    assert words[:4] == ["-Done=a b", "-Dtwo=c", "-Xms512m", "-Xmx512m"]
+    assert words[words.index("--driver-url") + 1] == "spark://d@host:7078"
+    assert words[words.index("--podName") + 1] == "exec-3"
+
+
 def run(*words: str | Path, cwd: Path, **environment: str) -> str:
     """Standard output of a module where torch is absent."""
     done = subprocess.run(
