@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -19,7 +19,7 @@ from typing import cast
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 
 from mrl4rec.core import files, object_store, stage
 from mrl4rec.core.files import AnyPath
@@ -30,7 +30,7 @@ from mrl4rec.tables.store import DataFile
 from mrl4rec.tables.table import Table
 from mrl4rec.transforms import spark_files
 from mrl4rec.transforms.engine import Mode, declared
-from mrl4rec.transforms.spark_engine import Spark
+from mrl4rec.transforms.spark_engine import Spark, T
 
 
 class SparkOnFiles(Spark):
@@ -69,7 +69,8 @@ class SparkOnFiles(Spark):
             object_store.take(access)
             return spark_files.write(batches, uri, schema)
 
-        return spark_files.named(frame.mapInArrow(write, spark_files.WRITTEN).toArrow())
+        told = frame.mapInArrow(write, from_arrow_schema(spark_files.WRITTEN))
+        return spark_files.named(told.toArrow())
 
 
 class SparkOnCluster(SparkOnFiles):
@@ -103,7 +104,21 @@ class SparkOnCluster(SparkOnFiles):
 
     def _kept(self, name: str, frame: DataFrame) -> DataFrame:
         folder, schema = self._folder(name), to_arrow_schema(frame.schema)
-        written = self._to_files(frame, str(folder), schema)
+        return self._put(name, folder, self._to_files(frame, str(folder), schema), schema)
+
+    def _kept_parts(
+        self, name: str, parts: Sequence[T], rows_of: Callable[[T], Iterator[pa.RecordBatch]],
+        schema: pa.Schema, rows: int,
+    ) -> DataFrame:  # fmt: skip
+        """The rows are written where they are made, and do not pass through Spark."""
+        folder = self._folder(name)
+        write = partial(spark_files.write, uri=str(folder), schema=schema)
+        told = self._mapped(parts, rows_of, spark_files.WRITTEN, rows, write)
+        return self._put(name, folder, spark_files.named(told.toArrow()), schema)
+
+    def _put(
+        self, name: str, folder: AnyPath, written: list[DataFile], schema: pa.Schema
+    ) -> DataFrame:
         kept = self._of_files(str(folder), written, schema)
         self.drop(name)
         self._folders[name], self._rows[name] = folder, sum(file.rows for file in written)

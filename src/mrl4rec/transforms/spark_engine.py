@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import pyarrow as pa
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
@@ -24,6 +24,7 @@ PART_BYTES = 64 << 20
 LINE_BYTES = 100
 """Of a record in a dump, about."""
 T = TypeVar("T")
+Task: TypeAlias = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 class Spark:
@@ -56,9 +57,7 @@ class Spark:
         """A task decodes a stretch of a plain file, else a whole file."""
         parts = self._reached([part for given in inputs for part in _parts(given)])
         rows = sum(given.source.bytes for given in inputs) // LINE_BYTES
-        frame = self._kept(
-            name, self._mapped(parts, lambda part: _decoded(part, as_of), ASIDE, rows)
-        )
+        frame = self._kept_parts(name, parts, lambda part: _decoded(part, as_of), ASIDE, rows)
         is_good = F.col("record").isNull()
         frame.where(is_good).drop("rule", "detail", "record").createOrReplaceTempView(name)
         frame.where(~is_good).createOrReplaceTempView(f"{name}_aside")
@@ -112,16 +111,21 @@ class Spark:
 
     def _mapped(
         self, parts: Sequence[T], rows_of: Callable[[T], Iterator[pa.RecordBatch]],
-        schema: pa.Schema, rows: int,
+        schema: pa.Schema, rows: int, then: Task = iter,
     ) -> DataFrame:  # fmt: skip
-        """What executors make of the parts; ``rows``: about so many."""
+        """What executors make of the parts; ``rows``: about so many. ``then`` is what a task does
+        with all of its rows, and gives what the schema says.
+        """
         access = object_store.access()
 
-        def of_numbers(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            object_store.take(access)
+        def made(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for batch in batches:
                 for number in batch.column(0).to_pylist():
                     yield from rows_of(parts[number // width])
+
+        def of_numbers(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            object_store.take(access)
+            return then(made(batches))
 
         # Later queries run as many tasks as there are partitions here.
         tasks = min(len(parts), 4 * self._spark.sparkContext.defaultParallelism)
@@ -131,6 +135,13 @@ class Spark:
         numbers = self._spark.range(0, len(parts) * width, 1, max(tasks, 1))
         chosen = numbers.where(f"id % {width} = 0")
         return chosen.mapInArrow(of_numbers, from_arrow_schema(schema))
+
+    def _kept_parts(
+        self, name: str, parts: Sequence[T], rows_of: Callable[[T], Iterator[pa.RecordBatch]],
+        schema: pa.Schema, rows: int,
+    ) -> DataFrame:  # fmt: skip
+        """``_kept`` of what executors make of the parts."""
+        return self._kept(name, self._mapped(parts, rows_of, schema, rows))
 
     def _kept(self, name: str, frame: DataFrame) -> DataFrame:
         """The frame's rows, computed once, under the name in place of those it had before."""

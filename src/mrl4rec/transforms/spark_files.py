@@ -29,7 +29,8 @@ LAST = "\U0010ffff"
 """No character comes after it."""
 BATCH = 1 << 16
 """Rows of a batch that is handed to Spark."""
-WRITTEN = "part INT, path STRING, bytes BIGINT, rows BIGINT, stats STRING"
+WRITTEN = pa.schema([("part", pa.int32()), ("path", pa.string()), ("bytes", pa.int64()),
+                     ("rows", pa.int64()), ("stats", pa.string())])  # fmt: skip
 """What ``write`` gives of a file; ``part`` is the task's place among all."""
 
 
@@ -94,10 +95,8 @@ def write(
             for group in rows:
                 file.write_table(group)
         size = sink.tell()
-    yield pa.RecordBatch.from_pydict(
-        {"part": pa.array([number], pa.int32()), "path": [name], "bytes": [size],
-         "rows": [about[0].num_rows], "stats": [_stats(about[0], schema)]}
-    )  # fmt: skip
+    told = (number, name, size, about[0].num_rows, _stats(about[0], schema))
+    yield pa.record_batch([[value] for value in told], schema=WRITTEN)
 
 
 def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -212,8 +212,8 @@ def _of_cluster(settings: Settings) -> dict[str, Any]:
 
 
 def _configuration(settings: Settings, jars: list[str], local: bool) -> dict[str, Any]:
-    # A local JVM mostly ends before its second compiler has paid for itself.
-    short = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC " if local else ""
+    # A driver's JVM mostly ends before its second compiler has paid for itself.
+    short = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
     if local and os.statvfs("/tmp").f_flag & getattr(os, "ST_NOEXEC", 0):
         native = home.cache() / "java"  # Snappy's library is unpacked there, and called
         native.mkdir(parents=True, exist_ok=True)
