@@ -43,6 +43,19 @@ FAULTS = {
     "F36": "no champion, champion deleted, registry empty",
     "F37": "1, 7 and 64 partitions",
     "F38": "another hash seed, locale and time zone",
+    "C1": "the object store away for 60 s",
+    "C2": "a PUT lands, its answer is lost",
+    "C3": "two writers at once, 50 commits each",
+    "C4": "an executor of the cluster killed",
+    "C5": "an executor larger than any worker",
+    "C6": "a machine killed in training",
+    "C7": "Postgres killed under a running flow",
+    "C8": "both databases dropped",
+    "C9": "MLflow's artifact store away",
+    "C10": "credentials that stop being valid in a run",
+    "C11": "a clock wrong by 10 minutes",
+    "C12": "a full bucket",
+    "C13": "a local warehouse with a remote master",
 }
 """What FAULTS calls each, in short."""
 

@@ -69,8 +69,9 @@ class Plugin:
             row.came += [str(words) for name, words in report.user_properties if name == "came"]
 
     def sorted(self) -> list[Row]:
-        """Rows by the number of the fault, those with a guard taken out after the others."""
-        return sorted(self.rows.values(), key=lambda row: (int(row.fault[1:]), row.without or ""))
+        """Rows in the order of the catalogue, those with a guard taken out after the others."""
+        order = [*FAULTS]
+        return sorted(self.rows.values(), key=lambda r: (order.index(r.fault), r.without or ""))
 
     def unseen(self) -> list[str]:
         """Faults of which nothing was run and nothing is said."""

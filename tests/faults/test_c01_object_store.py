@@ -11,7 +11,7 @@ import pytest
 from mrl4rec.core import object_lock
 from mrl4rec.core.settings import Settings
 from tests.faults import scene
-from tests.faults.conftest import Start, Undisturbed
+from tests.faults.conftest import Note, Start, Undisturbed
 from tests.object_store import ObjectStore
 
 AWAY = 60.0
@@ -19,10 +19,12 @@ AWAY = 60.0
 
 
 @pytest.mark.slow
+@pytest.mark.fault("C1")
 @pytest.mark.timeout(1200)
 def test_c01_the_store_is_away_in_the_middle_of_each_stage(
-    lake: Settings, object_store: ObjectStore, undisturbed: Undisturbed
+    lake: Settings, object_store: ObjectStore, undisturbed: Undisturbed, record_property: Note
 ) -> None:
+    """The object store is killed with -9 in the middle of each stage, back 60 s later"""
     struck = []
 
     def strike() -> None:
@@ -45,6 +47,7 @@ def test_c01_the_store_is_away_in_the_middle_of_each_stage(
     scene.run(lake, undisturbed.dump, step)
     assert struck == list(scene.STAGES)
     assert scene.digests(lake) == undisturbed.digests
+    record_property("came", "asked again until it was back; same digests")
 
 
 @pytest.mark.slow

@@ -81,10 +81,11 @@ def _command(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.fault("C13")
 def test_spark_is_refused_where_it_would_write_elsewhere(
     lake: Settings, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C13: executors of other machines, and a folder of this one."""
+    """A folder of this machine is the warehouse of executors on others"""
     spark = {"data_engine": "spark", "spark_master": "spark://host:7077"}
     with pytest.raises(UsageError, match="MRL4REC_WAREHOUSE_SHARED"):
         check_reach(settings.model_copy(update=spark))

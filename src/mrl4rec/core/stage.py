@@ -24,6 +24,8 @@ from mrl4rec.core.storage import open_table
 log = logging.getLogger("mrl4rec")
 
 METADATA = "userMetadata"
+ATTEMPT = "attempt"
+"""In a commit's information: which of all attempts made it."""
 TRIES = 3
 P = ParamSpec("P")
 
@@ -104,9 +106,15 @@ def stage_key(stage: str, code: int, inputs: Mapping[str, Any], params: Mapping[
     return json_digest({"stage": stage, "code": code, "inputs": inputs, "params": params})
 
 
-def properties(metadata: str) -> CommitProperties:
-    """Commit properties under which delta-rs writes what Spark calls ``userMetadata``."""
-    return CommitProperties(custom_metadata={METADATA: metadata})
+def properties(metadata: str | None, attempt: str | None = None) -> CommitProperties:
+    """Commit properties under which delta-rs writes what Spark calls ``userMetadata``, and the
+    attempt, which it is then told to make once.
+    """
+    told = {METADATA: metadata, ATTEMPT: attempt}
+    return CommitProperties(
+        custom_metadata={name: value for name, value in told.items() if value is not None},
+        max_commit_retries=None if attempt is None else 0,
+    )
 
 
 def log_entries(uri: str) -> list[dict[str, Any]]:

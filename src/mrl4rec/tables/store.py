@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
+from mrl4rec.core import commits
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.core.stage import METADATA, LostRace, log_entries, properties
+from mrl4rec.core.stage import LostRace
 from mrl4rec.core.storage import open_table, table_at, table_options
 from mrl4rec.tables.table import DELTA_PROPERTIES, Table
 
 ATTEMPTS = 10
-ATTEMPT = "attempt"
-"""In a commit's information: which of all attempts made it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,31 @@ class DataFile:
     """As Delta's log has them."""
 
 
+def create(
+    uri: str, table: Table, configuration: Mapping[str, str] = DELTA_PROPERTIES
+) -> DeltaTable:
+    """The table, created empty with these properties where it is not there yet."""
+    delta = open_table(uri)
+    if delta is not None:
+        return delta
+
+    def make(told: CommitProperties) -> None:
+        DeltaTable.create(
+            uri,
+            schema=table.schema,
+            mode="ignore",
+            name=table.name,
+            description=table.meaning,
+            configuration=configuration,
+            storage_options=table_options(uri),
+            commit_properties=told,
+        )
+
+    with suppress(LostRace):  # two at once: the other one's table is as good as ours
+        commits.once(uri, make)
+    return table_at(uri)
+
+
 def commit_rows(uri: str, table: Table, rows: pa.Table, metadata: str | None = None) -> int:
     """Insert or update ``rows`` by the table's key in one commit; the version it made.
 
@@ -44,7 +67,7 @@ def commit_rows(uri: str, table: Table, rows: pa.Table, metadata: str | None = N
     for attempt in range(ATTEMPTS):
         try:
             return _merge(uri, table, rows, metadata)
-        except CommitFailedError:
+        except LostRace:
             time.sleep(0.05 * 2**attempt)
     raise Mrl4recError(
         f"{table.name}: {ATTEMPTS} commits in a row lost against other writers",
@@ -54,42 +77,25 @@ def commit_rows(uri: str, table: Table, rows: pa.Table, metadata: str | None = N
 
 
 def _merge(uri: str, table: Table, rows: pa.Table, metadata: str | None) -> int:
-    commit = properties(metadata) if metadata else None
-    delta = open_table(uri)
-    if delta is None:
-        delta = _create(uri, table)
+    delta = create(uri, table)
     same = " AND ".join(_equal(table, name) for name in table.key)
-    (
-        delta.merge(
-            rows,
-            predicate=same,
-            source_alias="new",
-            target_alias="old",
-            commit_properties=commit,
-        )
-        .when_matched_update_all()
-        .when_not_matched_insert_all()
-        .execute()
-    )
-    return delta.version()
 
-
-def _create(uri: str, table: Table) -> DeltaTable:
-    try:
-        write_deltalake(
-            uri,
-            table.schema.empty_table(),
-            mode="error",
-            configuration=dict(DELTA_PROPERTIES),
-            storage_options=table_options(uri),
+    def merge(told: CommitProperties) -> None:
+        (
+            delta.merge(
+                rows,
+                predicate=same,
+                source_alias="new",
+                target_alias="old",
+                commit_properties=told,
+            )
+            .when_matched_update_all()
+            .when_not_matched_insert_all()
+            .execute()
         )
-    except DeltaError as error:  # two at once: the other one's table is as good as ours
-        if open_table(uri) is None:
-            raise Mrl4recError(f"{table.name} could not be created: {error}", where=uri) from error
-    delta = open_table(uri)
-    if delta is None:
-        raise TableNotFoundError(uri)
-    return delta
+
+    made = commits.once(uri, merge, metadata)
+    return delta.version() if made is None else made
 
 
 def _equal(table: Table, name: str) -> str:
@@ -104,12 +110,12 @@ def append_rows(uri: str, rows: pa.Table, metadata: str, base: int) -> int:
     No rows make a commit too. A column that the table does not have yet is added to it. Raises
     LostRace where another commit came in between.
     """
-    try:
-        delta = table_at(uri, version=base)
-        commit = CommitProperties(custom_metadata={METADATA: metadata}, max_commit_retries=0)
-        write_deltalake(delta, rows, mode="append", schema_mode="merge", commit_properties=commit)
-    except CommitFailedError as error:
-        raise LostRace(uri) from error
+    delta = table_at(uri, version=base)
+
+    def append(told: CommitProperties) -> None:
+        write_deltalake(delta, rows, mode="append", schema_mode="merge", commit_properties=told)
+
+    commits.once(uri, append, metadata)
     return base + 1
 
 
@@ -131,12 +137,9 @@ def commit_files(
     added: list[AddAction | RemoveAction] = [
         AddAction(file.path, file.bytes, {}, now, True, file.stats) for file in files
     ]
-    attempt = uuid.uuid4().hex
-    told = CommitProperties({METADATA: metadata, ATTEMPT: attempt}, max_commit_retries=0)
-    try:
+
+    def commit(told: CommitProperties) -> None:
         delta.create_write_transaction(added, mode, schema, commit_properties=told)
-    except CommitFailedError as error:
-        # A request that was carried out, and whose answer was lost, was made again and refused.
-        if not any(entry.get(ATTEMPT) == attempt for entry in log_entries(uri)):
-            raise LostRace(uri) from error
+
+    commits.once(uri, commit, metadata)
     return base + 1

@@ -13,15 +13,14 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 
-from mrl4rec.core import stage
+from mrl4rec.core import commits, stage
 from mrl4rec.core.files import inside
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.stage import Commit
-from mrl4rec.core.storage import open_table, read_table, table_at, table_options
-from mrl4rec.tables import TABLES
-from mrl4rec.tables.table import DELTA_PROPERTIES
+from mrl4rec.core.storage import open_table, read_table, table_at
+from mrl4rec.tables import TABLES, store
 
 OUTPUTS = {
     "sources": ("reviews", "quarantine"),
@@ -86,20 +85,7 @@ def restore(settings: Settings, dataset: str, marker: str, commit: Commit | None
 
 def create(settings: Settings, dataset: str, table: str) -> DeltaTable:
     """The table, created empty with the project's Delta properties where it is not there yet."""
-    uri = settings.storage.table_uri(dataset, table)
-    delta = open_table(uri)
-    if delta is None:
-        declared = TABLES[table]
-        delta = DeltaTable.create(
-            uri,
-            schema=declared.schema,
-            mode="ignore",  # two at once: the second takes the first one's
-            name=table,
-            description=declared.meaning,
-            configuration=DELTA_PROPERTIES,
-            storage_options=table_options(uri),
-        )
-    return delta
+    return store.create(settings.storage.table_uri(dataset, table), TABLES[table])
 
 
 def version(settings: Settings, dataset: str, table: str) -> int:
@@ -112,9 +98,12 @@ def _go_back(delta: DeltaTable, target: int) -> None:
     same_files = set(wanted.file_uris()) == set(delta.file_uris())
     if same_files and wanted.schema() == delta.schema():
         return
-    note = stage.properties(json.dumps({"restored_to": target}))
     if wanted.file_uris():
-        delta.restore(target, commit_properties=note)
+        commits.once(
+            delta.table_uri,
+            lambda told: delta.restore(target, commit_properties=told),
+            json.dumps({"restored_to": target}),
+        )
     else:
         _empty(delta, PurePosixPath(urlparse(delta.table_uri).path).name)
 
@@ -123,13 +112,17 @@ def _empty(delta: DeltaTable, table: str) -> None:
     schema = TABLES[table].schema
     if not delta.file_uris() and pa.schema(delta.schema().to_arrow()).names == schema.names:
         return
-    write_deltalake(
-        delta,
-        schema.empty_table(),
-        mode="overwrite",
-        schema_mode="overwrite",
-        commit_properties=stage.properties(json.dumps({"restored_to": None})),
-    )
+
+    def write(told: CommitProperties) -> None:
+        write_deltalake(
+            delta,
+            schema.empty_table(),
+            mode="overwrite",
+            schema_mode="overwrite",
+            commit_properties=told,
+        )
+
+    commits.once(delta.table_uri, write, json.dumps({"restored_to": None}))
 
 
 def readable(settings: Settings, dataset: str, table: str, number: int) -> bool:

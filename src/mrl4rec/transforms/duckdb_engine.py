@@ -24,9 +24,8 @@ from deltalake import (
     WriterProperties,
     write_deltalake,
 )
-from deltalake.exceptions import CommitFailedError
 
-from mrl4rec.core import object_store, processes, stage
+from mrl4rec.core import commits, object_store, processes, stage
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import dataset_of, table_at
@@ -179,14 +178,14 @@ def commit_stream(uri: str, rows: pa.RecordBatchReader, mode: Mode, text: str, b
     delta = table_at(uri)
     if delta.version() != base:
         raise stage.LostRace(uri)
-    once = CommitProperties(custom_metadata={stage.METADATA: text}, max_commit_retries=0)
     schema: Literal["overwrite"] | None = "overwrite" if mode == "overwrite" else None
-    try:
+
+    def write(told: CommitProperties) -> None:
         write_deltalake(delta, rows, mode=mode, schema_mode=schema,  # type: ignore[arg-type]
                         target_file_size=FILE_BYTES, writer_properties=_writer(rows.schema),
-                        commit_properties=once)  # fmt: skip
-    except CommitFailedError as error:
-        raise stage.LostRace(uri) from error
+                        commit_properties=told)  # fmt: skip
+
+    commits.once(uri, write, text)
     return base + 1
 
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import METADATA, properties
+from mrl4rec.core.stage import METADATA, LostRace, properties
 from mrl4rec.serving.registry import ledger
 from mrl4rec.serving.registry.ledger import Conflict, Entry, Reign
 from mrl4rec.tables.promotions import PROMOTIONS
@@ -307,7 +307,7 @@ def test_two_that_read_the_same_row_cannot_both_write(settings: Settings) -> Non
     stale = table(settings)
     ledger.append(settings, DATASET, promoted("b"), "a")
     late = replace(promoted("c"), champion_before="a", seq=1)
-    with pytest.raises(CommitFailedError):
+    with pytest.raises(LostRace):
         ledger._insert(stale, late)
     assert ledger.champion(settings, DATASET) == "b"
 

@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import DeltaError
 
+from mrl4rec.core import commits
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
-from mrl4rec.core.stage import METADATA, canonical, numbered
-from mrl4rec.core.storage import open_table, read_table, table_options
+from mrl4rec.core.stage import METADATA, LostRace, canonical, numbered
+from mrl4rec.core.storage import open_table, read_table
+from mrl4rec.tables import store
 from mrl4rec.tables.promotions import DECISIONS, PROMOTIONS, PROMOTIONS_PROPERTIES, Decision
 
 CHANGES = ("promoted", "rolled_back", "by_hand")
@@ -147,7 +149,7 @@ def append(settings: Settings, dataset: str, entry: Entry, expected_champion: st
         _check(rows, wanted, uri)
         try:
             _insert(delta, replace(wanted, seq=len(rows)))
-        except CommitFailedError:  # another row came first: read it, then judge again
+        except LostRace:  # another row came first: read it, then judge again
             time.sleep(0.02 * 2 ** min(attempt, 6))
     raise Mrl4recError(
         f"the ledger took no row in {ATTEMPTS} tries: others write to it all the time",
@@ -175,48 +177,30 @@ def _check(rows: Sequence[Entry], wanted: Entry, uri: str) -> None:
 
 
 def _insert(delta: DeltaTable, entry: Entry) -> None:
-    """Insert as the very next version of the table; CommitFailedError where that is taken."""
+    """Insert as the very next version of the table; LostRace where that is taken."""
     row = {**asdict(entry), **{name: canonical(getattr(entry, name)) for name in JSON}}
-    once = CommitProperties({METADATA: canonical({NOTE: entry.seq})}, max_commit_retries=0)
-    (
-        delta.merge(
-            pa.Table.from_pylist([row], schema=PROMOTIONS.schema),
-            predicate="old.seq = new.seq",
-            source_alias="new",
-            target_alias="old",
-            commit_properties=once,
-        )
-        .when_not_matched_insert_all()
-        .execute()
-    )
 
-
-def _open(uri: str) -> DeltaTable:
-    delta = open_table(uri)
-    if delta is not None:
-        return delta
-    try:
-        return DeltaTable.create(
-            uri,
-            schema=PROMOTIONS.schema,
-            mode="ignore",
-            name=PROMOTIONS.name,
-            description=PROMOTIONS.meaning,
-            configuration=PROMOTIONS_PROPERTIES,
-            storage_options=table_options(uri),
+    def merge(told: CommitProperties) -> None:
+        (
+            delta.merge(
+                pa.Table.from_pylist([row], schema=PROMOTIONS.schema),
+                predicate="old.seq = new.seq",
+                source_alias="new",
+                target_alias="old",
+                commit_properties=told,
+            )
+            .when_not_matched_insert_all()
+            .execute()
         )
-    except DeltaError:  # two at once: the other one's table is as good as ours
-        delta = open_table(uri)
-        if delta is None:
-            raise
-        return delta
+
+    commits.once(delta.table_uri, merge, canonical({NOTE: entry.seq}))
 
 
 def _read(uri: str) -> tuple[DeltaTable, list[Entry]]:
     """The table at one version, and its rows at that version, checked."""
     try:
         while True:
-            delta = _open(uri)
+            delta = store.create(uri, PROMOTIONS, PROMOTIONS_PROPERTIES)
             table = read_table(delta)
             rows = table.sort_by("seq").to_pylist()
             history = numbered(delta)

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-from deltalake import WriterProperties, write_deltalake
+from deltalake import CommitProperties, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from mrl4rec.checks.gate.foreign_commits import HARMLESS
-from mrl4rec.core import stage
+from mrl4rec.core import commits, stage
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
@@ -195,14 +195,14 @@ def _done(settings: Settings, dataset: str, key: str) -> Commit | None:
     if now is not None and now.key == key:
         return replace(now, found=True)
     uri = settings.storage.table_uri(dataset, NAME)
-    for old in stage.history(uri, NAME):
-        if old.key == key and old.summary["model"] and versions.complete(settings, dataset, old):
-            note = stage.properties(old.metadata())
-            delta = table_at(uri)
-            delta.restore(old.version, commit_properties=note)
-            log.info("recommendations are back at what they were in version %d", old.version)
-            return replace(_committed(settings, dataset, key), found=True)
-    return None
+    same = (old for old in stage.history(uri, NAME) if old.key == key and old.summary["model"])
+    back = next((old for old in same if versions.complete(settings, dataset, old)), None)
+    if back is None:
+        return None
+    delta, version = table_at(uri), back.version
+    commits.once(uri, lambda told: delta.restore(version, commit_properties=told), back.metadata())
+    log.info("recommendations are back at what they were in version %d", version)
+    return replace(_committed(settings, dataset, key), found=True)
 
 
 def _write(
@@ -219,15 +219,19 @@ def _write(
 
     # Of two that overwrite one version, both remove the same files: one of the commits fails.
     delta = versions.create(settings, dataset, NAME)
-    try:
+
+    def write(told: CommitProperties) -> None:
         write_deltalake(
             delta,
             pa.RecordBatchReader.from_batches(RECOMMENDATIONS.schema, watched()),
             mode="overwrite",
             schema_mode="overwrite",  # somebody may have changed the columns
-            commit_properties=stage.properties(commit.metadata()),
+            commit_properties=told,
             writer_properties=WriterProperties(max_row_group_size=ROW_GROUP),
         )
+
+    try:
+        commits.once(delta.table_uri, write, commit.metadata())
     except Exception as error:
         if failure:
             raise failure[0] from error
