@@ -44,9 +44,10 @@ MODE = {
     # A tenth of the start is a library making its functions check their arguments.
     "PY_KEY_VALUE_DISABLE_BEARTYPE": "true",
 }
-PATIENCE = {"PREFECT_CLIENT_MAX_RETRIES": "7"}
+PATIENCE = {"PREFECT_CLIENT_MAX_RETRIES": "7", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500"}
 """Environment of a flow's process: it asks a server that is away for 4 minutes, pausing 2, 4, 8 …
-seconds, which outlasts a restart; Prefect's own 5 times end within one."""
+seconds, which outlasts a restart; Prefect's own 5 times end within one. A server whose database is
+away answers 500."""
 WAITING = {"PREFECT_SERVER_DATABASE_TIMEOUT": "60"}
 """Environment of the server, unless people say otherwise: servers of runs side by side write to one
 SQLite file, and on a busy machine Prefect's own 10 seconds are not enough for another's turn."""
