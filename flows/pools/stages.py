@@ -7,6 +7,8 @@ in the warehouse. Each finds done what was done: one that is started again repea
 from __future__ import annotations
 
 import logging
+import socket
+from importlib.util import find_spec
 from typing import Any
 
 from prefect import flow
@@ -19,7 +21,7 @@ from flows.data_engine import choose, named, stop_spark
 from flows.pipeline import Pipeline
 from flows.pools import references
 from flows.steps import check_starts, prefect_step
-from mrl4rec.core.errors import UsageError
+from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import opened
 from mrl4rec.tracking import Tracker
@@ -54,6 +56,12 @@ def train(request: dict[str, Any], warehouse: str, prepared: str, cell: str) -> 
         prepared: id of the flow run of mrl4rec-data that made the split
         cell: which of the benchmark's models, as its log names it
     """
+    if find_spec("torch") is None:  # the image of the data stages
+        raise Mrl4recError(
+            "torch is not installed here, and nothing is trained without it",
+            where=socket.gethostname(),
+            todo="start workers of the pool gpu where it is: in the image mrl4rec-train",
+        )
     pipeline = _pipeline(request, warehouse)
     preflight.check_devices(pipeline.request, pipeline.settings)
     asked = next((one for one in pipeline.request.cells if one.label == cell), None)
