@@ -207,6 +207,8 @@ def _of_cluster(settings: Settings) -> dict[str, Any]:
         "spark.driver.host": settings.spark_driver_host,
         "spark.driver.bindAddress": settings.spark_driver_bind,
         "spark.archives": archive,
+        # Executors of one address may have disks of their own, as in containers.
+        "spark.shuffle.readHostLocalDisk": "false",
     }
     return {name: str(value) for name, value in told.items() if value is not None}
 
