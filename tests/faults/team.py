@@ -111,15 +111,17 @@ class Team:
     def service(self, words: str) -> psutil.Process:
         """The process of the stack whose command holds these words."""
         for process in psutil.Process(self.process.pid).children():
-            if words in " ".join(process.cmdline()):
-                return process
+            with suppress(psutil.Error):  # one that has just ended
+                if words in " ".join(process.cmdline()):
+                    return process
         raise AssertionError(f"no process {words}")
 
     def machine(self, run: str) -> psutil.Process:
         """The worker below which a flow run's process is."""
         for process in psutil.Process(self.process.pid).children():
-            if " worker start" in " ".join(process.cmdline()) and _runs(process, run):
-                return process
+            with suppress(psutil.Error):
+                if " worker start" in " ".join(process.cmdline()) and _runs(process, run):
+                    return process
         raise AssertionError(f"nobody runs {run}")
 
 
