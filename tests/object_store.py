@@ -26,10 +26,12 @@ def binary() -> str | None:
 
 
 class ObjectStore:
-    """The server, over ``folder``: objects outlive its end, and it may be started again."""
+    """The server, over ``folder``: objects outlive its end, and it may be started again. What it
+    knows of them it keeps beside them, or with ``attributes`` in the file system's attributes.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, *, attributes: bool = False) -> None:
+        self.folder, self.port, self._attributes = folder, free_port(), attributes
         self.process: subprocess.Popen[bytes] | None = None
         for part in ("objects", "facts"):
             (folder / part).mkdir(parents=True, exist_ok=True)
@@ -39,17 +41,18 @@ class ObjectStore:
         """What a client needs."""
         return {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}"}
 
-    def start(self) -> None:
-        """Serve until ``end``; answers once it can be reached."""
+    def start(self, secret: str = KEYS["AWS_SECRET_ACCESS_KEY"]) -> None:
+        """Serve until ``end``, to who has the secret; returns once it can be reached."""
         program = binary()
         assert program is not None
         secrets = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"],
-                   "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}  # fmt: skip
+                   "ROOT_SECRET_KEY": secret}  # fmt: skip
         (self.folder / "objects" / BUCKET).mkdir(exist_ok=True)
+        facts = [] if self._attributes else ["--sidecar", str(self.folder / "facts")]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [program, "--quiet", "--port", f"127.0.0.1:{self.port}", "posix",
-                 "--sidecar", str(self.folder / "facts"), str(self.folder / "objects")],
+                [program, "--quiet", "--port", f"127.0.0.1:{self.port}", "posix", *facts,
+                 str(self.folder / "objects")],
                 env={**os.environ, **secrets}, stdout=log, stderr=log,
             )  # fmt: skip
         deadline = time.monotonic() + 60

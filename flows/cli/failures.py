@@ -18,6 +18,7 @@ from pathlib import Path
 from upath import UPath
 
 from flows.cli.commands import COMMANDS
+from mrl4rec.core import store_errors
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.masking import scrub
 from mrl4rec.core.storage import Storage, opened
@@ -40,8 +41,6 @@ SYSTEM = {
     errno.ENAMETOOLONG: ("the name is too long for the file system", "name a shorter one"),
 }
 """What the system refuses, and what to do. delta-rs, DuckDB and Spark say it in the same words."""
-STORE = ("botocore.", "Generic S3 error", "AWS Error")
-"""Signs of an error of an object store: of s3fs, of delta-rs, of Arrow."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +94,10 @@ def explained(error: Exception, *, debug: bool = False) -> Mrl4recError:
         return Mrl4recError("no folder of temporary files can be written", where=where,
                             todo="set TMPDIR to a folder that can")  # fmt: skip
     warehouse = _warehouse().root.absolute()
-    if isinstance(warehouse, UPath) and any(sign in _chain(error) for sign in STORE):
-        return Mrl4recError(
-            f"the object store failed: {str(error).strip().partition(chr(10))[0][:300]}",
-            where=str(warehouse),
-            todo="see that it runs and the keys hold (mrl4rec doctor), then run the same command "
-            "again: what is finished is kept",
-        )
+    if isinstance(warehouse, UPath):
+        of_store = store_errors.explained(error, str(warehouse))
+        if of_store is not None:
+            return of_store
     number = _refusal(error)
     if number is not None:
         what, todo = SYSTEM[number]
@@ -117,15 +113,6 @@ def explained(error: Exception, *, debug: bool = False) -> Mrl4recError:
         where=f"the traceback is in {log}" if log else "no place for a log of the traceback",
         todo="report it with this file, or see the traceback here: the same command and --debug",
     )
-
-
-def _chain(error: BaseException | None) -> str:
-    """The kinds and words of an error and of what it came from."""
-    said = []
-    while error is not None:
-        said.append(f"{type(error).__module__} {error}")
-        error = error.__cause__ or error.__context__
-    return "\n".join(said)
 
 
 def output_is_closed() -> bool:

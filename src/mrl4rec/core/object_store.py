@@ -225,8 +225,10 @@ def _region() -> str:
 
 
 def _for_delta_rs() -> None:
-    """A server that is named by http:// is meant: delta-rs asks for a word more."""
+    """A server by http:// is meant, and a profile too: delta-rs asks for a word more."""
     os.environ.setdefault("AWS_REGION", _region())
+    if "AWS_ACCESS_KEY_ID" not in os.environ:
+        os.environ.setdefault("AWS_FORCE_CREDENTIAL_LOAD", "true")
     if (endpoint := _endpoint()) is not None:
         os.environ.setdefault("AWS_ENDPOINT_URL", endpoint)
         if endpoint.startswith("http://"):

@@ -25,7 +25,7 @@ from deltalake import (
     write_deltalake,
 )
 
-from mrl4rec.core import commits, object_store, processes, stage
+from mrl4rec.core import commits, object_store, processes, stage, store_errors
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import dataset_of, table_at
@@ -149,7 +149,7 @@ class DuckDB:
             text = str(error)
             if "max_temp_directory_size" in text or ("duckdb_temp" in text and NO_SPACE in text):
                 raise self._full() from error
-            if NO_SPACE in text:
+            if NO_SPACE in text and not store_errors.is_one(error):
                 raise Mrl4recError(
                     "the disk is full; the tables are as they were before",
                     where=str(self._spill.parents[1]),

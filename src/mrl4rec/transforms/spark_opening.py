@@ -13,6 +13,7 @@ from pathlib import Path
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 
+from mrl4rec.core import store_errors
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.transforms import spark_session
@@ -35,6 +36,9 @@ def opened(settings: Settings) -> Iterator[Spark]:
     try:
         yield engine
     except (PySparkException, Py4JJavaError) as error:
+        of_store = store_errors.explained(error, str(settings.warehouse))
+        if of_store is not None and not isinstance(settings.warehouse, Path):
+            raise of_store from error
         if os.strerror(errno.ENOSPC) in str(error):
             raise Mrl4recError(
                 "the disk is full; the tables are as they were before",

@@ -548,17 +548,17 @@ def test_curves_of_two_phases_do_not_mix() -> None:
 
 
 @pytest.fixture
-def server(store: Settings) -> Iterator[Callable[[], Settings]]:
+def server(store: Settings) -> Iterator[Callable[..., Settings]]:
     """Starts (again) a real MLflow server on loopback over the store; ends it afterwards."""
     port = free_port()
     tracked = store.model_copy(update={"tracking_uri": f"http://127.0.0.1:{port}"})
     started: list[subprocess.Popen[bytes]] = []
 
-    def start() -> Settings:
+    def start(artifacts: str = str(store.warehouse / "mlartifacts")) -> Settings:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
                    "--port", str(port), "--workers", "1",
                    "--backend-store-uri", store.mlflow_uri(),
-                   "--artifacts-destination", str(store.warehouse / "mlartifacts")]  # fmt: skip
+                   "--artifacts-destination", artifacts]  # fmt: skip
         with (store.warehouse / "server.log").open("ab") as out:
             # The store needs no worker for background jobs.
             environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mrl4rec.checks.gate import data_docs, verdicts
 from mrl4rec.checks.gate.suite_run import run_suite
 from mrl4rec.checks.gate.verdicts import Finding, Verdict
-from mrl4rec.core import locks
+from mrl4rec.core import locks, store_errors
 from mrl4rec.core.errors import GateFailed
 from mrl4rec.core.files import filled
 from mrl4rec.core.settings import Settings
@@ -63,7 +63,8 @@ def judge(
             findings, page = run_suite(suite, values, facts.frame, made, "-v".join(first))
             docs = f"{folder.name}/{page.relative_to(made.absolute())}" if page else None
     except Exception as error:  # whatever Great Expectations raises, nothing is known to be good
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if full or store_errors.is_one(error):
             raise  # the table is not to blame
         raise GateFailed(
             f"the gate {suite.name!r} stopped {dataset}: it could not be run: {error}",
