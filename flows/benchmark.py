@@ -21,6 +21,7 @@ from flows.pools import dispatch
 from flows.steps import check_starts, prefect_step
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import opened
+from mrl4rec.training import nodes
 
 log = logging.getLogger("mrl4rec")
 
@@ -59,6 +60,8 @@ def benchmark(**options: Any) -> Outcome:
     settings = Settings(warehouse=opened(warehouse)) if warehouse else Settings()
     settings = named(settings, options.get("data_engine"))
     settings = choose(settings, deployed=bool(deployment.id))
+    if deployment.id:
+        nodes.check_alone(settings, "a deployment")
     stages = dispatch.of(settings, deployed=bool(deployment.id))
     if stages is None:
         for request in requests:

@@ -263,7 +263,8 @@ class Pipeline:
             devices=request.devices,
             engine=request.engine,
         )
-        commit: Commit = self._locked(
+        run = self._told if training.takes_part(cell.method, self.settings) else self._locked
+        commit: Commit = run(
             f"train {cell.label}",
             training.run,
             request.dataset,
@@ -336,6 +337,10 @@ class Pipeline:
                 return function(*a, **k)
 
         stage.__name__ = getattr(function, "__name__", name)
+        return self._told(name, stage, *args, **kwargs)
+
+    def _told(self, name: str, stage: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run a stage as a step, and say what came of it."""
         commit = self.step(name, stage, *args, **kwargs)
         log.info(
             "%s: %s", name, "found done" if commit.found else f"done, version {commit.version}"

@@ -18,6 +18,7 @@ with lazy.imports():
     from mrl4rec import models
     from mrl4rec.kernels import devices
     from mrl4rec.tables import versions
+    from mrl4rec.training import nodes
     from mrl4rec.training import request as training
     from mrl4rec.transforms import engine
 
@@ -56,18 +57,26 @@ def check_warehouse(settings: Settings) -> None:
 
 
 def check_devices(request: RunConfig, settings: Settings) -> None:
-    """Raise UsageError where this machine lacks a GPU, or as many devices, as asked for."""
-    if request.device != "cuda" and settings.device != "cuda" and request.devices == 1:
+    """Raise UsageError where this machine lacks a GPU, or as many devices, as asked for, or where
+    the machines of the settings could not train this together.
+    """
+    nodes.check(settings)
+    ranks = request.devices * settings.nodes
+    if request.device != "cuda" and settings.device != "cuda" and ranks == 1:
         return  # torch need not be asked
+    if settings.nodes > 1 and request.trials:
+        nodes.check_alone(settings, "a run with --trials")
     there = devices.resolve_device(request.device, settings)
     training.check_devices(there, request.devices)
     for cell in request.cells:
         if isinstance(cell.method, models.Trained):
-            training.check_ranks(cell.method, request.devices)
+            training.check_ranks(cell.method, ranks)
+            training.choose_engine(request.engine, cell.method, there, ranks)
 
 
 def check_dumps(request: RetrainConfig, settings: Settings) -> None:
     """The same of a retraining: later dumps are judged one by one, and set aside by themselves."""
+    nodes.check_alone(settings, "a retraining")
     check_warehouse(settings)
     check_devices(request.stages(), settings)
     files = request.files(settings)

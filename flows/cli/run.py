@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import addresses, ahead, console, data_engine, preflight
 from flows.benchmarking import finished
-from flows.cli import parser
+from flows.cli import parser, stages
 from flows.config.run import RunConfig, with_dataset
 from flows.server import ephemeral
 from mrl4rec.core import lazy
@@ -39,10 +39,15 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Any:
-    """Run the flow; prints the leaderboard, or returns its rows for ``--json``."""
+    """Run the flow; prints the leaderboard, or returns its rows for ``--json``.
+
+    A machine that helps another one to train stops after the trainings, as ``train`` does.
+    """
     config = RunConfig(**with_dataset(parser.given(arguments, RunConfig)))
     settings = data_engine.named(Settings(), config.data_engine)
     preflight.check(config, settings)
+    if settings.node > 0:
+        return stages.help_train(config, settings, arguments)
     outcome = _execute(config, settings)
     if arguments.json:
         return outcome.rows

@@ -18,6 +18,7 @@ with lazy.imports():
     from mrl4rec.data.synthetic import weeks
     from mrl4rec.serving.promotion import formatting
     from mrl4rec.serving.registry import ledger
+    from mrl4rec.training import nodes
 
 if TYPE_CHECKING:
     from flows.simulate import Simulation, Story, Told
@@ -39,6 +40,7 @@ def run(arguments: Namespace) -> Any:
     )
     asked = simulate.Simulation(spec, config.dataset, config.weeks)
     settings = data_engine.named(Settings(), config.data_engine)
+    nodes.check_alone(settings, "mrl4rec simulate")
     settings.storage.check_writable()
     preflight.check_spark(asked.dataset, settings)
     story = simulate.simulate(asked, data_engine.choose(settings))

@@ -17,6 +17,7 @@ with lazy.imports():
     from mrl4rec import tracking
 
 if TYPE_CHECKING:
+    from flows.pipeline import Pipeline
     from mrl4rec.core.stage import Commit
 
 COUNTS = ("path", "format", "rows_read", "rows_accepted", "rows_duplicate", "rows_quarantined")
@@ -43,6 +44,18 @@ def run(arguments: argparse.Namespace) -> Any:
         commit = commits[DATA.index(until)]
         assert commit is not None
         return _data_answer(arguments, until, commit)
+    evaluates = until == "evaluate" and settings.node == 0
+    return _train(arguments, pipeline, evaluates=evaluates)
+
+
+def help_train(config: RunConfig, settings: Settings, arguments: argparse.Namespace) -> Any:
+    """Take part in the trainings of a run that machine 0 leads: it alone evaluates and reports."""
+    pipeline = stages.Pipeline(config, data_engine.choose(settings))
+    return _train(arguments, pipeline, evaluates=False)
+
+
+def _train(arguments: argparse.Namespace, pipeline: Pipeline, *, evaluates: bool) -> Any:
+    config, settings = pipeline.request, pipeline.settings
     pipeline.prepare()
     data_engine.stop_spark(settings)
     answers = []
@@ -51,7 +64,7 @@ def run(arguments: argparse.Namespace) -> Any:
             cell = tuning.tuned(pipeline, cell, tracking.Tracker(settings))
         train = pipeline.train(cell)
         found = {cell.label: train}
-        if until == "evaluate":
+        if evaluates:
             cuts = pipeline.cuts(train)
             found = {cut.name(cell.label): pipeline.evaluate(train, cell, cut=cut) for cut in cuts}
         for label, done in found.items():
@@ -60,7 +73,7 @@ def run(arguments: argparse.Namespace) -> Any:
     if arguments.json:
         return answers
     rows = [[a["model"], a["stage_key"], "found done" if a["found"] else "ran"] for a in answers]
-    console.table(until, ["model", "stage key", "state"], rows)
+    console.table("evaluate" if evaluates else "train", ["model", "stage key", "state"], rows)
     return None
 
 

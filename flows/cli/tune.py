@@ -17,6 +17,7 @@ with lazy.imports():
     from flows import pipeline as stages
     from flows import tuning
     from mrl4rec import tracking
+    from mrl4rec.training import nodes
     from mrl4rec.training.tuning import space
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def run(arguments: Namespace) -> Any:
     request, cell = config.run, config.cell
     space.space(cell.method)  # refused before any data are read
     settings = data_engine.named(Settings(), request.data_engine)
+    nodes.check_alone(settings, "mrl4rec tune")
     preflight.check(request, settings)
     settings = data_engine.choose(settings)
     pipeline = stages.Pipeline(request, settings)

@@ -25,6 +25,7 @@ from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import opened
 from mrl4rec.tracking import Tracker
+from mrl4rec.training import nodes
 
 HOOKS: dict[str, Any] = {"on_failure": [alerting.run_died], "on_crashed": [alerting.run_died]}
 
@@ -79,5 +80,6 @@ def _pipeline(request: dict[str, Any], warehouse: str) -> Pipeline:
     check_starts()
     config = RunConfig(**request)
     settings = named(Settings(warehouse=opened(warehouse)), config.data_engine)
+    nodes.check_alone(settings, "a deployment")
     settings = choose(settings, deployed=True)
     return Pipeline(config, settings, prefect_step(settings))

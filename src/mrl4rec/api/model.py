@@ -100,7 +100,7 @@ class Model:
                 todo="name the column: Dataset.from_frame(…, time=…)",
             )
         with tempfile.TemporaryDirectory(prefix="mrl4rec-") as folder:
-            settings = Settings(warehouse=Path(folder))
+            settings = Settings(warehouse=Path(folder), nodes=1, node=0)
             split = Commit("split", train.digest(), "splits", 0, {})
             made = training.run(DATASET, split, self._request, settings, data=lambda: train)
             self._loaded = model_folder.load(settings.storage.model_dir(DATASET, made.key))

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
         description="folder of all tables, models and reports, or s3://bucket/prefix",
     )
     warehouse_shared: bool = Field(
-        False, description="the warehouse's folder is the same one on every machine of the cluster"
+        False, description="the warehouse's folder is the same one on every machine"
     )
     tracking_uri: str | None = Field(
         None,
@@ -113,6 +113,16 @@ class Settings(BaseSettings):
         120.0, gt=0, description="a training process that is silent for so long fails the training"
     )
     device: Device = Field("auto", description="where to train")
+    nodes: int = Field(1, ge=1, description="machines that train one model together")
+    node: int = Field(0, ge=0, description="number of this machine among them, from 0")
+    rendezvous: str | None = Field(
+        None,
+        description="host:port of machine 0, where all of them meet; other ranks' data too "
+        "goes by the network that leads there",
+    )
+    rendezvous_seconds: float = Field(
+        600.0, gt=0, description="how long machines that train together wait for one another"
+    )
     mlflow_max_model_mb: int = Field(
         256, ge=0, description="model folders above this are linked from MLflow, not copied into it"
     )

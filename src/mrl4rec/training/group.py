@@ -69,18 +69,22 @@ class Stalled(Exception):
         self.ranks = ranks
 
 
+def in_file(place: Path) -> Store:
+    """The store in which the ranks of one machine meet: a file, so that none of them listens."""
+    # Without the world size: with it, a store that ends deletes the file under the other ranks.
+    return distributed.FileStore(str(place))
+
+
 @contextmanager
-def joined(device: str, seconds: float, place: Path) -> Iterator[Group]:
-    """The group of torchrun's environment, which meets in the file ``place``.
+def joined(device: str, seconds: float, store: Store, rank: int, world: int) -> Iterator[Group]:
+    """The group of the ranks that meet in ``store``, this one started by torchrun.
 
     Raises Stalled where a peer is silent for ``seconds``.
     """
-    rank, world, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    local = int(os.environ["LOCAL_RANK"])
     where = f"cuda:{local}" if device == "cuda" else "cpu"
     if device == "cuda":
         torch.cuda.set_device(where)
-    # Without the world size: with it, a store that ends deletes the file under the other ranks.
-    store = distributed.FileStore(str(place))
     distributed.init_process_group(
         "nccl" if device == "cuda" else "gloo",
         store=store,

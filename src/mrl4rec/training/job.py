@@ -31,6 +31,12 @@ class Job:
     only: str | None = None
     """One phase alone, in one process; None: all of the protocol."""
 
+    @property
+    def ranks_here(self) -> range:
+        """The ranks that run on this machine, of ``plan.ranks``."""
+        each, node = self.plan.ranks // self.settings.nodes, self.settings.node
+        return range(node * each, (node + 1) * each)
+
     def identity(self, data: Interactions) -> dict[str, Any]:
         """All that a checkpoint must agree with."""
         pairs = [len(data.pairs(fold)[0]) for fold in ("train", "valid", "test")]

@@ -1,4 +1,7 @@
-"""Training on several devices: torchrun as a child process, its ranks on loopback."""
+"""Training on several devices: torchrun as a child process, its ranks on loopback.
+
+With several machines each has a torchrun of its own, and the ranks of all meet (``rendezvous``).
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,12 @@ import psutil
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.processes import cores
 from mrl4rec.data.interactions import Interactions
+from mrl4rec.training import nodes
 from mrl4rec.training.group import Stalled
 from mrl4rec.training.interrupt import Interrupted, StopFlag, on_sigterm
 from mrl4rec.training.job import Job
 from mrl4rec.training.loop import Trained
+from mrl4rec.training.nodes import Deserted
 from mrl4rec.training.progress import EpochReport, Progress
 from mrl4rec.training.worker import ERROR, JOB, PID, PROGRESS, RESULT
 
@@ -44,7 +49,8 @@ class RankDied(Mrl4recError):
 
 
 def launch(job: Job, data: Interactions, progress: Progress | None) -> Trained:
-    """Train under torchrun. When a rank dies, all are restarted, twice at most.
+    """Train under torchrun. When a rank dies, all are restarted, twice at most; not so where other
+    machines take part, which would each have to be started again.
 
     Raises Interrupted after SIGTERM, Mrl4recError with the error of the rank that failed or naming
     the one that stalled or died. No process it started outlives it.
@@ -60,7 +66,7 @@ def launch(job: Job, data: Interactions, progress: Progress | None) -> Trained:
             try:
                 return _attempt(here, job, stop, progress or (lambda _: None))
             except RankDied as error:
-                if attempt == RESTARTS:
+                if attempt == RESTARTS or job.settings.nodes > 1:
                     raise
                 log.warning("%s: restarting all ranks from the last checkpoint", error.what)
     raise AssertionError("unreachable")
@@ -73,8 +79,8 @@ def _attempt(folder: Path, job: Job, stop: StopFlag, progress: Progress) -> Trai
         output.open("wb") as sink,
         (folder / PROGRESS).open("w+b") as reports,
         subprocess.Popen(
-            _command(folder, job.plan.ranks),
-            env=_environment(job.plan.ranks),
+            _command(folder, job.ranks_here),
+            env=_environment(job),
             stdin=subprocess.PIPE,  # the ranks exit when it closes: this process has ended
             stdout=sink,
             stderr=sink,
@@ -139,7 +145,7 @@ def _failure(folder: Path, job: Job, stop: StopFlag, otherwise: str) -> Mrl4recE
         return ", ".join(told)
 
     for rank, error in errors.items():
-        if isinstance(error, Interrupted):
+        if isinstance(error, Interrupted | Deserted):
             return error
         if isinstance(error, Mrl4recError):
             what = f"rank {rank} failed: {error.what}"
@@ -151,21 +157,21 @@ def _failure(folder: Path, job: Job, stop: StopFlag, otherwise: str) -> Mrl4recE
             seconds = job.settings.collective_seconds
             what = f"{names(error.ranks)} stalled: the others waited {seconds:g} s"
             return Mrl4recError(what, where=where, todo=TODO)
-    silent = sorted({*range(job.plan.ranks)} - errors.keys())
+    silent = sorted({*job.ranks_here} - errors.keys())
     if pids and silent:
         return RankDied(f"{names(silent)} died", where=where, todo=TODO)
     said = " / ".join(f"rank {rank}: {error}" for rank, error in errors.items())
     return Mrl4recError(said or otherwise, where=where, todo=TODO)
 
 
-def _command(folder: Path, ranks: int) -> list[str]:
+def _command(folder: Path, ranks: range) -> list[str]:
     """torchrun and the ranks meet in files: a store of torch's would listen on every interface."""
     return [
         sys.executable,
         "-m",
         "torch.distributed.run",
         "--nnodes=1",
-        f"--nproc-per-node={ranks}",
+        f"--nproc-per-node={len(ranks)}",
         "--rdzv-backend=c10d",
         "--rdzv-conf=store_type=file",
         f"--rdzv-endpoint={folder / 'rendezvous'}",
@@ -175,19 +181,22 @@ def _command(folder: Path, ranks: int) -> list[str]:
         "-m",
         "mrl4rec.training.worker",
         str(folder),
+        str(ranks.start),
     ]
 
 
-def _environment(ranks: int) -> dict[str, str]:
-    """Loopback only, and the machine's threads shared out."""
-    there = cores()
-    threads = str(max(1, there // ranks))
+def _environment(job: Job) -> dict[str, str]:
+    """Loopback only unless there are other machines, and the machine's threads shared out."""
+    threads = str(max(1, cores() // len(job.ranks_here)))
+    network = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+    if job.settings.nodes > 1:
+        leads_there = nodes.interface(job.settings)
+        network = {name: os.environ.get(name) or leads_there for name in network}
     fixed = {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "NUMBA_NUM_THREADS": threads,
-        "GLOO_SOCKET_IFNAME": "lo",
-        "NCCL_SOCKET_IFNAME": "lo",
+        **network,
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # it would listen on every interface
     }

@@ -99,6 +99,7 @@ class Loop:
         if self.group.leads:
             self.store.sweep()
         self.state, arrays = self.store.load()
+        self._check_same_start()
         self.cost_before, self.began = self.state.cost, (time.monotonic(), time.process_time())
         self.best = {
             name.removeprefix(BEST): array
@@ -119,6 +120,16 @@ class Loop:
         kept = vectors if self.group.leads else {}
         state = self.state
         return Trained(kept, state.best_epoch, state.best, state.history, self.cost_before)
+
+    def _check_same_start(self) -> None:
+        """Raise Mrl4recError where the leader goes on from another checkpoint than this rank."""
+        mine = [float(self.state.phase == "refit"), float(self.state.epoch), float(self.state.step)]
+        if self.group.from_leader(mine) != mine:
+            raise Mrl4recError(
+                "the ranks found different checkpoints to go on from",
+                where=str(self.store.folder),
+                todo="wait until every machine sees the same files there, then run this again",
+            )
 
     def _begin_refit(self) -> None:
         done = self.state

@@ -18,7 +18,7 @@ from mrl4rec.models import AUTO, Fitted, Method, Trained, default_levels, model_
 from mrl4rec.models.factors import layers_of
 from mrl4rec.models.pairwise import Pairwise
 from mrl4rec.tables.splits import EVERY_FOLD, FITTED
-from mrl4rec.training import warm
+from mrl4rec.training import nodes, warm
 
 with lazy.imports():
     import torch
@@ -44,7 +44,8 @@ class TrainRequest:
     device: str = "auto"
     """``auto``, ``cpu`` or ``cuda``; ``auto`` takes the setting, then a GPU where there is one."""
     devices: int = 1
-    """Processes, one a device; more than one start under torchrun."""
+    """Processes on this machine, one a device. More than one, or more machines than one
+    (``Settings.nodes``), start under torchrun."""
     engine: str = "auto"
     """How a step is taken: ``fused``, ``autograd``, or ``auto``: the fastest that can."""
     dtype: str = "float32"
@@ -144,7 +145,9 @@ def plan(request: TrainRequest, settings: Settings) -> Plan:
         raise UsageError(f"{epochs} epochs were asked for", where="--epochs", todo="at least 1")
     device = resolve_device(request.device, settings)
     check_devices(device, request.devices)
-    check_ranks(method, request.devices)
+    nodes.check(settings)
+    ranks = request.devices * settings.nodes
+    check_ranks(method, ranks)
     levels = _levels(method, request.levels)
     return Plan(
         method=method,
@@ -152,9 +155,9 @@ def plan(request: TrainRequest, settings: Settings) -> Plan:
         seed=_seed(method, request.seed),
         protocol=protocol,
         epochs=epochs,
-        engine=choose_engine(request.engine, method, device, request.devices),
+        engine=choose_engine(request.engine, method, device, ranks),
         device=device,
-        ranks=request.devices,
+        ranks=ranks,
         dtype=request.dtype,
         warm=_warm(request.warm, method, levels),
         everything=everything,
@@ -231,14 +234,14 @@ def check_devices(device: str, devices: int) -> None:
         )
 
 
-def check_ranks(method: Trained, devices: int) -> None:
+def check_ranks(method: Trained, ranks: int) -> None:
     """Raise UsageError where several processes would each need the whole batch."""
-    if devices > 1 and not method.sums_over_examples:
+    if ranks > 1 and not method.sums_over_examples:
         raise UsageError(
-            f"{method.name} compares the examples of a batch with each other, and {devices} "
+            f"{method.name} compares the examples of a batch with each other, and {ranks} "
             "processes would each see a part of it",
-            where="--devices",
-            todo="--devices 1",
+            where="--devices, MRL4REC_NODES",
+            todo="--devices 1 on one machine",
         )
 
 

@@ -21,11 +21,11 @@ from mrl4rec.core.stage import Commit
 from mrl4rec.data import known
 from mrl4rec.data.interactions import Interactions, load
 from mrl4rec.evaluation import sequences
-from mrl4rec.models import fit, model_folder
+from mrl4rec.models import Method, fit, model_folder
 from mrl4rec.models.model_folder import ModelCard
 from mrl4rec.models.scorers import Scorer
 from mrl4rec.tables.splits import FOLDS
-from mrl4rec.training import warm
+from mrl4rec.training import nodes, warm
 from mrl4rec.training.checkpoint import Store
 from mrl4rec.training.group import Group
 from mrl4rec.training.progress import Line, Progress
@@ -83,6 +83,8 @@ def run(
         order = job.Job(made, key, store_folder, settings, start)
         aside = request.unseen_by if made.unseen_by else None
         trained_on = unseen(interactions, aside) if aside else interactions
+        if takes_part(made.method, settings):
+            return _help(order, trained_on, progress, folder, began)
         model, found = _train(order, trained_on, progress)
         epoch, history, before = found.epoch, found.history, found.cost_before
     until = _newest(interactions, made.folds)
@@ -96,6 +98,27 @@ def run(
     model_folder.save(folder, model, card, ids, seen, consumed)
     Store(store_folder, {}, 0).clear()
     return _commit(folder, card, time.monotonic() - began, found=False)
+
+
+def takes_part(method: Method, settings: Settings) -> bool:
+    """Whether this machine helps another one to train: that one holds the lock and stores it."""
+    return settings.node > 0 and not method.closed_form
+
+
+def _help(
+    order: Job, data: Interactions, progress: Progress | None, folder: AnyPath, began: float
+) -> Commit:
+    """Train along; the model comes from machine 0."""
+
+    def is_there() -> bool:
+        return model_folder.is_complete(folder)
+
+    took_part = nodes.wait_for_first(order.settings, is_there)
+    if took_part:
+        launch.launch(order, data, progress)
+        nodes.wait_for_model(order.settings, is_there)
+    card = model_folder.read_card(folder)
+    return _commit(folder, card, time.monotonic() - began, found=not took_part)
 
 
 def _train(order: Job, data: Interactions, progress: Progress | None) -> tuple[Scorer, job.Trained]:
