@@ -71,7 +71,8 @@ def check_devices(request: RunConfig, settings: Settings) -> None:
     for cell in request.cells:
         if isinstance(cell.method, models.Trained):
             training.check_ranks(cell.method, ranks)
-            training.choose_engine(request.engine, cell.method, there, ranks)
+            if request.engine != "auto" or cell.method.lag != models.AUTO:
+                training.choose_engine(request.engine, cell.method, there, ranks)
 
 
 def check_dumps(request: RetrainConfig, settings: Settings) -> None:

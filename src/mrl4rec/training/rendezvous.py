@@ -7,9 +7,9 @@ notice a machine that is lost; so each machine has a torchrun for its own ranks 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -120,7 +120,7 @@ def _call_roll(store: Store, job: Job, rank: int) -> list[str]:
 
 def _sign_in(store: Store, key: str, asked: dict[str, Any], node: int) -> None:
     host = socket.gethostname()
-    mine = json.dumps({"host": host, "process": os.getpid(), "asked": asked})
+    mine = json.dumps({"host": host, "id": uuid.uuid4().hex, "asked": asked})
     there = store.compare_set(key, "", mine).decode()
     if there != mine:
         raise Mrl4recError(
