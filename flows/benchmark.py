@@ -19,9 +19,9 @@ from flows.config.run import RunConfig
 from flows.data_engine import choose, named
 from flows.pools import dispatch
 from flows.steps import check_starts, prefect_step
+from mrl4rec.core import nodes
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import opened
-from mrl4rec.training import nodes
 
 log = logging.getLogger("mrl4rec")
 

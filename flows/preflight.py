@@ -16,9 +16,9 @@ with lazy.imports():
     from jobs import ingest
     from jobs import sources as source_rows
     from mrl4rec import models
+    from mrl4rec.core import nodes
     from mrl4rec.kernels import devices
     from mrl4rec.tables import versions
-    from mrl4rec.training import nodes
     from mrl4rec.training import request as training
     from mrl4rec.transforms import engine
 

@@ -15,10 +15,10 @@ from mrl4rec.core.settings import Settings
 
 with lazy.imports():
     from flows import simulate
+    from mrl4rec.core import nodes
     from mrl4rec.data.synthetic import weeks
     from mrl4rec.serving.promotion import formatting
     from mrl4rec.serving.registry import ledger
-    from mrl4rec.training import nodes
 
 if TYPE_CHECKING:
     from flows.simulate import Simulation, Story, Told

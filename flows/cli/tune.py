@@ -17,7 +17,7 @@ with lazy.imports():
     from flows import pipeline as stages
     from flows import tuning
     from mrl4rec import tracking
-    from mrl4rec.training import nodes
+    from mrl4rec.core import nodes
     from mrl4rec.training.tuning import space
 
 if TYPE_CHECKING:

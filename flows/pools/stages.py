@@ -21,11 +21,11 @@ from flows.data_engine import choose, named, stop_spark
 from flows.pipeline import Pipeline
 from flows.pools import references
 from flows.steps import check_starts, prefect_step
+from mrl4rec.core import nodes
 from mrl4rec.core.errors import Mrl4recError, UsageError
 from mrl4rec.core.settings import Settings
 from mrl4rec.core.storage import opened
 from mrl4rec.tracking import Tracker
-from mrl4rec.training import nodes
 
 HOOKS: dict[str, Any] = {"on_failure": [alerting.run_died], "on_crashed": [alerting.run_died]}
 

@@ -23,15 +23,15 @@ from typing import BinaryIO
 import numpy as np
 import psutil
 
+from mrl4rec.core import nodes
 from mrl4rec.core.errors import Mrl4recError
+from mrl4rec.core.nodes import Deserted
 from mrl4rec.core.processes import cores
 from mrl4rec.data.interactions import Interactions
-from mrl4rec.training import nodes
 from mrl4rec.training.group import Stalled
 from mrl4rec.training.interrupt import Interrupted, StopFlag, on_sigterm
 from mrl4rec.training.job import Job
 from mrl4rec.training.loop import Trained
-from mrl4rec.training.nodes import Deserted
 from mrl4rec.training.progress import EpochReport, Progress
 from mrl4rec.training.worker import ERROR, JOB, PID, PROGRESS, RESULT
 

@@ -17,13 +17,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from mrl4rec import __version__
-from mrl4rec.core import lazy
+from mrl4rec.core import lazy, nodes
 from mrl4rec.core.errors import Mrl4recError
-from mrl4rec.training import nodes
+from mrl4rec.core.nodes import Deserted
 from mrl4rec.training.group import ROLL_CALL_SECONDS, Stalled
 from mrl4rec.training.interrupt import Interrupted
 from mrl4rec.training.job import Job
-from mrl4rec.training.nodes import Deserted
 
 with lazy.imports():
     from torch import distributed

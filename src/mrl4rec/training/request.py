@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mrl4rec.core import lazy
+from mrl4rec.core import lazy, nodes
 from mrl4rec.core.choices import ENGINES, PROTOCOLS, check_seed
 from mrl4rec.core.errors import UsageError, nearest
 from mrl4rec.core.files import AnyPath
@@ -18,7 +18,7 @@ from mrl4rec.models import AUTO, Fitted, Method, Trained, default_levels, model_
 from mrl4rec.models.factors import layers_of
 from mrl4rec.models.pairwise import Pairwise
 from mrl4rec.tables.splits import EVERY_FOLD, FITTED
-from mrl4rec.training import nodes, warm
+from mrl4rec.training import warm
 
 with lazy.imports():
     import torch

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrl4rec import __version__
-from mrl4rec.core import lazy
+from mrl4rec.core import lazy, nodes
 from mrl4rec.core.cost import Meter, total
 from mrl4rec.core.files import AnyPath
 from mrl4rec.core.settings import Settings
@@ -25,7 +25,7 @@ from mrl4rec.models import Method, fit, model_folder
 from mrl4rec.models.model_folder import ModelCard
 from mrl4rec.models.scorers import Scorer
 from mrl4rec.tables.splits import FOLDS
-from mrl4rec.training import nodes, warm
+from mrl4rec.training import warm
 from mrl4rec.training.checkpoint import Store
 from mrl4rec.training.group import Group
 from mrl4rec.training.progress import Line, Progress

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from mrl4rec.core import nodes
 from mrl4rec.core.errors import Mrl4recError, UsageError
+from mrl4rec.core.nodes import Deserted
 from mrl4rec.core.settings import Settings
-from mrl4rec.training import key, nodes, rendezvous, takes_part
+from mrl4rec.training import key, rendezvous, takes_part
 from mrl4rec.training.interrupt import Interrupted
 from mrl4rec.training.job import Job
-from mrl4rec.training.nodes import Deserted
 from mrl4rec.training.request import plan
 from tests.listening import free_port
 from tests.mrl4rec.training import test_training as toy
