@@ -175,7 +175,9 @@ def test_of_runs_killed_without_a_word_ours_are_marked_crashed(
         [sys.executable, "-c", code], env={**os.environ, "PREFECT_API_URL": server}, check=True
     )
     found = ask(f"{server}/automations/filter", {})
-    assert [one["name"] for one in found] == [heartbeat.NAME]  # made once, though asked for twice
+    assert [one["name"] for one in found] == [
+        heartbeat.CRASHED
+    ]  # made once, though asked for twice
     children = [sleeper(ours, 600, server), sleeper(other, 600, server), sleeper(ours, 0, server)]
     assert children[2].wait(120) == 0
     for child in children[:2]:
@@ -222,5 +224,7 @@ def test_a_run_that_dies_is_told_to_the_webhook_and_to_prefect(
 def test_the_automation_waits_for_three_heartbeats() -> None:
     beat = int(heartbeat.HEARTBEAT["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
     assert timedelta(seconds=3 * beat) <= heartbeat.SILENCE
-    trigger = heartbeat.automation().trigger.model_dump()
-    assert trigger["match_related"]["prefect.resource.name"] == list(heartbeat.FLOWS)
+    for one in heartbeat.automations(pools=True):
+        related = one.trigger.model_dump()["match_related"]
+        assert related[0]["prefect.resource.name"] == list(heartbeat.FLOWS)
+        assert one.trigger.within >= heartbeat.SILENCE

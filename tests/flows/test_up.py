@@ -89,7 +89,7 @@ def test_smoke_deployment_runs_and_everything_ends(
     }
     assert reachable_from_outside(process.pid) == {}
     automations = ask(f"{links['prefect_api']}/automations/filter")
-    assert [one["name"] for one in automations] == [heartbeat.NAME]
+    assert [one["name"] for one in automations] == [heartbeat.CRASHED]
 
     small = ["-p", 'methods=["Pop","MRL-M"]', "-p", "epochs=2"]
     done = subprocess.run(
