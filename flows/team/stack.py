@@ -65,9 +65,9 @@ def up(settings: Settings, folder: Path | None, isolate: bool, as_json: bool) ->
     began = time.monotonic()
     network.check()
     ephemeral.check_env_file()
-    if isolate:
-        isolation.check()
     folder = (folder or home.state() / "team").absolute()
+    if isolate:
+        isolation.check(folder)
     (logs := folder / "logs").mkdir(parents=True, exist_ok=True)
     interruptible()
     with suppress(KeyboardInterrupt), ExitStack() as stack:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from flows.pipeline import Pipeline
-from flows.team import lake, postgres
+from flows.team import isolation, lake, postgres
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
 from mrl4rec.models import model_folder
@@ -37,6 +37,7 @@ def lacking() -> str | None:
     try:
         lake.program()
         postgres.programs()
+        isolation.check(Path("team"))
     except Mrl4recError as error:
         return error.what
     return None
