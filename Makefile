@@ -55,10 +55,10 @@ test-slow: setup  ## real processes, servers and kills
 	@$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
 
 test-team: setup object-store  ## the team's stack for real: pools, machines, databases and executors killed
-	@$(BIN)/python -m pytest -m slow tests/faults/test_c*.py
+	@$(BIN)/python -m pytest -m slow tests/faults/test_c*.py tests/faults/test_nodes.py tests/faults/test_f08_executors.py
 
-faults-team: setup object-store  ## the faults of a team's stack (C1 to C13) alone, as a table
-	@$(BIN)/python -m tests.faults tests/faults/test_c*.py
+faults-team: setup object-store  ## the faults of a team's stack (C1 to C13) injected for real (docs/faults-team.md)
+	@$(BIN)/python -m tests.faults --team
 
 newcomer: setup docs  ## the base install alone, the notebooks and the tutorial, as somebody new runs them
 	@$(BIN)/python -m pytest -q -m slow tests/newcomer

@@ -49,8 +49,9 @@ def begin(lake: Settings) -> Iterator[Begin]:
         process.wait()
 
 
+@pytest.mark.fault("C3")
 def test_c03_two_drivers_and_a_writer_on_one_table(lake: Settings, begin: Begin) -> None:
-    """None of 50 commits of each is lost, and each is a version of its own."""
+    """Two Spark drivers and a delta-rs writer make 50 commits each on one table at once"""
     versions.create(lake, spark_appends.DATASET, USERS.name)
     uri = lake.storage.table_uri(spark_appends.DATASET, USERS.name)
     small = {"MRL4REC_SPARK_MASTER": "local[1]", "MRL4REC_SPARK_MEMORY": "1g"}
@@ -78,10 +79,11 @@ def test_c03_two_drivers_and_a_writer_on_one_table(lake: Settings, begin: Begin)
     )
 
 
+@pytest.mark.fault("C5")
 def test_c05_an_executor_larger_than_any_worker(
     tmp_path: Path, lake: Settings, object_store: ObjectStore
 ) -> None:
-    """Refused within a minute, with what each worker has."""
+    """An executor larger than any worker is asked for"""
     cluster = SparkCluster(tmp_path)
     dump = scene.dump(tmp_path / "reviews.json")
     asked = {"MRL4REC_SPARK_MASTER": cluster.url, "MRL4REC_SPARK_EXECUTOR_MEMORY": "3g",

@@ -28,7 +28,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     return lake
 
 
-@pytest.mark.fault("F8")
+@pytest.mark.fault("F8", "C4")
 @pytest.mark.usefixtures("on_spark")
 def test_f08_executors_are_killed(
     place: Settings,
