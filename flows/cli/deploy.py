@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> Any:
     for pool, names in found.items():
         print(f"{pool:6}{', '.join(names)}\n      {pools.POOLS[pool]}")
     print(
-        "\nOn each machine, with MRL4REC_WORK_POOLS=true and the settings of docs/team.md:\n"
+        "\nOn each machine, with the settings of docs/team.md:\n"
         "  prefect worker start --type process --pool POOL"
     )
     return None

@@ -20,6 +20,15 @@ with lazy.imports():
     from prefect.client.schemas import actions
 
 
+ENVIRONMENT = {
+    **heartbeat.HEARTBEAT,
+    **ephemeral.PATIENCE,
+    "MRL4REC_WORK_POOLS": "true",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "mrl4rec",  # stage progress on the run's page
+}
+"""Of every flow run, whatever worker takes it; where the servers are the worker's says."""
+
+
 def register(settings: Settings, limits: Mapping[str, int] | None = None) -> dict[str, list[str]]:
     """Create or bring up to date what the server of PREFECT_API_URL has; pool → its deployments.
 
@@ -60,6 +69,7 @@ def _register(settings: Settings, limits: Mapping[str, int]) -> dict[str, list[s
                 client.update_work_pool(name, change)
     found: dict[str, list[str]] = {name: [] for name in POOLS}
     for pool, deployment in deployments.on_pools(settings):
+        deployment.job_variables = {"env": ENVIRONMENT}
         deployment.apply(work_pool_name=pool)
         found[pool].append(f"{deployment.flow_name}/{deployment.name}")
     heartbeat.ensure(pools=True)

@@ -33,14 +33,14 @@ class Seen(NamedTuple):
 def look(settings: Settings) -> Iterator[Seen]:
     """Those that are named; nothing where none is."""
     if os.environ.get(ephemeral.URL):
-        yield _prefect(settings)
+        yield _prefect()
     if settings.mlflow_uri().startswith("http"):
         yield _mlflow(settings.mlflow_uri())
     if (settings.spark_master or "").startswith("spark://"):
         yield _spark(str(settings.spark_master))
 
 
-def _prefect(settings: Settings) -> Seen:
+def _prefect() -> Seen:
     name = f"Prefect at {masked(os.environ[ephemeral.URL])}"
     try:
         with orchestration.get_client(sync_client=True) as client:
@@ -59,7 +59,7 @@ def _prefect(settings: Settings) -> Seen:
     if version != metadata.version("prefect"):
         own = metadata.version("prefect")
         return Seen(False, f"{name} is {version}, this machine's is {own}", "install one version")
-    if not settings.work_pools:
+    if not online:
         return Seen(True, f"{name} answers, version {version}")
     lacking = [pool for pool in POOLS if not online.get(pool)]
     told = ", ".join(f"{pool}: {online.get(pool, 0)} workers" for pool in POOLS)

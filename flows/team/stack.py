@@ -20,8 +20,6 @@ import psutil
 from flows import addresses
 from flows.pools.dispatch import CPU, GPU, SPARK
 from flows.server import ephemeral, pages
-from flows.server.ephemeral import PATIENCE
-from flows.server.heartbeat import HEARTBEAT
 from flows.server.services import (
     HOST,
     Service,
@@ -95,10 +93,7 @@ class _Team:
 
     def start(self, stack: ExitStack, settings: Settings) -> None:
         """Start them, those that others need first."""
-        for name, value in {**HEARTBEAT, **PATIENCE}.items():
-            os.environ.setdefault(name, value)
         os.environ |= {
-            "PREFECT_LOGGING_EXTRA_LOGGERS": "mrl4rec",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
@@ -192,7 +187,6 @@ class _Team:
             raise Mrl4recError(f"the deployments could not be registered:\n{said}")
 
     def _workers(self, stack: ExitStack) -> None:
-        os.environ[f"{PREFIX}WORK_POOLS"] = "true"
         workers = []
         for pool, limits in WORKERS.items():
             for n, limit in enumerate(limits, start=1):
