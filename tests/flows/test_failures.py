@@ -122,7 +122,7 @@ from mrl4rec.core.settings import Settings
 sleep = [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(600)"]
 start = stack.start
 stack.start = lambda stack, name, command, *rest: start(stack, name, sleep, *rest)
-stack._wait = stack._wait_for_deployments = lambda *_: None
+stack.wait = stack._wait_for_deployments = lambda *_: None
 stack._announce = lambda *_: print("up", flush=True)
 taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
 ports = [one.getsockname()[1] for one in taken]
