@@ -6,9 +6,11 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from py4j.protocol import Py4JError  # type: ignore[import-untyped]
-
+from mrl4rec.core import lazy
 from mrl4rec.core.errors import UsageError
+
+with lazy.imports():  # doctor asks what is there without the extra
+    import py4j.protocol  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -69,7 +71,7 @@ def workers(context: SparkContext, master: str) -> list[Worker] | None:
             for one in state.workers()
             if one.state().toString() == "ALIVE"
         ]
-    except Py4JError as error:  # a list of several masters, of which one leads
+    except py4j.protocol.Py4JError as error:  # a list of several masters, of which one leads
         log.debug("the master does not say what workers it has: %s", error)
         return None
 
