@@ -72,7 +72,7 @@ class SparkCluster:
         for process in psutil.process_iter(["cmdline", "cwd", "create_time"]):
             about = process.info
             if str(self.folder) in (about["cwd"] or "") and any(
-                EXECUTOR in word for word in about["cmdline"]
+                EXECUTOR in word for word in about["cmdline"] or []
             ):
                 found.append(process)
         return sorted(found, key=lambda process: process.info["create_time"])
