@@ -32,8 +32,7 @@ def check(request: RunConfig, settings: Settings) -> None:
     """Raise UsageError where the data of a request are not there or cannot be read as asked, or
     nothing can be written.
     """
-    settings.check()
-    settings.storage.check_writable()
+    check_warehouse(settings)
     check_devices(request, settings)
     if request.split_files:
         elsewhere.folder(request.split_files, settings)

@@ -9,7 +9,6 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from flows import data_engine
 from flows.server import ephemeral
+from flows.team import servers
+from flows.team.servers import Finding
 from mrl4rec.core import lazy, object_store
 from mrl4rec.core.errors import Mrl4recError
 from mrl4rec.core.settings import Settings
@@ -25,7 +26,6 @@ with lazy.imports():
     import psutil
     import torch
 
-    from flows.team import servers
     from mrl4rec.transforms import engine, spark_session
 
 if TYPE_CHECKING:
@@ -35,15 +35,6 @@ LEAST_DISK_MB = 2000
 LEAST_MEMORY_GB = 6
 MOST_SKEW = 60.0
 """Seconds between the clocks of an object store and of this machine."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at."""
-
-    ok: bool
-    what: str
-    todo: str = ""
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -78,8 +69,7 @@ def examine(settings: Settings) -> list[Finding]:
         _environment,
         _device,
     ]
-    of_servers = [Finding(seen.ok, seen.what, seen.todo) for seen in servers.look(settings)]
-    return [*(look() for look in looks), *of_servers]
+    return [*(look() for look in looks), *servers.look(settings)]
 
 
 def _python() -> Finding:

@@ -37,6 +37,12 @@ with lazy.imports():
 log = logging.getLogger("mrl4rec")
 
 
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # no job queue: nothing here uses one
+}
+
+
 class Ports(NamedTuple):
     """Where the servers listen."""
 
@@ -65,10 +71,10 @@ def up(settings: Settings, wanted: Ports, as_json: bool) -> None:
     data_docs.refresh(settings)
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         served = stack.enter_context(pages.serving(settings, ports.pages, links))
-        prefect = start(stack, "prefect", _prefect_command(ports.prefect), environment, logs)
+        prefect = start(stack, "prefect", prefect_command(ports.prefect), environment, logs)
         services = [prefect]
         if settings.tracking_uri is None:
-            command = _mlflow_command(settings, ports.mlflow)
+            command = mlflow_command(settings.storage.mlflow_artifacts.as_uri(), ports.mlflow)
             # Not an argument: everybody may read those, and the address may hold a password.
             store = {"MLFLOW_BACKEND_STORE_URI": settings.mlflow_uri()}
             mlflow = start(stack, "mlflow", command, environment | store, logs)
@@ -97,17 +103,17 @@ def _environment(settings: Settings, api: str) -> dict[str, str]:
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "mrl4rec",  # stage progress on the run's page
         "MRL4REC_WAREHOUSE": str(settings.warehouse.absolute()),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # no job queue: nothing here uses one
+        **QUIET,
     }
 
 
-def _prefect_command(port: int) -> list[str]:
+def prefect_command(port: int) -> list[str]:
+    """Prefect's server on a port of loopback."""
     return [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
 
 
-def _mlflow_command(settings: Settings, port: int) -> list[str]:
-    artifacts = settings.storage.mlflow_artifacts.as_uri()
+def mlflow_command(artifacts: str, port: int) -> list[str]:
+    """MLflow's server on a port of loopback; ``artifacts``: the address where it keeps them."""
     return [
         sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port),
         "--workers", "1",

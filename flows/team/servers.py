@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import metadata
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from flows.pools.dispatch import POOLS
@@ -22,15 +22,16 @@ with lazy.imports():
 SECONDS = 10.0
 
 
-class Seen(NamedTuple):
-    """What was found of a server."""
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
 
     ok: bool
     what: str
     todo: str = ""
 
 
-def look(settings: Settings) -> Iterator[Seen]:
+def look(settings: Settings) -> Iterator[Finding]:
     """Those that are named; nothing where none is."""
     if os.environ.get(ephemeral.URL):
         yield _prefect()
@@ -40,7 +41,7 @@ def look(settings: Settings) -> Iterator[Seen]:
         yield _spark(str(settings.spark_master))
 
 
-def _prefect() -> Seen:
+def _prefect() -> Finding:
     name = f"Prefect at {masked(os.environ[ephemeral.URL])}"
     try:
         with orchestration.get_client(sync_client=True) as client:
@@ -55,21 +56,23 @@ def _prefect() -> Seen:
             }
     except Exception as error:  # of the network, of the server, of what it lets this user see
         todo = f"start it, or see {ephemeral.URL} and PREFECT_API_AUTH_STRING"
-        return Seen(False, f"{name} does not answer: {type(error).__name__}", todo)
+        return Finding(False, f"{name} does not answer: {type(error).__name__}", todo)
     if version != metadata.version("prefect"):
         own = metadata.version("prefect")
-        return Seen(False, f"{name} is {version}, this machine's is {own}", "install one version")
+        return Finding(
+            False, f"{name} is {version}, this machine's is {own}", "install one version"
+        )
     if not online:
-        return Seen(True, f"{name} answers, version {version}")
+        return Finding(True, f"{name} answers, version {version}")
     lacking = [pool for pool in POOLS if not online.get(pool)]
     told = ", ".join(f"{pool}: {online.get(pool, 0)} workers" for pool in POOLS)
     if lacking:
         todo = f"`mrl4rec deploy`, then `prefect worker start --pool {lacking[0]}` on a machine"
-        return Seen(False, f"{name}: {told}", todo)
-    return Seen(True, f"{name} answers, version {version}; {told}")
+        return Finding(False, f"{name}: {told}", todo)
+    return Finding(True, f"{name} answers, version {version}; {told}")
 
 
-def _mlflow(address: str) -> Seen:
+def _mlflow(address: str) -> Finding:
     name = f"MLflow at {masked(address)}"
     user = os.environ.get("MLFLOW_TRACKING_USERNAME")
     password = os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
@@ -82,14 +85,16 @@ def _mlflow(address: str) -> Seen:
         answer.raise_for_status()
     except httpx.HTTPError as error:
         todo = "start it, or see MRL4REC_TRACKING_URI and MLFLOW_TRACKING_USERNAME, …_PASSWORD"
-        return Seen(False, f"{name} does not answer: {type(error).__name__}", todo)
+        return Finding(False, f"{name} does not answer: {type(error).__name__}", todo)
     version, own = answer.text.strip(), metadata.version("mlflow")
     if version.split(".")[0] != own.split(".")[0]:
-        return Seen(False, f"{name} is {version}, this machine's is {own}", "install one version")
-    return Seen(True, f"{name} answers, version {version}")
+        return Finding(
+            False, f"{name} is {version}, this machine's is {own}", "install one version"
+        )
+    return Finding(True, f"{name} answers, version {version}")
 
 
-def _spark(master: str) -> Seen:
+def _spark(master: str) -> Finding:
     found = []
     for address in master.removeprefix("spark://").split(","):
         parts = urlsplit(f"//{address}")
@@ -99,5 +104,5 @@ def _spark(master: str) -> Seen:
             found.append(f"{address}: {error.strerror or error}")
     if found:
         todo = "start it, or see MRL4REC_SPARK_MASTER"
-        return Seen(False, f"the Spark master does not answer: {', '.join(found)}", todo)
-    return Seen(True, f"the Spark master at {master} answers")
+        return Finding(False, f"the Spark master does not answer: {', '.join(found)}", todo)
+    return Finding(True, f"the Spark master at {master} answers")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
-from flows.server import services
-from flows.server.services import HOST, Service
+from flows.server.services import HOST
 
 MASTER = "org.apache.spark.deploy.master.Master"
 WORKER = "org.apache.spark.deploy.worker.Worker"
@@ -25,27 +22,6 @@ def worker_command(master: int, folder: Path, memory: str) -> list[str]:
     """The command of a worker with one core; ``folder``: what executors write."""
     return [_program(), WORKER, "--host", HOST, "--cores", "1", "--memory", memory,
             "--webui-port", "0", "--work-dir", str(folder), f"spark://{HOST}:{master}"]  # fmt: skip
-
-
-def start_master(
-    stack: ExitStack, port: int, page: int, environment: Mapping[str, str], logs: Path
-) -> Service:
-    """Start the master."""
-    command = master_command(port, page)
-    return services.start(stack, "spark-master", command, {**environment, **JVM}, logs)
-
-
-def start_workers(
-    stack: ExitStack,
-    commands: Sequence[Sequence[str]],
-    environment: Mapping[str, str],
-    logs: Path,
-) -> list[Service]:
-    """Start workers by their commands."""
-    return [
-        services.start(stack, f"spark-worker-{n}", command, {**environment, **JVM}, logs)
-        for n, command in enumerate(commands, start=1)
-    ]
 
 
 def _program() -> str:

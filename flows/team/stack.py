@@ -31,6 +31,7 @@ from flows.server.services import (
     until,
     wait,
 )
+from flows.server.stack import QUIET, mlflow_command, prefect_command
 from flows.team import isolation, lake, postgres, spark
 from mrl4rec.core import home, lazy, locks, network
 from mrl4rec.core.errors import Mrl4recError
@@ -93,10 +94,7 @@ class _Team:
 
     def start(self, stack: ExitStack, settings: Settings) -> None:
         """Start them, those that others need first."""
-        os.environ |= {
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        }
+        os.environ |= QUIET
         named = {"prefect": bool(os.environ.get(ephemeral.URL)),
                  "mlflow": settings.mlflow_uri().startswith("http")}  # fmt: skip
         spark_wanted = settings.spark_master is None and self._has_spark()
@@ -109,7 +107,7 @@ class _Team:
         if not named["mlflow"]:
             started.append(self._mlflow(stack, database))
         if spark_wanted:
-            started.append(self._spark(stack))
+            self._spark(stack)
         for service, address in started:
             wait(service, address)
         self.links |= {"Prefect": os.environ[ephemeral.URL].removesuffix("/api"),
@@ -147,9 +145,8 @@ class _Team:
         store = postgres.url("prefect", self.secret, database, "+asyncpg")
         own = {"PREFECT_API_DATABASE_CONNECTION_URL": store,
                "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}  # fmt: skip
-        command = [sys.executable, "-m", "prefect", "server", "start",
-                   "--host", HOST, "--port", str(port)]  # fmt: skip
-        return self._start(stack, "prefect", command, own), f"http://{HOST}:{port}/api/health"
+        service = self._start(stack, "prefect", prefect_command(port), own)
+        return service, f"http://{HOST}:{port}/api/health"
 
     def _mlflow(self, stack: ExitStack, database: int | None) -> tuple[Service, str]:
         port = free_port(5000)
@@ -157,25 +154,20 @@ class _Team:
         assert database is not None
         own = {"MLFLOW_BACKEND_STORE_URI": postgres.url("mlflow", self.secret, database)}
         place = os.environ[f"{PREFIX}WAREHOUSE"].rpartition("/")[0] + "/mlflow"
-        command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port),
-                   "--workers", "1", "--artifacts-destination", place]  # fmt: skip
-        return self._start(stack, "mlflow", command, own), f"http://{HOST}:{port}/health"
+        service = self._start(stack, "mlflow", mlflow_command(place, port), own)
+        return service, f"http://{HOST}:{port}/health"
 
-    def _spark(self, stack: ExitStack) -> tuple[Service, str]:
+    def _spark(self, stack: ExitStack) -> None:
         port, page = free_port(7077), free_port(8080)
-        master = spark.start_master(stack, port, page, os.environ, self.logs)
+        master = self._start(stack, "spark-master", spark.master_command(port, page), spark.JVM)
         wait(master, f"http://{HOST}:{page}/json/")
-        commands = []
-        for n in range(EXECUTORS):
-            place = Path("/tmp") if self.isolate else self.folder
+        place = Path("/tmp") if self.isolate else self.folder
+        for n in range(1, EXECUTORS + 1):
             command = spark.worker_command(port, place / f"spark-work-{n}", SPARK_MEMORY)
-            commands.append(self._isolated(command))
-        self.services.append(master)
-        self.services += spark.start_workers(stack, commands, os.environ, self.logs)
+            self._start(stack, f"spark-worker-{n}", self._isolated(command), spark.JVM)
         os.environ |= {f"{PREFIX}SPARK_MASTER": f"spark://{HOST}:{port}", "SPARK_LOCAL_IP": HOST}
         os.environ.setdefault(f"{PREFIX}SPARK_MEMORY", SPARK_MEMORY)
         self.links["Spark"] = f"http://{HOST}:{page}"
-        return master, f"http://{HOST}:{page}/json/"
 
     def _register(self) -> None:
         done = subprocess.run(

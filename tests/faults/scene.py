@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -195,6 +196,16 @@ def wait_until(ready: Callable[[], bool], seconds: float = 600) -> None:
     while not ready():
         assert time.monotonic() < deadline, "it did not come about in time"
         time.sleep(0.02)
+
+
+def ask(address: str, body: Any = None) -> Any:
+    """The answer of Prefect's API; None where it gives none."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(address, data=data, headers=headers)
+    with suppress(OSError), urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+    return None
 
 
 # ---------------------------------------------------------------------- the oracle

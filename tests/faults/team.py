@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -64,12 +63,7 @@ class Team:
 
     def ask(self, path: str, body: Any = None) -> Any:
         """The answer of Prefect's API; None where it gives none."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.api}/{path}", data=data, headers=headers)
-        with suppress(OSError), urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
-        return None
+        return scene.ask(f"{self.api}/{path}", body)
 
     def order(self, dataset: str, **changes: Any) -> str:
         """A run of the deployment ``smoke`` on the scene's dump; its id."""

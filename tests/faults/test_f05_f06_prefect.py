@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -57,12 +55,7 @@ class Server:
 
     def ask(self, path: str, body: Any = None) -> Any:
         """The answer of its API; None where it gives none."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/{path}", data=data, headers=headers)
-        with suppress(OSError), urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
-        return None
+        return scene.ask(f"{self.url}/{path}", body)
 
     def state(self) -> str:
         """State of the flow run that started last."""

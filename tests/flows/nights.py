@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from flows.server.services import free_port
-from flows.server.stack import _prefect_command
+from flows.server.stack import prefect_command
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def server(home: Path, warehouse: Path, dumps: Path) -> Iterator[Server]:
     }
     dumps.mkdir(exist_ok=True)
     client = httpx.Client(base_url=environment["PREFECT_API_URL"], timeout=120)
-    with client, process(_prefect_command(port), environment) as prefect:
+    with client, process(prefect_command(port), environment) as prefect:
         until(lambda: _healthy(client) or prefect.poll() is not None, 300)
         assert prefect.poll() is None, "the server ended"
         yield Server(client, environment)

@@ -21,7 +21,7 @@ from flows import gates
 from flows.alerting import alerts_where_it_fails, run_died
 from flows.server import heartbeat
 from flows.server.services import free_port
-from flows.server.stack import _prefect_command
+from flows.server.stack import prefect_command
 from mrl4rec.core import alerts
 from mrl4rec.core.errors import GateFailed, UsageError
 from mrl4rec.core.settings import Settings
@@ -124,7 +124,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port(42000 + os.getpid() % 1000)
     environment = {**os.environ, "PREFECT_HOME": str(folder), "PREFECT_LOGGING_LEVEL": "ERROR"}
     log = (folder / "log").open("wb")
-    process = subprocess.Popen(_prefect_command(port), env=environment, stdout=log, stderr=log)
+    process = subprocess.Popen(prefect_command(port), env=environment, stdout=log, stderr=log)
     api = f"http://127.0.0.1:{port}/api"
     try:
         wait_for(lambda: ask(f"{api}/health") is not None, 120)

@@ -36,7 +36,10 @@ def test_what_up_starts_listens_on_loopback_and_tells_no_password(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:pa55word@db/mlflow")
-    commands = [stack_module._prefect_command(4200), stack_module._mlflow_command(settings, 5000)]
+    commands = [
+        stack_module.prefect_command(4200),
+        stack_module.mlflow_command(settings.storage.mlflow_artifacts.as_uri(), 5000),
+    ]
     for command in commands:
         assert command[command.index("--host") + 1] == "127.0.0.1"
         assert "pa55word" not in " ".join(command)  # everybody on the machine may read it
